@@ -1,0 +1,233 @@
+//! The command line. Its help is the reference that users read first.
+
+use std::path::PathBuf;
+
+use clap::{
+    Args, Parser, Subcommand,
+    builder::styling::{AnsiColor, Effects, Styles},
+};
+
+use crate::{commands, exit::ExitStatus, failure::Failure};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().effects(Effects::BOLD))
+    .usage(AnsiColor::Green.on_default().effects(Effects::BOLD))
+    .literal(AnsiColor::Cyan.on_default().effects(Effects::BOLD))
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  unexpected: a defect of Backstitch
+  2  the command line or the configuration is wrong
+  3  the source refused
+  4  the source was not available, after all retries
+  5  the destination refused or was not available
+  7  the books don't balance
+  8  the schema is claimed by another run
+  130, 143  interrupted, after a clean checkpoint";
+
+/// Replicates a Bronto account into a database: no row lost, none duplicated, none altered
+#[derive(Debug, Parser)]
+#[command(name = "backstitch", version, styles = STYLES, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Replicate a simulated account into a DuckDB file, and see what comes out
+    Demo(DemoArguments),
+    /// Replicate an integration once
+    Run(RunArguments),
+    /// Load what a Singer tap writes on standard input
+    Load(LoadArguments),
+    /// Test the source and the destination of an integration
+    Check(CheckArguments),
+    /// Show what is in an integration's schema, and who holds it
+    Status(StatusArguments),
+    /// Show the ledger of an integration's loads, newest first
+    Loads(LoadsArguments),
+    /// Show the rows that could not be loaded
+    Rejects(RejectsArguments),
+}
+
+impl Command {
+    /// Does it.
+    pub(crate) fn execute(self) -> Result<ExitStatus, Failure> {
+        match self {
+            Self::Demo(arguments) => commands::demo::execute(&arguments),
+            Self::Run(arguments) => commands::run::execute(&arguments),
+            Self::Load(arguments) => commands::load::execute(&arguments),
+            Self::Check(arguments) => commands::check::execute(&arguments),
+            Self::Status(arguments) => commands::status::execute(&arguments),
+            Self::Loads(arguments) => commands::loads::execute(&arguments),
+            Self::Rejects(arguments) => commands::rejects::execute(&arguments),
+        }
+    }
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// The folder for `backstitch-demo.duckdb`
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    pub(crate) dir: PathBuf,
+    /// The number of contacts; the other tables grow with it
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rows: u32,
+    /// End with a JSON report
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which integration of which file.
+#[derive(Debug, Args)]
+pub(crate) struct IntegrationArguments {
+    /// The integration; may be left out when the file has only one
+    #[arg(value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = "backstitch.toml")]
+    pub(crate) config: PathBuf,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    #[command(flatten)]
+    pub(crate) integration: IntegrationArguments,
+    /// End with a JSON report on standard output, also when the run fails or is interrupted
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Take the schema even from a run that still holds it; that run can't commit any more
+    #[arg(long)]
+    pub(crate) take_over: bool,
+    /// Accept that the account's token or address has changed
+    #[arg(long)]
+    pub(crate) accept_source_change: bool,
+    /// Let a full table become empty, or shrink to less than half
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
+    /// Show log lines instead of progress bars
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
+
+/// What `load` promises; part of its help.
+const DELIVERY: &str = "\
+Delivery: each state value is written to standard output once everything before it is durable in the
+destination, and not earlier. Tables with a key take effect once: rows that come again change nothing.
+Tables without a key are loaded at least once: when a load is killed between a commit and the tap's
+next start from an older state, their rows come twice.
+
+The password of a PostgreSQL destination comes from PGPASSWORD or PGPASSFILE.";
+
+/// Arguments of `load`.
+#[derive(Debug, Args)]
+#[command(after_help = DELIVERY)]
+pub(crate) struct LoadArguments {
+    /// The destination: `duckdb:PATH`, `postgres://USER@HOST/DATABASE`, `env:NAME` or `@FILE`
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) destination: String,
+    /// The schema that the rows go into
+    #[arg(long, value_name = "SCHEMA")]
+    pub(crate) schema: String,
+    /// The integration that the schema belongs to; the schema's name unless given
+    #[arg(long, value_name = "NAME")]
+    pub(crate) integration: Option<String>,
+    /// Take the schema even from a run that still holds it; that run can't commit any more
+    #[arg(long)]
+    pub(crate) take_over: bool,
+    /// Let a full table become empty, or shrink to less than half
+    #[arg(long)]
+    pub(crate) allow_empty: bool,
+}
+
+/// The command line of `target-backstitch`.
+#[derive(Debug, Parser)]
+#[command(name = "target-backstitch", version, styles = STYLES, after_help = DELIVERY, max_term_width = 100)]
+#[command(about = "Loads what a Singer tap writes on standard input; `backstitch load` for Singer runners")]
+pub(crate) struct TargetCommandLine {
+    /// A JSON file with `destination` and `schema` (or `default_target_schema`), and perhaps `integration`
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    #[command(flatten)]
+    pub(crate) integration: IntegrationArguments,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which schema of which destination: an integration's, or one that is named directly.
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArguments {
+    #[command(flatten)]
+    pub(crate) integration: IntegrationArguments,
+    /// The destination, without a configuration: `duckdb:PATH`, `postgres://…`, `env:NAME` or `@FILE`
+    #[arg(long, value_name = "ADDRESS", requires = "schema", conflicts_with_all = ["name", "config"])]
+    pub(crate) destination: Option<String>,
+    /// The schema in it
+    #[arg(long, value_name = "SCHEMA", requires = "destination")]
+    pub(crate) schema: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    #[command(flatten)]
+    pub(crate) schema: SchemaArguments,
+}
+
+/// Arguments of `loads`.
+#[derive(Debug, Args)]
+pub(crate) struct LoadsArguments {
+    #[command(flatten)]
+    pub(crate) schema: SchemaArguments,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: usize,
+}
+
+/// Arguments of `rejects`.
+#[derive(Debug, Args)]
+pub(crate) struct RejectsArguments {
+    #[command(flatten)]
+    pub(crate) schema: SchemaArguments,
+    /// Only those of one table
+    #[arg(long, value_name = "TABLE")]
+    pub(crate) table: Option<String>,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_lines_are_sound() {
+        CommandLine::command().debug_assert();
+        TargetCommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_load_states_the_delivery_promise() {
+        let mut command = CommandLine::command();
+        let load = command.find_subcommand_mut("load").map(|load| load.render_long_help().to_string());
+        assert!(load.is_some_and(|help| help.contains("loaded at least once")));
+    }
+}

@@ -1,0 +1,11 @@
+//! The commands, one module each. A command reads its arguments and the configuration, calls the engine, and shows what
+//! came out; what it shows is its only own work.
+
+pub(crate) mod check;
+pub(crate) mod demo;
+pub(crate) mod load;
+pub(crate) mod loads;
+pub(crate) mod rejects;
+pub(crate) mod run;
+pub(crate) mod status;
+pub(crate) mod target;

@@ -1,0 +1,245 @@
+//! One integration of the configuration: an account, and the schema that it fills.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value};
+
+use super::{
+    address::{DestinationAddress, ParsedAddress},
+    document::{ConfigError, Entry, Section},
+    from_folder,
+    schedule::Schedule,
+    schema_name::SchemaName,
+    secret::Secret,
+};
+use crate::{connect::Target, failure::Failure};
+
+/// Settings of the Bronto source that are handed on as they are.
+const SOURCE_SETTINGS: [&str; 10] = [
+    "end_date",
+    "endpoint",
+    "concurrency",
+    "request_timeout_seconds",
+    "max_retries",
+    "activity_id",
+    "activity_lookback_days",
+    "settle_seconds",
+    "page_size",
+    "user_agent",
+];
+
+/// The bounds of `lease_seconds`: shorter and a slow network loses the claim; longer and nobody can take over.
+const LEASE_SECONDS: std::ops::RangeInclusive<i64> = 2..=86_400;
+
+/// An account, and the schema that it fills.
+#[derive(Debug)]
+pub(crate) struct Integration {
+    /// The name, as it stands in the section's title.
+    pub(crate) name: String,
+    /// The schema.
+    pub(crate) schema: SchemaName,
+    /// The source.
+    pub(crate) source: BrontoSettings,
+    /// Where the rows go.
+    pub(crate) destination: DestinationAddress,
+    password: Option<Secret>,
+    /// When it runs by itself.
+    pub(crate) schedule: Option<Schedule>,
+    /// What is replicated.
+    pub(crate) selection: Selection,
+    /// How arrays are kept, if not in the destination's own way.
+    pub(crate) nested: Option<Nested>,
+    /// How long the claim on the schema holds after it was last renewed, if it is set.
+    pub(crate) lease: Option<TimeDelta>,
+    /// What the user should know though the configuration is valid.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// The settings of a Bronto source.
+#[derive(Debug)]
+pub(crate) struct BrontoSettings {
+    /// The API token.
+    pub(crate) token: Secret,
+    /// From when to read what has no bookmark.
+    pub(crate) start_date: Option<DateTime<Utc>>,
+    /// Everything else, by the tap's names.
+    pub(crate) others: Map<String, Value>,
+}
+
+/// Which tables and columns are replicated; everything, unless something is named.
+#[derive(Debug, Default)]
+pub(crate) struct Selection {
+    /// The tables.
+    pub(crate) tables: Option<Vec<String>>,
+    /// The columns, for tables of which not all are wanted.
+    pub(crate) columns: BTreeMap<String, Vec<String>>,
+    /// Further streams that are switched on.
+    pub(crate) streams: Vec<String>,
+}
+
+/// How arrays are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nested {
+    /// In a list column.
+    Native,
+    /// In a table of their own.
+    Subtables,
+}
+
+impl Integration {
+    /// Reads a section `[integration."NAME"]`.
+    ///
+    /// # Errors
+    /// When anything in it is wrong.
+    pub(super) fn read(name: &str, mut section: Section<'_>, folder: &Path) -> Result<Self, ConfigError> {
+        let source = section
+            .demand("source", "Write `source = { type = \"bronto\", token = { env = \"BRONTO_TOKEN\" } }`")?
+            .section()?;
+        let source = BrontoSettings::read(source, folder)?;
+        let destination = section.demand("destination", "Write `destination = \"duckdb:warehouse.duckdb\"`")?;
+        let (destination, password) = read_destination(destination, folder)?;
+        let schema = read_schema(name, &mut section)?;
+        let schedule = section.take("schedule").map(|entry| Schedule::read(entry.section()?)).transpose()?;
+        let selection = Selection::read(&mut section)?;
+        let nested = section.take("nested").map(|entry| Nested::read(&entry)).transpose()?;
+        let lease = read_lease(&mut section)?;
+        section.finish()?;
+        let inline_token = matches!(source.token, Secret::Inline(_)).then(|| {
+            "The Bronto token stands in the configuration, where anybody who can read the file sees it; \
+             better is `token = { env = \"BRONTO_TOKEN\" }`"
+                .to_owned()
+        });
+        let warnings = inline_token.into_iter().chain(schedule.as_ref().and_then(Schedule::warning)).collect();
+        let name = name.to_owned();
+        Ok(Self { name, schema, source, destination, password, schedule, selection, nested, lease, warnings })
+    }
+
+    /// The schema that the integration fills, ready to be connected to.
+    ///
+    /// # Errors
+    /// When the destination's password can't be read from where it should be.
+    pub(crate) fn target(&self) -> Result<Target, Failure> {
+        let password = self.password.as_ref().map(|secret| secret.read("The destination's password")).transpose()?;
+        Ok(Target {
+            address: self.destination.clone(),
+            password,
+            schema: self.schema.clone(),
+            nested: self.nested,
+        })
+    }
+}
+
+impl BrontoSettings {
+    fn read(mut section: Section<'_>, folder: &Path) -> Result<Self, ConfigError> {
+        let kind = section.demand("type", "Write `type = \"bronto\"`")?;
+        if kind.text()? != "bronto" {
+            return Err(kind.error("The source's `type` must be `bronto`", "This version reads from Bronto only"));
+        }
+        let token = section.demand("token", "Write `token = { env = \"BRONTO_TOKEN\" }`")?;
+        let token = Secret::parse(token, folder)?;
+        let start_date = section.take("start_date").map(|entry| entry.instant()).transpose()?;
+        let mut others = Map::new();
+        for name in SOURCE_SETTINGS {
+            if let Some(entry) = section.take(name) {
+                let value = entry.json().ok_or_else(|| entry.error(format!("`{name}` must not be a table"), ""))?;
+                others.insert(name.to_owned(), value);
+            }
+        }
+        section.finish()?;
+        Ok(Self { token, start_date, others })
+    }
+}
+
+impl Selection {
+    fn read(section: &mut Section<'_>) -> Result<Self, ConfigError> {
+        let tables = section.take("tables").map(|entry| entry.texts()).transpose()?;
+        let streams = section.take("streams").map(|entry| entry.texts()).transpose()?.unwrap_or_default();
+        let mut columns = BTreeMap::new();
+        if let Some(entry) = section.take("columns") {
+            for table in entry.section()?.take_rest() {
+                columns.insert(table.name().to_owned(), table.texts()?);
+            }
+        }
+        Ok(Self { tables, columns, streams })
+    }
+}
+
+impl Nested {
+    fn read(entry: &Entry<'_>) -> Result<Self, ConfigError> {
+        match entry.text()? {
+            "native" => Ok(Self::Native),
+            "subtables" => Ok(Self::Subtables),
+            _ => Err(entry.error("`nested` must be `native` or `subtables`", "")),
+        }
+    }
+}
+
+/// Reads `destination`: an address, or `{ url = …, password = … }` with either in the environment or a file.
+fn read_destination(
+    entry: Entry<'_>,
+    folder: &Path,
+) -> Result<(DestinationAddress, Option<Secret>), ConfigError> {
+    if let Some(text) = entry.as_text() {
+        let parsed = DestinationAddress::parse(text, folder).map_err(|error| entry.error(error.to_string(), error.hint()))?;
+        return Ok((parsed.address, None));
+    }
+    let mut section = entry.section()?;
+    let url = section.demand("url", "Write `{ url = { env = \"WAREHOUSE_URL\" } }`")?;
+    let parsed = read_url(url, folder)?;
+    let password = section
+        .take("password")
+        .map(|entry| match entry.as_text() {
+            Some(_) => Err(entry.error(
+                "A password must not stand in the configuration",
+                "Write `password = { env = \"WAREHOUSE_PASSWORD\" }` or `password = { file = \"PATH\" }`",
+            )),
+            None => Secret::parse(entry, folder),
+        })
+        .transpose()?;
+    section.finish()?;
+    Ok((parsed.address, password.or_else(|| parsed.password.map(Secret::Inline))))
+}
+
+fn read_url(entry: Entry<'_>, folder: &Path) -> Result<ParsedAddress, ConfigError> {
+    if let Some(text) = entry.as_text() {
+        return DestinationAddress::parse(text, folder).map_err(|error| entry.error(error.to_string(), error.hint()));
+    }
+    let mut section = entry.section()?;
+    let parsed = match (section.take("env"), section.take("file")) {
+        (Some(name), None) => DestinationAddress::from_environment(name.text()?, folder),
+        (None, Some(path)) => {
+            let path: PathBuf = from_folder(folder, path.text()?);
+            DestinationAddress::from_file(&path, folder)
+        }
+        _ => return Err(section.error("A destination's `url` needs either `env` or `file`", "")),
+    };
+    let parsed = parsed.map_err(|error| section.error(error.to_string(), error.hint()))?;
+    section.finish()?;
+    Ok(parsed)
+}
+
+fn read_schema(name: &str, section: &mut Section<'_>) -> Result<SchemaName, ConfigError> {
+    match section.take("schema") {
+        Some(entry) => SchemaName::parse(entry.text()?).map_err(|error| entry.error(error.to_string(), "")),
+        None => SchemaName::derive(name).map_err(|error| {
+            section.error(
+                format!("No schema name can be made of the integration's name `{name}`: {error}"),
+                "Give one with `schema = \"…\"`",
+            )
+        }),
+    }
+}
+
+fn read_lease(section: &mut Section<'_>) -> Result<Option<TimeDelta>, ConfigError> {
+    let Some(entry) = section.take("lease_seconds") else { return Ok(None) };
+    let seconds = entry.integer()?;
+    if !LEASE_SECONDS.contains(&seconds) {
+        let (least, most) = (LEASE_SECONDS.start(), LEASE_SECONDS.end());
+        return Err(entry.error(format!("`lease_seconds` must be from {least} to {most}"), ""));
+    }
+    Ok(Some(TimeDelta::seconds(seconds)))
+}

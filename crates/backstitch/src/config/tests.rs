@@ -1,0 +1,129 @@
+//! Whole files, good and bad, and what is said of them.
+
+#![expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
+
+use std::path::Path;
+
+use super::*;
+
+const GOOD: &str = r#"
+[integration."Stitch Bronto"]
+source = { type = "bronto", token = { env = "BRONTO_TOKEN" }, start_date = "2025-11-23T00:00:00Z", concurrency = 4 }
+destination = "duckdb:warehouse.duckdb"
+schedule = { every = "6h", anchor = 2026-11-23T13:00:00Z }
+tables = ["contact"]
+columns = { contact = ["email"] }
+lease_seconds = 5
+"#;
+
+fn read(text: &str) -> Vec<Integration> {
+    parse(Path::new("/etc/backstitch/backstitch.toml"), text).unwrap()
+}
+
+/// The message for the good file with one line, found by its start, replaced.
+fn refusal(start: &str, replacement: &str) -> String {
+    let lines: Vec<&str> =
+        GOOD.lines().map(|line| if line.starts_with(start) { replacement } else { line }).collect();
+    assert!(lines.contains(&replacement), "no line starts with `{start}`");
+    let error = parse(Path::new("backstitch.toml"), &lines.join("\n")).unwrap_err();
+    Failure::from(error).render()
+}
+
+#[test]
+fn reads_a_whole_integration() {
+    let integration = read(GOOD).remove(0);
+    assert_eq!(integration.name, "Stitch Bronto");
+    assert_eq!(integration.schema.as_str(), "stitch_bronto");
+    assert_eq!(integration.destination.to_string(), "duckdb:/etc/backstitch/warehouse.duckdb");
+    assert_eq!(integration.schedule.unwrap().to_string(), "every 6h from 2026-11-23T13:00:00Z");
+    assert_eq!(integration.source.start_date.unwrap().to_rfc3339(), "2025-11-23T00:00:00+00:00");
+    assert_eq!(integration.source.others["concurrency"], 4);
+    assert_eq!(integration.lease.unwrap().num_seconds(), 5);
+    assert!(integration.warnings.is_empty());
+}
+
+#[test]
+fn an_inline_token_is_warned_about_and_not_shown() {
+    let text = GOOD.replace("{ env = \"BRONTO_TOKEN\" }", "\"3D5A2C10-SECRET\"");
+    let integration = read(&text).remove(0);
+    assert_eq!(integration.warnings.len(), 1);
+    assert!(!format!("{integration:?}").contains("SECRET"));
+}
+
+#[test]
+fn names_the_line_and_the_nearest_key() {
+    insta::assert_snapshot!(refusal("destination", "destinaton = \"duckdb:w\""), @r#"
+    error: `[integration."Stitch Bronto"]` has no `destination` (backstitch.toml:2:1)
+    hint: Did you mean `destination` by `destinaton`?
+    "#);
+    insta::assert_snapshot!(refusal("lease", "colour = 1"), @r#"
+    error: Unknown key `colour` in `[integration."Stitch Bronto"]` (backstitch.toml:8:1)
+    hint: Known here: `source`, `destination`, `schema`, `schedule`, `tables`, `streams`, `columns`, `nested`, `lease_seconds`
+    "#);
+    insta::assert_snapshot!(
+        refusal("source", "source = { type = \"bronto\", tokn = { env = \"X\" }, token = \"x\" }"), @r"
+        error: Unknown key `tokn` in `source` (backstitch.toml:3:29)
+        hint: Did you mean `token`?
+        ");
+}
+
+#[test]
+fn refuses_what_is_wrong_with_what_to_do() {
+    insta::assert_snapshot!(refusal("schedule", "schedule = { every = \"2h\" }"), @r"
+    error: `2h` is no frequency (backstitch.toml:5:22)
+    hint: Take one of `30m`, `1h`, `3h`, `6h`, `12h`, `24h`
+    ");
+    insta::assert_snapshot!(refusal("schedule", "schedule = { cron = \"* * * * *\" }"), @r"
+    error: A cron expression has six fields, or seven with a year; this one has 5 (backstitch.toml:5:21)
+    hint: Write it like `0 0 9 ? * MON-FRI`; times are UTC
+    ");
+    insta::assert_snapshot!(refusal("schedule", "schedule = { cron = \"0 99 0 ? * *\" }"), @r"
+    error: The cron expression is not valid: Component error: Number out of bounds. (backstitch.toml:5:21)
+    hint: Write it like `0 0 9 ? * MON-FRI`; times are UTC
+    ");
+    insta::assert_snapshot!(refusal("schedule", "schedule = { anchor = \"2026-11-23T13:00:00Z\" }"), @r#"
+    error: A schedule needs either `every` (and perhaps `anchor`) or `cron` (backstitch.toml:5:12)
+    hint: Write it like `{ every = "6h" }` or `{ cron = "0 0 9 ? * MON-FRI" }`
+    "#);
+    insta::assert_snapshot!(refusal("schedule", "schedule = { every = \"6h\", anchor = \"noon\" }"), @r#"
+    error: `anchor` must be an RFC 3339 date-time (backstitch.toml:5:37)
+    hint: Write it like `"2025-11-23T00:00:00Z"`
+    "#);
+    insta::assert_snapshot!(refusal("destination", "destination = \"postgres://u:hunter2@h/d\""), @r#"
+    error: The destination's address holds a password, which anybody who sees it can read (backstitch.toml:4:15)
+    hint: Leave it out, and give it in the configuration as `{ url = "…", password = { env = "NAME" } }`, or in PGPASSWORD or PGPASSFILE
+    "#);
+    insta::assert_snapshot!(
+        refusal("destination", "destination = { url = \"postgres://u@h/d\", password = \"hunter2\" }"), @r#"
+        error: A password must not stand in the configuration (backstitch.toml:4:54)
+        hint: Write `password = { env = "WAREHOUSE_PASSWORD" }` or `password = { file = "PATH" }`
+        "#);
+    insta::assert_snapshot!(refusal("destination", "destination = \"snowflake://a/b\""), @r"
+    error: Destinations of the kind `snowflake` are not in this version (backstitch.toml:4:15)
+    hint: This version writes to `duckdb:PATH` and `postgres://USER@HOST/DATABASE`
+    ");
+    insta::assert_snapshot!(refusal("lease", "lease_seconds = 1"), @"error: `lease_seconds` must be from 2 to 86400 (backstitch.toml:8:17)");
+    insta::assert_snapshot!(refusal("lease", "schema = \"Bronto\""), @"error: The schema name `Bronto` may hold only lower-case letters, digits, `_` and `$` (backstitch.toml:8:10)");
+    insta::assert_snapshot!(
+        refusal("source", "source = { type = \"bronto\", token = \"x\", start_date = \"yesterday\" }"), @r#"
+        error: `start_date` must be an RFC 3339 date-time (backstitch.toml:3:55)
+        hint: Write it like `"2025-11-23T00:00:00Z"`
+        "#);
+}
+
+#[test]
+fn a_syntax_error_shows_the_place_but_not_the_line() {
+    let shown = refusal("source", "source = { type = \"bronto\", token = \"3D5A2C10-SECRET }");
+    assert!(!shown.contains("SECRET"), "{shown}");
+    insta::assert_snapshot!(shown, @"error: The file is not valid TOML: missing comma between key-value pairs, expected `,` (backstitch.toml:4:1)");
+}
+
+#[test]
+fn two_integrations_never_share_a_schema() {
+    let twin = GOOD.replace("[integration.\"Stitch Bronto\"]", "[integration.\"stitch-bronto\"]");
+    let error = parse(Path::new("backstitch.toml"), &format!("{GOOD}{twin}")).unwrap_err();
+    insta::assert_snapshot!(Failure::from(error).render(), @r"
+    error: The integrations `Stitch Bronto` and `stitch-bronto` write into the same schema, `stitch_bronto` (backstitch.toml)
+    hint: Give one of them another `schema`
+    ");
+}

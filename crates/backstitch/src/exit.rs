@@ -1,0 +1,50 @@
+//! How a command ends. The codes are a contract with scripts and schedulers.
+
+use std::process::ExitCode;
+
+use crate::interrupt::Signal;
+
+/// The documented ends of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExitStatus {
+    /// Done.
+    Done,
+    /// Something that should not happen: a defect of this program.
+    Unexpected,
+    /// The command line or the configuration is wrong.
+    Configuration,
+    /// The source refused: token, permission, or input that breaks the protocol.
+    SourceRefused,
+    /// The source could not be reached, or kept failing after all retries.
+    SourceUnavailable,
+    /// The destination refused or could not be reached.
+    Destination,
+    /// The books don't balance; nothing of that unit was committed.
+    Books,
+    /// The schema is claimed by another run.
+    Claimed,
+    /// Stopped by a signal, after a clean checkpoint.
+    Interrupted(Signal),
+}
+
+impl ExitStatus {
+    /// The code that the process ends with.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Unexpected => 1,
+            Self::Configuration => 2,
+            Self::SourceRefused => 3,
+            Self::SourceUnavailable => 4,
+            Self::Destination => 5,
+            Self::Books => 7,
+            Self::Claimed => 8,
+            Self::Interrupted(signal) => signal.exit_code(),
+        }
+    }
+
+    /// The code in the form that `main` returns.
+    pub(crate) fn code(self) -> ExitCode {
+        ExitCode::from(self.number())
+    }
+}

@@ -1,0 +1,215 @@
+//! What a command that failed tells its user: one message, its causes, and what to do. This is the only place where
+//! errors are printed.
+
+use std::{
+    error::Error,
+    io::{self, Write},
+};
+
+use replication::{
+    destination::{DestinationError, DestinationErrorKind},
+    run::RunError,
+    source::{SourceError, SourceErrorKind},
+};
+use serde_json::{Value, json};
+
+use crate::exit::ExitStatus;
+
+/// Where defects are reported; shown with every failure that is one.
+const REPORT_DEFECT: &str = "This is a defect of Backstitch; please report it with the lines above";
+
+/// A command's failure.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: ExitStatus,
+    message: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure that ends the process with `exit`.
+    pub(crate) fn new(exit: ExitStatus, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), causes: Vec::new(), hint: None }
+    }
+
+    /// The command line or the configuration is wrong.
+    pub(crate) fn configuration(message: impl Into<String>) -> Self {
+        Self::new(ExitStatus::Configuration, message)
+    }
+
+    /// Adds what the user should do.
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into()).filter(|hint: &String| !hint.is_empty());
+        self
+    }
+
+    /// Adds an error and its causes to the chain.
+    pub(crate) fn caused_by(mut self, error: &dyn Error) -> Self {
+        let mut next = Some(error);
+        while let Some(cause) = next {
+            self.add_cause(cause.to_string());
+            next = cause.source();
+        }
+        self
+    }
+
+    /// Adds a cause, unless the text above it says the same already.
+    fn add_cause(&mut self, cause: String) {
+        let above = self.causes.last().unwrap_or(&self.message);
+        if !cause.is_empty() && !above.contains(&cause) {
+            self.causes.push(cause);
+        }
+    }
+
+    /// How the process ends.
+    pub(crate) fn exit(&self) -> ExitStatus {
+        self.exit
+    }
+
+    /// The failure as part of a JSON report.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "exit_code": self.exit.number(),
+            "message": self.message,
+            "causes": self.causes,
+            "hint": self.hint,
+        })
+    }
+
+    /// The failure as text: the message, one line per cause, and the hint.
+    pub(crate) fn render(&self) -> String {
+        let mut text = format!("error: {}\n", self.message);
+        for cause in &self.causes {
+            text.push_str(&format!("  caused by: {cause}\n"));
+        }
+        if let Some(hint) = &self.hint {
+            text.push_str(&format!("hint: {hint}\n"));
+        }
+        text
+    }
+
+    /// Prints the failure on standard error.
+    pub(crate) fn print(&self) {
+        // Nobody is left to tell when standard error is closed.
+        io::stderr().lock().write_all(self.render().as_bytes()).unwrap_or_default();
+    }
+}
+
+impl From<&SourceError> for Failure {
+    fn from(error: &SourceError) -> Self {
+        Self::new(source_exit(error.kind), &error.message)
+            .with_hint(source_hint(error))
+            .caused_by(error)
+    }
+}
+
+impl From<&DestinationError> for Failure {
+    fn from(error: &DestinationError) -> Self {
+        let hint = match error.kind {
+            DestinationErrorKind::Bug => REPORT_DEFECT,
+            _ => &error.remedy,
+        };
+        Self::new(destination_exit(&error.kind), &error.message).with_hint(hint).caused_by(error)
+    }
+}
+
+impl From<&RunError> for Failure {
+    fn from(error: &RunError) -> Self {
+        match error {
+            RunError::Source(error) => error.into(),
+            RunError::Destination(error) => error.into(),
+            RunError::Streams(failed) => match failed.as_slice() {
+                [(stream, error)] => Self::new(
+                    source_exit(error.kind),
+                    format!("Stream `{stream}` could not be replicated"),
+                )
+                .with_hint(source_hint(error))
+                .caused_by(error),
+                _ => several_streams(error, failed.iter().map(|(stream, error)| (stream.as_str(), error))),
+            },
+            RunError::Books(_) => {
+                Self::new(ExitStatus::Books, error.to_string()).with_hint(error.remedy()).caused_by(error)
+            }
+            RunError::Observer(_) => {
+                Self::new(ExitStatus::Unexpected, error.to_string()).with_hint(error.remedy()).caused_by(error)
+            }
+        }
+    }
+}
+
+/// Several streams failed, each on its own: one line each. The first decides the exit code and the hint.
+fn several_streams<'e>(error: &RunError, failed: impl Iterator<Item = (&'e str, &'e SourceError)>) -> Failure {
+    let mut failure = Failure::new(ExitStatus::Unexpected, "Several streams could not be replicated")
+        .with_hint(error.remedy());
+    for (position, (stream, error)) in failed.enumerate() {
+        if position == 0 {
+            failure.exit = source_exit(error.kind);
+            failure = failure.with_hint(source_hint(error));
+        }
+        failure.add_cause(format!("`{stream}`: {error}"));
+    }
+    failure
+}
+
+/// The exit code for a source's failure.
+fn source_exit(kind: SourceErrorKind) -> ExitStatus {
+    match kind {
+        SourceErrorKind::Configuration => ExitStatus::Configuration,
+        SourceErrorKind::Refused | SourceErrorKind::Malformed => ExitStatus::SourceRefused,
+        SourceErrorKind::Unavailable | SourceErrorKind::Unsound => ExitStatus::SourceUnavailable,
+        SourceErrorKind::LoaderGone | SourceErrorKind::Bug => ExitStatus::Unexpected,
+    }
+}
+
+fn source_hint(error: &SourceError) -> &str {
+    match error.kind {
+        SourceErrorKind::Bug => REPORT_DEFECT,
+        _ => &error.remedy,
+    }
+}
+
+/// The exit code for a destination's failure.
+fn destination_exit(kind: &DestinationErrorKind) -> ExitStatus {
+    match kind {
+        DestinationErrorKind::Configuration => ExitStatus::Configuration,
+        DestinationErrorKind::Claim(_) | DestinationErrorKind::Fenced => ExitStatus::Claimed,
+        DestinationErrorKind::Bug => ExitStatus::Unexpected,
+        DestinationErrorKind::Refused
+        | DestinationErrorKind::Unavailable
+        | DestinationErrorKind::Busy
+        | DestinationErrorKind::Row(_)
+        | DestinationErrorKind::CommitUnknown
+        | DestinationErrorKind::Full => ExitStatus::Destination,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_the_message_the_causes_and_the_hint() {
+        let cause = io::Error::other("Connection refused (os error 111)");
+        let error = SourceError::new(
+            SourceErrorKind::Unavailable,
+            "Bronto could not be reached at `https://api.bronto.com/v4`",
+            "Check the network, then run again",
+        )
+        .caused_by(cause);
+        let failure = Failure::from(&error);
+        assert_eq!(failure.exit(), ExitStatus::SourceUnavailable);
+        insta::assert_snapshot!(failure.render(), @r"
+        error: Bronto could not be reached at `https://api.bronto.com/v4`
+          caused by: Connection refused (os error 111)
+        hint: Check the network, then run again
+        ");
+    }
+
+    #[test]
+    fn a_claim_held_by_another_run_ends_with_its_own_code() {
+        let refusal = replication::claim::Refusal::OtherIntegration { owner: "Shop".to_owned() };
+        let failure = Failure::from(&DestinationError::claim_refused(refusal, "stitch_bronto"));
+        assert_eq!(failure.exit().number(), 8);
+    }
+}

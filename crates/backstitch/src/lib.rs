@@ -1,0 +1,57 @@
+//! The program `backstitch`: one subcommand per role. Two small programs, `backstitch` and `target-backstitch`, call
+//! into this library and hold no logic of their own.
+//!
+//! A command goes one way: read the command line, read and check the configuration, start the log, start the runtime,
+//! do the work, report, and end with a documented exit code ([`exit`]). Everything that can be wrong with the set-up is
+//! found before anything is touched.
+//!
+//! Standard output is for data; everything else goes to standard error.
+
+mod command_line;
+mod commands;
+mod config;
+mod connect;
+mod display;
+mod exit;
+mod failure;
+mod interrupt;
+mod pipeline;
+mod progress_bars;
+mod report;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    command_line::{CommandLine, TargetCommandLine},
+    exit::ExitStatus,
+    failure::Failure,
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The program `backstitch`.
+#[must_use]
+pub fn program() -> ExitCode {
+    end(CommandLine::parse().command.execute())
+}
+
+/// The program `target-backstitch`.
+#[must_use]
+pub fn singer_target() -> ExitCode {
+    end(commands::target::execute(&TargetCommandLine::parse()))
+}
+
+/// Prints the failure, if there is one, and gives the exit code.
+fn end(outcome: Result<ExitStatus, Failure>) -> ExitCode {
+    match outcome {
+        Ok(status) => status.code(),
+        Err(failure) => {
+            failure.print();
+            failure.exit().code()
+        }
+    }
+}

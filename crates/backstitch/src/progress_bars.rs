@@ -1,0 +1,110 @@
+//! Progress bars, one per table, while a run works and somebody watches.
+
+use std::{collections::BTreeMap, io::IsTerminal, sync::Arc, time::Duration};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use replication::{
+    progress::{ProgressBoard, StreamProgress},
+    stream::StreamName,
+};
+use tokio::task::JoinHandle;
+
+use crate::display;
+
+/// How often the bars are drawn anew.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// The length of a bar in steps.
+const STEPS: u64 = 1000;
+
+/// The place of the bars on the screen, if there is a screen and the user wants them.
+pub(crate) fn screen(wanted: bool) -> Option<MultiProgress> {
+    (wanted && std::io::stderr().is_terminal()).then(MultiProgress::new)
+}
+
+/// Bars that follow a run's progress; they vanish when this is dropped.
+#[derive(Debug)]
+pub(crate) struct ProgressBars {
+    screen: MultiProgress,
+    task: JoinHandle<()>,
+}
+
+impl ProgressBars {
+    /// Follows `board` from now on.
+    pub(crate) fn follow(screen: MultiProgress, board: Arc<ProgressBoard>) -> Self {
+        let place = screen.clone();
+        let task = tokio::spawn(async move {
+            let mut bars = BTreeMap::new();
+            let mut ticks = tokio::time::interval(INTERVAL);
+            loop {
+                ticks.tick().await;
+                for (stream, progress) in board.snapshot() {
+                    draw(bars.entry(stream.clone()).or_insert_with(|| new_bar(&place, &stream)), &progress);
+                }
+            }
+        });
+        Self { screen, task }
+    }
+}
+
+impl Drop for ProgressBars {
+    fn drop(&mut self) {
+        self.task.abort();
+        // A screen that can't be cleared any more is gone.
+        self.screen.clear().unwrap_or_default();
+    }
+}
+
+fn new_bar(screen: &MultiProgress, stream: &StreamName) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix:<18} {bar:24.cyan/dim} {msg}")
+        .expect("the template is fixed and valid")
+        .progress_chars("━╸─");
+    screen.add(ProgressBar::new(STEPS).with_style(style).with_prefix(stream.to_string()))
+}
+
+fn draw(bar: &ProgressBar, progress: &StreamProgress) {
+    bar.set_position(position(progress));
+    bar.set_message(message(progress));
+}
+
+/// How much of the bar is full. An unknown part shows as an empty bar until the stream is done.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a bar's length is only looked at")]
+fn position(progress: &StreamProgress) -> u64 {
+    let part = if progress.done { 1.0 } else { progress.fraction.unwrap_or(0.0).clamp(0.0, 1.0) };
+    (part * STEPS as f64) as u64
+}
+
+fn message(progress: &StreamProgress) -> String {
+    let mut message = format!("{} read · {} loaded", display::count(progress.extracted), display::count(progress.loaded));
+    if progress.rejected > 0 {
+        message.push_str(&format!(" · {} rejected", display::count(progress.rejected)));
+    }
+    if progress.retries > 0 {
+        message.push_str(&format!(" · {} retries", display::count(progress.retries)));
+    }
+    if !progress.done && !progress.activity.is_empty() {
+        message.push_str(&format!(" · {}", progress.activity));
+    }
+    message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_how_far_a_table_is() {
+        let mut progress = StreamProgress {
+            activity: "2026-01-01 to 2026-01-08".to_owned(),
+            extracted: 12_345,
+            loaded: 10_000,
+            fraction: Some(0.25),
+            ..StreamProgress::default()
+        };
+        assert_eq!(message(&progress), "12,345 read · 10,000 loaded · 2026-01-01 to 2026-01-08");
+        assert_eq!(position(&progress), 250);
+        progress.done = true;
+        progress.rejected = 3;
+        assert_eq!(message(&progress), "12,345 read · 10,000 loaded · 3 rejected");
+        assert_eq!(position(&progress), 1000);
+    }
+}

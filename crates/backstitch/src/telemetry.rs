@@ -1,0 +1,189 @@
+//! The log, on standard error: lines in the form of Stitch's extraction logs, for example
+//! `2026-11-23 13:00:00,125Z    tap - INFO State update: adding bookmarks.contact.modified = "…"`.
+//! While progress bars are on the screen, only warnings are shown, above them.
+
+use std::{
+    fmt::{self, Write as _},
+    io::{self, Write},
+};
+
+use chrono::Utc;
+use indicatif::MultiProgress;
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, format::Writer},
+    registry::LookupSpan,
+};
+
+use crate::failure::Failure;
+
+/// The environment variable that changes what is logged, for example `BACKSTITCH_LOG=debug`.
+const VARIABLE: &str = "BACKSTITCH_LOG";
+
+/// What is logged unless the variable says otherwise.
+const LINES: &str = "warn,backstitch=info,replication=info,tap_bronto=info,bronto_client=info,singer=info,\
+                     destination_duckdb=info,destination_postgres=info";
+/// What is logged above progress bars.
+const ABOVE_BARS: &str = "warn";
+
+/// Crates whose work is the source's side of a run.
+const TAP: [&str; 3] = ["tap_bronto", "bronto_client", "singer"];
+/// Crates whose work is the destination's side.
+const TARGET: [&str; 3] = ["replication", "destination_duckdb", "destination_postgres"];
+
+/// Starts the log; above the bars, if there are any.
+///
+/// # Errors
+/// When `BACKSTITCH_LOG` can't be read.
+pub(crate) fn start(bars: Option<&MultiProgress>) -> Result<(), Failure> {
+    let directives = std::env::var(VARIABLE)
+        .unwrap_or_else(|_| if bars.is_some() { ABOVE_BARS } else { LINES }.to_owned());
+    let filter = EnvFilter::try_new(directives).map_err(|error| {
+        Failure::configuration(format!("The environment variable `{VARIABLE}` is not a log filter"))
+            .caused_by(&error)
+            .with_hint("Write it like `debug` or `tap_bronto=debug`")
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .event_format(StitchLine)
+        .with_writer(StandardError { bars: bars.cloned() })
+        .init();
+    Ok(())
+}
+
+/// Formats an event as a line of Stitch's.
+#[derive(Debug, Clone, Copy)]
+struct StitchLine;
+
+impl<S, N> FormatEvent<S, N> for StitchLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut body = Body::default();
+        event.record(&mut body);
+        let time = Utc::now().format("%Y-%m-%d %H:%M:%S,%3fZ");
+        let metadata = event.metadata();
+        let (place, level) = (location(metadata.target()), level_name(*metadata.level()));
+        writeln!(writer, "{time} {place:>6} - {level} {}{}", body.message, body.fields)
+    }
+}
+
+/// `tap`, `target` or `main`, by the crate that speaks.
+fn location(target: &str) -> &'static str {
+    let krate = target.split("::").next().unwrap_or_default();
+    if TAP.contains(&krate) {
+        "tap"
+    } else if TARGET.contains(&krate) {
+        "target"
+    } else {
+        "main"
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "ERROR",
+        Level::WARN => "WARNING",
+        Level::INFO => "INFO",
+        Level::DEBUG | Level::TRACE => "DEBUG",
+    }
+}
+
+/// The text of an event: its sentence, then its fields; in one line whatever they hold.
+#[derive(Debug, Default)]
+struct Body {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Body {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = format!("{value:?}").replace(['\n', '\r'], " ");
+        if field.name() == "message" {
+            self.message = text;
+        } else {
+            write!(self.fields, " {}={text}", field.name()).expect("writing to a string never fails");
+        }
+    }
+}
+
+/// Standard error; bars on it step aside for each line.
+#[derive(Debug, Clone)]
+struct StandardError {
+    bars: Option<MultiProgress>,
+}
+
+impl<'w> MakeWriter<'w> for StandardError {
+    type Writer = Self;
+
+    fn make_writer(&'w self) -> Self {
+        self.clone()
+    }
+}
+
+impl Write for StandardError {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let write = || io::stderr().lock().write_all(line).map(|()| line.len());
+        match &self.bars {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Debug, Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Captured {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(line);
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_have_the_form_of_stitch() {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let subscriber =
+            tracing_subscriber::fmt().event_format(StitchLine).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(target: "tap_bronto::state", "State update: adding bookmarks.contact.modified = \"x\"");
+            tracing::warn!(target: "destination_duckdb", attempt = 2, "Waiting for\nthe file");
+            tracing::error!("Failed");
+        });
+        let text = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+        let bodies: Vec<&str> = text.lines().map(|line| &line[24..]).collect();
+        assert_eq!(
+            bodies,
+            [
+                "    tap - INFO State update: adding bookmarks.contact.modified = \"x\"",
+                " target - WARNING Waiting for the file attempt=2",
+                "   main - ERROR Failed",
+            ]
+        );
+        let time = &text[..24];
+        assert!(chrono::NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S,%3fZ").is_ok(), "{time}");
+    }
+}

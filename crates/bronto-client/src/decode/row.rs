@@ -1,0 +1,276 @@
+//! One object: from its elements to calls on the sink.
+
+use std::borrow::Cow;
+
+use quick_xml::events::{BytesStart, Event};
+
+use super::document::Document;
+use super::pull::{Leaf, LeafDefect, Pull, is_layout, is_nil};
+use super::soap::Item;
+use super::{AnswerDefect, MAX_TEXT_BYTES, MAX_UNKNOWN_NAMES, Rows};
+use crate::object::{Kind, ObjectTable, Place};
+use crate::sink::{RowDefect, RowSink};
+
+/// The longest name of an unknown element that is kept.
+const LONGEST_NAME: usize = 80;
+
+/// Reads objects of one kind into a sink.
+pub(super) struct RowReader<'d, 'b, 's, S> {
+    table: &'static ObjectTable,
+    document: &'d Document<'b>,
+    sink: &'s mut S,
+    rows: Rows,
+    /// Replaced bytes that stand in rejected objects.
+    spoiled: usize,
+    /// The group around the current element.
+    group: Option<&'static str>,
+    /// Where to look for the next element's field.
+    next_field: usize,
+    /// One bit per field that has come.
+    seen: u64,
+    defect: Option<RowDefect>,
+}
+
+impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
+    pub(super) fn new(
+        table: &'static ObjectTable,
+        document: &'d Document<'b>,
+        sink: &'s mut S,
+    ) -> Self {
+        Self {
+            table,
+            document,
+            sink,
+            rows: Rows::default(),
+            spoiled: 0,
+            group: None,
+            next_field: 0,
+            seen: 0,
+            defect: None,
+        }
+    }
+
+    /// Reads one object, whose start tag was read, to its end.
+    pub(super) fn read(&mut self, pull: &mut Pull<'_>, item: &Item) -> Result<(), AnswerDefect> {
+        self.group = None;
+        self.next_field = 0;
+        self.seen = 0;
+        self.defect = None;
+        if !item.is_empty {
+            self.elements(pull)?;
+        }
+        if pull.take_bare_ampersand() {
+            self.reject(RowDefect::BareAmpersand);
+        }
+        let end = pull.position();
+        let spoiled = self.document.spoiled_between(item.start, end);
+        if spoiled > 0 {
+            self.spoiled += spoiled;
+            self.reject(RowDefect::NotUtf8);
+        }
+        // Both positions come from the parser, which cuts at markup.
+        let raw = self.document.text().get(item.start..end).unwrap_or_default();
+        self.rows.count += 1;
+        match &self.defect {
+            None => self.sink.end_row(raw),
+            Some(defect) => {
+                self.rows.rejected += 1;
+                self.sink.reject_row(raw, defect);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was read, once the document is at its end.
+    pub(super) fn finish(self) -> Result<Rows, AnswerDefect> {
+        if self.spoiled < self.document.spoiled() {
+            self.document.require_utf8()?;
+        }
+        Ok(self.rows)
+    }
+
+    /// Reads the elements of the object and of its groups.
+    fn elements(&mut self, pull: &mut Pull<'_>) -> Result<(), AnswerDefect> {
+        loop {
+            match pull.next()? {
+                Event::Start(tag) => self.element(pull, &tag)?,
+                Event::Text(text) if is_layout(&text) => {}
+                Event::Empty(tag) => self.empty_element(pull, &tag)?,
+                Event::End(_) if self.group.is_some() => self.group = None,
+                Event::End(_) => return Ok(()),
+                Event::Comment(_) | Event::PI(_) => {}
+                Event::DocType(_) | Event::Decl(_) => {
+                    return Err(pull.malformed("a declaration inside the document"));
+                }
+                Event::Text(_) | Event::CData(_) | Event::GeneralRef(_) | Event::Eof => {
+                    self.reject(RowDefect::StrayText);
+                }
+            }
+        }
+    }
+
+    fn element(&mut self, pull: &mut Pull<'_>, tag: &BytesStart<'_>) -> Result<(), AnswerDefect> {
+        let name = tag.local_name().into_inner();
+        match self.table.locate(name, self.group, self.next_field) {
+            Some(Place::Field(index)) => {
+                let nil = is_nil(tag).map_err(|()| pull.bad_attribute())?;
+                self.field(pull, index, nil)
+            }
+            Some(Place::Group(index)) => {
+                self.next_field = index;
+                self.group = self.table.fields[index].group;
+                Ok(())
+            }
+            None => {
+                self.unknown(name);
+                pull.skip()
+            }
+        }
+    }
+
+    fn empty_element(&mut self, pull: &Pull<'_>, tag: &BytesStart<'_>) -> Result<(), AnswerDefect> {
+        let name = tag.local_name().into_inner();
+        match self.table.locate(name, self.group, self.next_field) {
+            Some(Place::Field(index)) => {
+                self.mark(index);
+                let nil = is_nil(tag).map_err(|()| pull.bad_attribute())?;
+                if !nil && self.table.fields[index].kind != Kind::CustomFields {
+                    self.value(index, "");
+                }
+            }
+            Some(Place::Group(index)) => self.next_field = index,
+            None => self.unknown(name),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn field(&mut self, pull: &mut Pull<'_>, index: usize, nil: bool) -> Result<(), AnswerDefect> {
+        self.mark(index);
+        let field = &self.table.fields[index];
+        if field.kind == Kind::CustomFields {
+            return self.custom_field(pull, field.name);
+        }
+        match pull.leaf()? {
+            Leaf::Text(text) if nil => self.nil(text, field.name),
+            Leaf::Gathered if nil => self.nil(pull.gathered(), field.name),
+            Leaf::Text(text) => self.value(index, text),
+            Leaf::Gathered => self.value(index, pull.gathered()),
+            Leaf::Defect(defect) => self.reject(row_defect(defect, field.name)),
+        }
+        Ok(())
+    }
+
+    /// Reads a pair of field id and content, whose start tag was read.
+    fn custom_field(
+        &mut self,
+        pull: &mut Pull<'_>,
+        name: &'static str,
+    ) -> Result<(), AnswerDefect> {
+        let mut id = None;
+        let mut content = None;
+        loop {
+            match pull.next()? {
+                Event::Start(tag) => {
+                    let nil = is_nil(&tag).map_err(|()| pull.bad_attribute())?;
+                    let part = match tag.local_name().into_inner() {
+                        "fieldId" => &mut id,
+                        "content" => &mut content,
+                        other => {
+                            self.unknown(other);
+                            pull.skip()?;
+                            continue;
+                        }
+                    };
+                    if part.is_some() {
+                        self.reject(RowDefect::Repeated { field: name });
+                    }
+                    match pull.leaf()? {
+                        _ if nil => {}
+                        Leaf::Text(text) => *part = Some(Cow::Borrowed(text)),
+                        Leaf::Gathered => *part = Some(Cow::Owned(pull.gathered().to_owned())),
+                        Leaf::Defect(defect) => self.reject(row_defect(defect, name)),
+                    }
+                }
+                Event::Empty(tag) => {
+                    let nil = is_nil(&tag).map_err(|()| pull.bad_attribute())?;
+                    match tag.local_name().into_inner() {
+                        "fieldId" if !nil => id = Some(Cow::Borrowed("")),
+                        "content" if !nil => content = Some(Cow::Borrowed("")),
+                        "fieldId" | "content" => {}
+                        other => self.unknown(other),
+                    }
+                }
+                Event::End(_) => break,
+                Event::Text(text) if is_layout(&text) => {}
+                Event::Comment(_) | Event::PI(_) => {}
+                _ => self.reject(RowDefect::StrayText),
+            }
+        }
+        match (id, content) {
+            (Some(id), Some(content)) if self.defect.is_none() => {
+                self.sink.custom_field(&id, &content);
+            }
+            (None, Some(_)) => self.reject(RowDefect::NamelessCustomField),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Hands a value on, unless the object is lost already.
+    #[inline]
+    fn value(&mut self, index: usize, text: &str) {
+        if self.defect.is_none() {
+            self.sink.value(index, text);
+        }
+    }
+
+    /// Checks that a nil element has no content that would get lost.
+    fn nil(&mut self, content: &str, field: &'static str) {
+        if !is_layout(content) {
+            self.reject(RowDefect::NilWithContent { field });
+        }
+    }
+
+    /// Takes note that a field has come.
+    #[inline]
+    fn mark(&mut self, index: usize) {
+        let field = &self.table.fields[index];
+        if field.kind.is_repeated() {
+            self.next_field = index;
+            return;
+        }
+        // No table has more than 64 fields.
+        let bit = 1_u64 << index;
+        if self.seen & bit != 0 {
+            self.reject(RowDefect::Repeated { field: field.name });
+        }
+        self.seen |= bit;
+        self.next_field = index + 1;
+    }
+
+    /// Gives the object up; the first defect is the one that is told.
+    fn reject(&mut self, defect: RowDefect) {
+        self.defect.get_or_insert(defect);
+    }
+
+    /// Takes note of an element that the table doesn't hold.
+    #[cold]
+    fn unknown(&mut self, name: &str) {
+        let names = &mut self.rows.unknown_elements;
+        let name = name.get(..name.floor_char_boundary(LONGEST_NAME)).unwrap_or_default();
+        if names.len() < MAX_UNKNOWN_NAMES && !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+}
+
+/// What the lack of a text means for its object.
+fn row_defect(defect: LeafDefect, field: &'static str) -> RowDefect {
+    match defect {
+        LeafDefect::CharacterReference => RowDefect::CharacterReference,
+        LeafDefect::UnknownEntity => RowDefect::UnknownEntity,
+        LeafDefect::NestedElement => RowDefect::NestedElement { field },
+        LeafDefect::TooLong => RowDefect::TooLong { field, limit: MAX_TEXT_BYTES },
+    }
+}

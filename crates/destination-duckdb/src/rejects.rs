@@ -1,0 +1,141 @@
+//! The rows of `_sdc_rejected`.
+
+use std::{collections::HashSet, sync::Arc};
+
+use arrow::{
+    array::{
+        ArrayRef, Int64Array, Int64Builder, LargeStringBuilder, RecordBatch, TimestampMicrosecondArray,
+        TimestampMicrosecondBuilder,
+    },
+    datatypes::{DataType, Field, Schema, TimeUnit},
+    error::ArrowError,
+};
+use chrono::{DateTime, Utc};
+use duckdb::{Row, types::Value};
+use replication::{
+    destination::{DestinationError, RejectRecord},
+    reject::RejectedRow,
+    system::{REJECTED, SystemType},
+};
+
+use crate::{
+    batch::Offer,
+    session::{Session, count, defect, read_instant, text},
+    sql,
+};
+
+/// How many rejects go in one statement. Their records may be large, so this bounds the copy that is made of them.
+const CHUNK: usize = 2_000;
+
+/// Adds the rejects that are not there yet; returns how many those were.
+pub(crate) fn add(
+    session: &Session,
+    run_id: &str,
+    rejects: &[RejectedRow],
+    now: DateTime<Utc>,
+) -> Result<u64, DestinationError> {
+    let mut seen = HashSet::new();
+    let mut added = 0;
+    for chunk in rejects.chunks(CHUNK) {
+        let fresh: Vec<(String, &RejectedRow)> =
+            chunk.iter().map(|reject| (reject.id(), reject)).filter(|(id, _)| seen.insert(id.clone())).collect();
+        let batch = batch(run_id, &fresh, now)
+            .map_err(|error| defect("Rejected rows could not be made a batch").caused_by(error))?;
+        let offer = Offer::new(batch);
+        added += session.execute(&sql::insert_rejects(&session.place, &offer.table()), [], "store rejected rows")?;
+    }
+    Ok(added)
+}
+
+/// The rejects, newest first.
+pub(crate) fn list(
+    session: &Session,
+    table: Option<&str>,
+    limit: usize,
+) -> Result<Vec<RejectRecord>, DestinationError> {
+    if !session.has_table(REJECTED.name)? {
+        return Ok(Vec::new());
+    }
+    let read = |row: &Row<'_>| {
+        let mut texts = [const { String::new() }; 6];
+        for (position, slot) in texts.iter_mut().enumerate() {
+            *slot = row.get::<_, Option<String>>(position + 1)?.unwrap_or_default();
+        }
+        let [table, reason, reason_code, id, run_id, record] = texts;
+        let rejected_at = read_instant(row, 0)?.unwrap_or_default();
+        Ok(RejectRecord { rejected_at, table, reason, reason_code, id, run_id, record })
+    };
+    let parameters = [table.map_or(Value::Null, text), count(limit as u64)];
+    session.rows(&sql::rejects(&session.place), parameters, "read the rejected rows", read)
+}
+
+/// Rejects in the columns of [`REJECTED`].
+fn batch(
+    run_id: &str,
+    rejects: &[(String, &RejectedRow)],
+    now: DateTime<Utc>,
+) -> Result<RecordBatch, ArrowError> {
+    let texts = |value: &dyn Fn(&str, &RejectedRow) -> Option<String>| -> ArrayRef {
+        let mut builder = LargeStringBuilder::new();
+        for (id, reject) in rejects {
+            builder.append_option(value(id, reject));
+        }
+        Arc::new(builder.finish())
+    };
+    let instants = |value: &dyn Fn(&RejectedRow) -> Option<DateTime<Utc>>| -> ArrayRef {
+        let mut builder = TimestampMicrosecondBuilder::new().with_timezone("UTC");
+        for (_, reject) in rejects {
+            builder.append_option(value(reject).map(|at| at.timestamp_micros()));
+        }
+        Arc::new(builder.finish())
+    };
+    let numbers = |value: &dyn Fn(&RejectedRow) -> i64| -> ArrayRef {
+        let mut builder = Int64Builder::new();
+        rejects.iter().for_each(|(_, reject)| builder.append_value(value(reject)));
+        Arc::new(builder.finish())
+    };
+    let columns: Vec<ArrayRef> = REJECTED
+        .columns
+        .iter()
+        .map(|(name, system_type)| match *name {
+            "_sdc_rejected_at" => instants(&|_| Some(now)),
+            "table_name" | "stream" => texts(&|_, reject| Some(reject.stream.to_string())),
+            "reason" => texts(&|_, reject| Some(reject.reason.clone())),
+            "record" => texts(&|_, reject| Some(reject.record.clone())),
+            "reason_code" => texts(&|_, reject| Some(reject.code.to_string())),
+            "reject_id" => texts(&|id, _| Some(id.to_owned())),
+            "run_id" => texts(&|_, _| Some(run_id.to_owned())),
+            "key_digest" => texts(&|_, reject| reject.key_digest.clone()),
+            "_sdc_sequence" => numbers(&|reject| reject.sequence),
+            "_sdc_table_version" => numbers(&|reject| reject.table_version),
+            "_sdc_extracted_at" => instants(&|reject| Some(reject.extracted_at)),
+            _ => nulls(*system_type, rejects.len()),
+        })
+        .collect();
+    let fields: Vec<Field> = REJECTED
+        .columns
+        .iter()
+        .map(|(name, system_type)| {
+            let data_type = match system_type {
+                SystemType::Text => DataType::LargeUtf8,
+                SystemType::Bigint => DataType::Int64,
+                SystemType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            };
+            Field::new(*name, data_type, true)
+        })
+        .collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+}
+
+/// A column that this version leaves empty.
+fn nulls(system_type: SystemType, count: usize) -> ArrayRef {
+    match system_type {
+        SystemType::Text => {
+            let mut builder = LargeStringBuilder::new();
+            builder.append_nulls(count);
+            Arc::new(builder.finish())
+        }
+        SystemType::Bigint => Arc::new(Int64Array::new_null(count)),
+        SystemType::Timestamp => Arc::new(TimestampMicrosecondArray::new_null(count).with_timezone("UTC")),
+    }
+}

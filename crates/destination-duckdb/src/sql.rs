@@ -1,0 +1,358 @@
+//! Every statement that this crate sends, and the one function that quotes identifiers.
+
+use duckdb::types::Value;
+use replication::{
+    stream::{Column, ColumnType, NUMBER_PRECISION, NUMBER_SCALE, StreamSchema, WinnerRule},
+    system::{self, LOADS, NEXT_VERSION_PREFIX, REJECTED, STATE, SystemTable, SystemType},
+};
+
+/// Begins a transaction.
+pub(crate) const BEGIN: &str = "begin transaction";
+/// Begins one that can't write.
+pub(crate) const BEGIN_READ_ONLY: &str = "begin transaction read only";
+/// Commits it.
+pub(crate) const COMMIT: &str = "commit";
+/// Rolls it back.
+pub(crate) const ROLLBACK: &str = "rollback";
+
+/// Finds a table whatever its case; parameters: database, schema, table.
+pub(crate) const FIND_TABLE: &str = "select table_name from duckdb_tables() \
+     where database_name = ? and lower(schema_name) = lower(?) and lower(table_name) = lower(?)";
+/// The columns of a table, with the spelling of its name; parameters as for [`FIND_TABLE`].
+pub(crate) const FIND_COLUMNS: &str = "select table_name, column_name, data_type from duckdb_columns() \
+     where database_name = ? and lower(schema_name) = lower(?) and lower(table_name) = lower(?) order by column_index";
+/// The waiting tables of a schema; parameters: database, schema, prefix.
+pub(crate) const FIND_WAITING_TABLES: &str = "select table_name from duckdb_tables() \
+     where database_name = ? and lower(schema_name) = lower(?) and starts_with(table_name, ?)";
+
+/// The name under which the rows being loaded go in a statement, and that of the rows in the table.
+const LOADED: &str = "loaded";
+const STORED: &str = "stored";
+
+/// An identifier, quoted: whatever it holds, it is one name.
+pub(crate) fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+/// Where an integration's tables are. Names are always given in full: a schema called like the database would be
+/// ambiguous otherwise.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    catalog: String,
+    schema: String,
+}
+
+impl Place {
+    /// A schema of a database.
+    pub(crate) fn new(catalog: impl Into<String>, schema: impl Into<String>) -> Self {
+        Self { catalog: catalog.into(), schema: schema.into() }
+    }
+
+    /// The schema's plain name.
+    pub(crate) fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// The parameters of the statements that look something up in the catalog.
+    pub(crate) fn named(&self, name: &str) -> [Value; 3] {
+        [&self.catalog, &self.schema, name].map(|name: &str| Value::Text(name.to_owned()))
+    }
+
+    fn table(&self, table: &str) -> String {
+        format!("{}.{}.{}", quoted(&self.catalog), quoted(&self.schema), quoted(table))
+    }
+}
+
+/// The table in which a stream's next version waits.
+pub(crate) fn waiting_table(table: &str) -> String {
+    format!("{NEXT_VERSION_PREFIX}{table}")
+}
+
+/// A column's type, as DuckDB spells it in its catalog but for the case.
+pub(crate) fn type_name(column_type: &ColumnType) -> String {
+    match column_type {
+        ColumnType::Text => "varchar".to_owned(),
+        ColumnType::Integer => "bigint".to_owned(),
+        ColumnType::Number => format!("decimal({NUMBER_PRECISION},{NUMBER_SCALE})"),
+        ColumnType::Boolean => "boolean".to_owned(),
+        ColumnType::Timestamp => "timestamp with time zone".to_owned(),
+        ColumnType::Json => "json".to_owned(),
+        ColumnType::List(item) => format!("{}[]", type_name(item)),
+    }
+}
+
+pub(crate) fn create_schema(place: &Place) -> String {
+    format!("create schema if not exists {}.{}", quoted(&place.catalog), quoted(&place.schema))
+}
+
+pub(crate) fn create_system_table(place: &Place, table: &SystemTable) -> String {
+    let columns = table.columns.iter().map(|(name, system_type)| {
+        let type_name = match system_type {
+            SystemType::Text => "varchar",
+            SystemType::Bigint => "bigint",
+            SystemType::Timestamp => "timestamp with time zone",
+        };
+        format!("{} {type_name}", quoted(name))
+    });
+    let key = list(table.key.iter().map(|name| quoted(name)));
+    format!("create table if not exists {} ({}, primary key ({key}))", place.table(table.name), list(columns))
+}
+
+pub(crate) fn create_table<'column>(
+    place: &Place,
+    table: &str,
+    columns: impl Iterator<Item = &'column Column>,
+) -> String {
+    let columns = list(columns.map(|column| format!("{} {}", quoted(&column.name), type_name(&column.column_type))));
+    format!("create table {} ({columns})", place.table(table))
+}
+
+pub(crate) fn add_column(place: &Place, table: &str, column: &Column) -> String {
+    let (name, type_name) = (quoted(&column.name), type_name(&column.column_type));
+    format!("alter table {} add column {name} {type_name}", place.table(table))
+}
+
+pub(crate) fn drop_table(place: &Place, table: &str) -> String {
+    format!("drop table {}", place.table(table))
+}
+
+pub(crate) fn count(place: &Place, table: &str) -> String {
+    format!("select count(*) from {}", place.table(table))
+}
+
+/// Merges the rows of `source` into a table; returns for each row that it changed whether it was inserted.
+pub(crate) fn merge(place: &Place, table: &str, schema: &StreamSchema, source: &str) -> String {
+    let names = column_names(schema);
+    let updates = list(names.iter().map(|name| format!("{name} = {LOADED}.{name}")));
+    let values = list(names.iter().map(|name| format!("{LOADED}.{name}")));
+    format!(
+        "merge into {table} as {STORED} using {source} as {LOADED} on {same_key}\n\
+         when matched and ({differs}) and ({wins}) then update set {updates}\n\
+         when not matched then insert ({names}) values ({values})\n\
+         returning merge_action = 'INSERT'",
+        table = place.table(table),
+        same_key = same_key(schema, LOADED, STORED),
+        differs = differs(schema, LOADED, STORED),
+        wins = wins(schema),
+        names = names.join(", "),
+    )
+}
+
+/// Appends the rows of `source` to a table.
+pub(crate) fn append(place: &Place, table: &str, schema: &StreamSchema, source: &str) -> String {
+    let names = column_names(schema).join(", ");
+    format!("insert into {} ({names}) select {names} from {source}", place.table(table))
+}
+
+/// Counts the rows of `source` that stand in the table as they are, and those that stand in it otherwise.
+pub(crate) fn compare(place: &Place, table: &str, schema: &StreamSchema, source: &str) -> String {
+    let differs = differs(schema, LOADED, STORED);
+    format!(
+        "select count(*) filter (where not ({differs})), count(*) filter (where {differs})\n\
+         from {source} as {LOADED} join {} as {STORED} on {}",
+        place.table(table),
+        same_key(schema, LOADED, STORED),
+    )
+}
+
+/// The stored rows' user columns, where a row of `source` has the same key and differs.
+pub(crate) fn rivals(place: &Place, table: &str, schema: &StreamSchema, source: &str) -> String {
+    format!(
+        "select {} from {source} as {LOADED} join {} as {STORED} on {} where {}",
+        list(schema.columns.iter().map(|column| format!("{STORED}.{}", quoted(&column.name)))),
+        place.table(table),
+        same_key(schema, LOADED, STORED),
+        differs(schema, LOADED, STORED),
+    )
+}
+
+/// Deletes the rows of a waiting table that belong to another version; parameter: the version.
+pub(crate) fn delete_other_versions(place: &Place, waiting: &str) -> String {
+    let version = quoted(system::TABLE_VERSION);
+    format!("delete from {} where {version} is distinct from ?", place.table(waiting))
+}
+
+/// Compares a waiting table with the live one by key: new rows, rows that differ, rows that don't, rows that are gone.
+pub(crate) fn compare_versions(place: &Place, waiting: &str, live: &str, schema: &StreamSchema) -> String {
+    let differs = differs(schema, LOADED, STORED);
+    let both = format!("{LOADED}.rowid is not null and {STORED}.rowid is not null");
+    format!(
+        "select count(*) filter (where {STORED}.rowid is null),\n\
+         count(*) filter (where {both} and ({differs})),\n\
+         count(*) filter (where {both} and not ({differs})),\n\
+         count(*) filter (where {LOADED}.rowid is null)\n\
+         from {} as {LOADED} full join {} as {STORED} on {}",
+        place.table(waiting),
+        place.table(live),
+        same_key(schema, LOADED, STORED),
+    )
+}
+
+pub(crate) fn delete_all(place: &Place, table: &str) -> String {
+    format!("delete from {}", place.table(table))
+}
+
+/// Copies the rows of a waiting table into the live one.
+pub(crate) fn copy_version(place: &Place, waiting: &str, live: &str, schema: &StreamSchema) -> String {
+    append(place, live, schema, &place.table(waiting))
+}
+
+/// All columns of a system table in order, timestamps as microseconds since 1970.
+fn system_columns(table: &SystemTable) -> String {
+    list(table.columns.iter().map(|(name, system_type)| match system_type {
+        SystemType::Timestamp => format!("epoch_us({})", quoted(name)),
+        SystemType::Text | SystemType::Bigint => quoted(name),
+    }))
+}
+
+/// The state rows, the claim's first.
+pub(crate) fn states(place: &Place) -> String {
+    format!("select {} from {} order by stream", system_columns(&STATE), place.table(STATE.name))
+}
+
+/// Claims the schema for the first time; parameters as for [`update_claim`].
+pub(crate) fn insert_claim(place: &Place) -> String {
+    format!(
+        "insert into {} (token, holder, lease_expires_at, integration_id, source_fingerprint, start_date, updated_at, \
+         stream) values (?, ?, ?, ?, ?, ?, ?, '')",
+        place.table(STATE.name)
+    )
+}
+
+/// Claims the schema again; parameters: token, holder, lease end, integration, fingerprint, start date (kept if one is
+/// stored), now.
+pub(crate) fn update_claim(place: &Place) -> String {
+    format!(
+        "update {} set token = ?, holder = ?, lease_expires_at = ?, integration_id = ?, source_fingerprint = ?, \
+         start_date = coalesce(start_date, ?), updated_at = ? where stream = ''",
+        place.table(STATE.name)
+    )
+}
+
+/// Renews the lease; parameters: its new end, now, the token.
+pub(crate) fn renew_claim(place: &Place) -> String {
+    format!(
+        "update {} set lease_expires_at = ?, updated_at = ? where stream = '' and token = ?",
+        place.table(STATE.name)
+    )
+}
+
+/// Lets the claim go; parameters: now, the token.
+pub(crate) fn release_claim(place: &Place) -> String {
+    format!(
+        "update {} set holder = null, lease_expires_at = null, updated_at = ? where stream = '' and token = ?",
+        place.table(STATE.name)
+    )
+}
+
+/// Renews the lease and stores the memory; parameters: the lease's end, the memory, now, the token.
+pub(crate) fn fence(place: &Place) -> String {
+    format!(
+        "update {} set lease_expires_at = ?, state = ?, updated_at = ? where stream = '' and token = ?",
+        place.table(STATE.name)
+    )
+}
+
+/// Stores a bookmark; parameters: stream, state, now.
+pub(crate) fn put_state(place: &Place) -> String {
+    format!(
+        "insert into {} (stream, state, updated_at) values (?, ?, ?) \
+         on conflict (stream) do update set state = excluded.state, updated_at = excluded.updated_at",
+        place.table(STATE.name)
+    )
+}
+
+/// Adds a row to the ledger; parameters: all its columns in order.
+pub(crate) fn insert_load(place: &Place) -> String {
+    let places = list(LOADS.columns.iter().map(|_| "?".to_owned()));
+    format!("insert into {} values ({places})", place.table(LOADS.name))
+}
+
+/// The ledger, newest batch first; parameter: how many rows.
+pub(crate) fn loads(place: &Place) -> String {
+    format!(
+        "select {} from {} order by committed_at desc, batch_id desc, table_name limit ?",
+        system_columns(&LOADS),
+        place.table(LOADS.name)
+    )
+}
+
+/// The sums of the ledger by table.
+pub(crate) fn totals(place: &Place) -> String {
+    let sums = ["received", "inserted", "updated", "unchanged", "superseded", "rejected", "deleted"]
+        .map(|name| format!("sum({name})::bigint"));
+    format!(
+        "select table_name, {}, epoch_us(max(committed_at)) from {} group by table_name",
+        list(sums.into_iter()),
+        place.table(LOADS.name)
+    )
+}
+
+/// Adds the rows of `source` to the rejects, but for those that are there already.
+pub(crate) fn insert_rejects(place: &Place, source: &str) -> String {
+    let names = list(REJECTED.columns.iter().map(|(name, _)| quoted(name)));
+    let table = place.table(REJECTED.name);
+    format!(
+        "insert into {table} ({names}) select {names} from {source} as {LOADED}\n\
+         where not exists (select 1 from {table} as {STORED} where {STORED}.reject_id = {LOADED}.reject_id)"
+    )
+}
+
+/// The rejects, newest first; parameters: the table or null for all, how many rows.
+pub(crate) fn rejects(place: &Place) -> String {
+    format!(
+        "select epoch_us(_sdc_rejected_at), table_name, reason, reason_code, reject_id, run_id, record from {} \
+         where table_name = coalesce(?, table_name) order by _sdc_rejected_at desc, reject_id limit ?",
+        place.table(REJECTED.name)
+    )
+}
+
+/// Any query with its columns as text.
+pub(crate) fn as_text(query: &str) -> String {
+    format!("select cast(columns(*) as varchar) from (\n{}\n)", query.trim().trim_end_matches(';'))
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    items.collect::<Vec<_>>().join(", ")
+}
+
+/// All columns of a stream's table, quoted, in order.
+fn column_names(schema: &StreamSchema) -> Vec<String> {
+    let system = system::row_columns();
+    schema.columns.iter().chain(&system).map(|column| quoted(&column.name)).collect()
+}
+
+/// Whether two rows have the same key.
+fn same_key(schema: &StreamSchema, left: &str, right: &str) -> String {
+    let columns = schema.key.iter().map(|name| quoted(name)).map(|name| format!("{left}.{name} = {right}.{name}"));
+    format!("({})", columns.collect::<Vec<_>>().join(" and "))
+}
+
+/// Whether two rows of the same key differ in a user column.
+fn differs(schema: &StreamSchema, left: &str, right: &str) -> String {
+    let conditions: Vec<String> = schema
+        .columns
+        .iter()
+        .filter(|column| !schema.key.contains(&column.name))
+        .map(|column| quoted(&column.name))
+        .map(|name| format!("{left}.{name} is distinct from {right}.{name}"))
+        .collect();
+    if conditions.is_empty() { "false".to_owned() } else { conditions.join(" or ") }
+}
+
+/// Whether a loaded row beats the stored one. A stored row without a sequence was put there by somebody else, and loses.
+fn wins(schema: &StreamSchema) -> String {
+    let sequence = quoted(system::SEQUENCE);
+    let newer = format!("{LOADED}.{sequence} > coalesce({STORED}.{sequence}, -1)");
+    match (&schema.winner, &schema.replication_key) {
+        (WinnerRule::Sequence, _) | (WinnerRule::ReplicationKey, None) => newer,
+        (WinnerRule::ReplicationKey, Some(key)) => {
+            let key = quoted(key);
+            format!(
+                "{LOADED}.{key} > {STORED}.{key} or ({LOADED}.{key} is not null and {STORED}.{key} is null) \
+                 or ({LOADED}.{key} is not distinct from {STORED}.{key} and {newer})"
+            )
+        }
+        (WinnerRule::Greatest(_), _) => "true".to_owned(),
+    }
+}

@@ -1,0 +1,229 @@
+//! The tables of streams: made to fit, and merged into.
+
+use std::{collections::HashSet, sync::Arc};
+
+use arrow::array::{AsArray, RecordBatch, types::Int64Type};
+use duckdb::types::Value as Parameter;
+use replication::{
+    destination::{DestinationError, DestinationErrorKind, MergeOutcome},
+    row,
+    stream::{Column, StreamSchema},
+    system,
+    unit::TableLoad,
+};
+use serde_json::{Map, Value};
+
+use crate::{
+    batch::Offer,
+    session::{Session, defect},
+    sql::{self, waiting_table},
+};
+
+/// The rows of a load, shared with it and not copied.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    schema: Arc<StreamSchema>,
+    version: Option<i64>,
+    batches: Vec<RecordBatch>,
+}
+
+impl Rows {
+    /// What a load has to merge.
+    pub(crate) fn of(load: &TableLoad) -> Self {
+        let batches = load.rows.iter().filter(|batch| batch.num_rows() > 0).cloned().collect();
+        Self { schema: Arc::clone(&load.schema), version: load.version, batches }
+    }
+
+    /// The table that they go to.
+    fn table(&self) -> String {
+        let table = self.schema.table();
+        if self.version.is_some() { waiting_table(table) } else { table.to_owned() }
+    }
+}
+
+/// A column that the database has.
+struct Existing {
+    table: String,
+    name: String,
+    type_name: String,
+}
+
+/// Makes the stream's table, and the one in which a version waits, hold every column of the schema.
+pub(crate) fn prepare(
+    session: &Session,
+    schema: &StreamSchema,
+    version: Option<i64>,
+) -> Result<(), DestinationError> {
+    check_names(schema)?;
+    fit(session, schema, schema.table())?;
+    if let Some(version) = version {
+        let waiting = waiting_table(schema.table());
+        fit(session, schema, &waiting)?;
+        // A version that this run gave up may have left rows behind.
+        let delete = sql::delete_other_versions(&session.place, &waiting);
+        session.execute(&delete, [Parameter::BigInt(version)], &format!("clear the table `{waiting}`"))?;
+    }
+    Ok(())
+}
+
+/// Merges the load's rows into its table.
+pub(crate) fn merge(session: &Session, rows: &Rows) -> Result<MergeOutcome, DestinationError> {
+    let table = rows.table();
+    let doing = format!("merge rows into `{}`", rows.schema.table());
+    let before = session.count(&table)?;
+    let mut outcome = MergeOutcome::default();
+    for batch in &rows.batches {
+        check_version(rows, batch)?;
+        let offer = Offer::new(batch.clone());
+        if rows.schema.is_keyed() {
+            merge_batch(session, rows, &table, &offer, batch.num_rows() as u64, &doing, &mut outcome)?;
+        } else {
+            let append = sql::append(&session.place, &table, &rows.schema, &offer.table());
+            outcome.inserted += session.execute(&append, [], &doing)?;
+        }
+    }
+    outcome.growth = growth(before, session.count(&table)?)?;
+    Ok(outcome)
+}
+
+/// The stored rows that share a key with a row of the load and differ from it, as JSON objects.
+pub(crate) fn rivals(session: &Session, rows: &Rows) -> Result<Vec<Map<String, Value>>, DestinationError> {
+    let table = rows.table();
+    let doing = format!("compare rows with `{}`", rows.schema.table());
+    let mut rivals = Vec::new();
+    for batch in &rows.batches {
+        let offer = Offer::new(batch.clone());
+        let query = sql::rivals(&session.place, &table, &rows.schema, &offer.table());
+        let found = read_batches(session, &query, &doing)?;
+        for (found, index) in found.iter().flat_map(|found| (0..found.num_rows()).map(move |index| (found, index))) {
+            let object = serde_json::from_str(&row::render(&rows.schema, found, index))
+                .map_err(|error| defect("A stored row could not be written as JSON").caused_by(error))?;
+            rivals.push(object);
+        }
+    }
+    Ok(rivals)
+}
+
+/// How much a number of rows changed.
+pub(crate) fn growth(before: u64, after: u64) -> Result<i64, DestinationError> {
+    after.checked_signed_diff(before).ok_or_else(|| defect("A table has more rows than can be counted"))
+}
+
+/// Merges one batch, and adds what that did to the outcome.
+fn merge_batch(
+    session: &Session,
+    rows: &Rows,
+    table: &str,
+    offer: &Offer,
+    row_count: u64,
+    doing: &str,
+    outcome: &mut MergeOutcome,
+) -> Result<(), DestinationError> {
+    let (schema, source) = (&rows.schema, offer.table());
+    let (mut inserted, mut updated) = (0, 0);
+    for changed in read_batches(session, &sql::merge(&session.place, table, schema, &source), doing)? {
+        let is_insert = changed.column(0).as_boolean();
+        inserted += is_insert.true_count() as u64;
+        updated += is_insert.false_count() as u64;
+    }
+    outcome.inserted += inserted;
+    outcome.updated += updated;
+    if inserted + updated == row_count {
+        return Ok(());
+    }
+    // The rows that changed stand in the table as they came, like those that were there already; what stands there
+    // otherwise has won.
+    let [alike, different] = session.counts(&sql::compare(&session.place, table, schema, &source), doing)?;
+    outcome.superseded += different;
+    outcome.unchanged += alike.checked_sub(inserted + updated).ok_or_else(|| {
+        defect(format!("Rows merged into `{}` are not all found there afterwards", schema.table()))
+    })?;
+    Ok(())
+}
+
+fn read_batches(session: &Session, sql: &str, doing: &str) -> Result<Vec<RecordBatch>, DestinationError> {
+    session
+        .connection
+        .prepare(sql)
+        .and_then(|mut statement| Ok(statement.query_arrow([])?.collect()))
+        .map_err(|error| session.failed(doing, error))
+}
+
+/// Rows that wait are told from older ones by their version, so each must carry it.
+fn check_version(rows: &Rows, batch: &RecordBatch) -> Result<(), DestinationError> {
+    let Some(version) = rows.version else { return Ok(()) };
+    let carried = batch.column_by_name(system::TABLE_VERSION).and_then(|column| column.as_primitive_opt::<Int64Type>());
+    if carried.is_some_and(|carried| carried.iter().all(|carried| carried == Some(version))) {
+        Ok(())
+    } else {
+        Err(defect(format!("Rows of version {version} of `{}` carry another version", rows.schema.table())))
+    }
+}
+
+/// Creates a table, or adds the columns that it lacks.
+fn fit(session: &Session, schema: &StreamSchema, table: &str) -> Result<(), DestinationError> {
+    let doing = format!("make the table `{table}` fit");
+    let system = system::row_columns();
+    let wanted = || schema.columns.iter().chain(&system);
+    let read = |row: &duckdb::Row<'_>| {
+        Ok(Existing { table: row.get(0)?, name: row.get(1)?, type_name: row.get(2)? })
+    };
+    let existing = session.rows(sql::FIND_COLUMNS, session.place.named(table), &doing, read)?;
+    let Some(first) = existing.first() else {
+        return session.run(&sql::create_table(&session.place, table, wanted()), &doing);
+    };
+    if first.table != table {
+        return Err(collision("Table", table, &first.table));
+    }
+    for column in wanted() {
+        match existing.iter().find(|existing| existing.name.eq_ignore_ascii_case(&column.name)) {
+            Some(existing) => check_type(table, column, existing)?,
+            None => session.run(&sql::add_column(&session.place, table, column), &doing)?,
+        }
+    }
+    Ok(())
+}
+
+fn check_type(table: &str, column: &Column, existing: &Existing) -> Result<(), DestinationError> {
+    let wanted = sql::type_name(&column.column_type);
+    if existing.type_name.eq_ignore_ascii_case(&wanted) {
+        return Ok(());
+    }
+    Err(DestinationError::new(
+        DestinationErrorKind::Configuration,
+        format!(
+            "Column `{}` of `{table}` is {}, but the source now sends {wanted}",
+            existing.name,
+            existing.type_name.to_ascii_lowercase()
+        ),
+        "Drop the table and replicate it anew, or deselect the column",
+    ))
+}
+
+/// Refuses names that DuckDB can't tell apart, or can't hold.
+fn check_names(schema: &StreamSchema) -> Result<(), DestinationError> {
+    let table = schema.table();
+    let is_system = system::TABLES.iter().any(|reserved| reserved.name.eq_ignore_ascii_case(table))
+        || table.to_ascii_lowercase().starts_with(system::NEXT_VERSION_PREFIX);
+    let system = system::row_columns();
+    let names = || schema.columns.iter().map(|column| column.name.as_str());
+    if is_system || table.is_empty() || names().chain([table]).any(|name| name.contains('\0')) || names().any(str::is_empty)
+    {
+        return Err(DestinationError::new(
+            DestinationErrorKind::Configuration,
+            format!("Stream `{}` has a name, or a column with a name, that DuckDB can't hold", table.escape_default()),
+            "Deselect the stream, or rename it in the tap",
+        ));
+    }
+    let mut seen: HashSet<String> = system.iter().map(|column| column.name.clone()).collect();
+    let doubled = names().find(|name| !seen.insert(name.to_ascii_lowercase()));
+    doubled.map_or(Ok(()), |name| Err(collision("Field", name, table)))
+}
+
+fn collision(what: &str, name: &str, other: &str) -> DestinationError {
+    DestinationError::new(
+        DestinationErrorKind::Configuration,
+        format!("{what} collision on `{name}` (in `{other}`): DuckDB does not tell upper from lower case"),
+        "Deselect one of the two, or rename it in the tap",
+    )
+}

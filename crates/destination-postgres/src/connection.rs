@@ -1,0 +1,232 @@
+//! Connections: opened with deadlines for everything, owned by whoever uses them, thrown away when in doubt.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::SinkExt;
+use replication::destination::{DestinationError, DestinationErrorKind};
+use secrecy::ExposeSecret;
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    time::timeout,
+};
+use tokio_postgres::{
+    Client, Config, NoTls, Row,
+    config::SslMode,
+    types::{ToSql, Type},
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    config::{Deadlines, Host, PostgresConfig},
+    failure::{self, Doing, Trouble},
+    sql,
+};
+
+/// By how much our own deadline for a statement lies behind the server's, which tells more.
+const GRACE: Duration = Duration::from_secs(15);
+/// How our sessions are called in `pg_stat_activity`.
+const APPLICATION_NAME: &str = "backstitch";
+
+/// Opens connections to one database.
+#[derive(Clone)]
+pub(crate) struct Connector {
+    pub(crate) config: PostgresConfig,
+    tls: Option<MakeRustlsConnect>,
+}
+
+impl Connector {
+    pub(crate) fn new(config: PostgresConfig, tls: Option<MakeRustlsConnect>) -> Self {
+        Self { config, tls }
+    }
+
+    /// Opens a connection and sets it up.
+    pub(crate) async fn open(&self) -> Result<Connection, DestinationError> {
+        let deadlines = self.config.deadlines;
+        let opened = timeout(deadlines.connect, self.connect()).await.unwrap_or(Err(Trouble::Deadline));
+        let (client, task) = opened.map_err(|trouble| failure::connecting(trouble, &self.config))?;
+        let connection = Connection { client, _task: task, deadline: deadlines.statement + GRACE };
+        connection.run(&sql::session(&deadlines), &Doing::task("set up a session")).await?;
+        Ok(connection)
+    }
+
+    async fn connect(&self) -> Result<(Client, AbortOnDropHandle<()>), Trouble> {
+        let mut config = Config::new();
+        config
+            .user(&self.config.user)
+            .dbname(&self.config.database)
+            .port(self.config.port)
+            .application_name(APPLICATION_NAME)
+            .connect_timeout(self.config.deadlines.connect)
+            .keepalives_idle(Duration::from_secs(60))
+            .tcp_user_timeout(self.config.deadlines.connect * 3);
+        match &self.config.host {
+            Host::Tcp(host) => config.host(host),
+            // A host that starts with a slash is a socket's folder to the client library.
+            Host::Unix(folder) => config.host(folder.to_string_lossy()),
+        };
+        if let Some(password) = &self.config.password {
+            config.password(password.expose_secret());
+        }
+        let (client, task) = match &self.tls {
+            Some(tls) => {
+                config.ssl_mode(SslMode::Require);
+                let (client, connection) = config.connect(tls.clone()).await.map_err(Trouble::Client)?;
+                (client, tokio::spawn(drive(connection)))
+            }
+            None => {
+                config.ssl_mode(SslMode::Disable);
+                let (client, connection) = config.connect(NoTls).await.map_err(Trouble::Client)?;
+                (client, tokio::spawn(drive(connection)))
+            }
+        };
+        Ok((client, AbortOnDropHandle::new(task)))
+    }
+}
+
+/// Moves bytes until the connection ends. Whoever waits for an answer is told why it ended; this task need not.
+async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>>) {
+    if let Err(error) = connection.await {
+        tracing::debug!(is_closed = error.is_closed(), "A connection to PostgreSQL ended");
+    }
+}
+
+/// A connection. Dropped, it is cut: the server rolls back what is open.
+pub(crate) struct Connection {
+    client: Client,
+    _task: AbortOnDropHandle<()>,
+    deadline: Duration,
+}
+
+impl Connection {
+    /// Runs statements that return nothing of interest.
+    pub(crate) async fn run(&self, sql: &str, doing: &Doing) -> Result<(), DestinationError> {
+        self.try_run(sql).await.map_err(|trouble| trouble.of(doing))
+    }
+
+    /// As [`Connection::run`], for those who must know how it failed.
+    pub(crate) async fn try_run(&self, sql: &str) -> Result<(), Trouble> {
+        self.bounded(self.client.batch_execute(sql)).await
+    }
+
+    /// Runs one statement and returns the number of rows that it wrote.
+    pub(crate) async fn execute(
+        &self,
+        sql: &str,
+        parameters: &[(&(dyn ToSql + Sync), Type)],
+        doing: &Doing,
+    ) -> Result<u64, DestinationError> {
+        let written = self.client.execute_typed(sql, parameters);
+        self.bounded(written).await.map_err(|trouble| trouble.of(doing))
+    }
+
+    /// Runs one statement and returns its rows.
+    pub(crate) async fn query(
+        &self,
+        sql: &str,
+        parameters: &[(&(dyn ToSql + Sync), Type)],
+        doing: &Doing,
+    ) -> Result<Vec<Row>, DestinationError> {
+        let rows = self.client.query_typed(sql, parameters);
+        self.bounded(rows).await.map_err(|trouble| trouble.of(doing))
+    }
+
+    /// Runs one statement that returns one row.
+    pub(crate) async fn query_one(
+        &self,
+        sql: &str,
+        parameters: &[(&(dyn ToSql + Sync), Type)],
+        doing: &Doing,
+    ) -> Result<Row, DestinationError> {
+        let rows = self.query(sql, parameters, doing).await?;
+        rows.into_iter().next().ok_or_else(|| unexpected(doing))
+    }
+
+    /// Sends data for a `copy … from stdin` statement, and returns the number of rows that the server took.
+    pub(crate) async fn copy(
+        &self,
+        sql: &str,
+        chunks: impl Iterator<Item = Result<Bytes, DestinationError>> + Send,
+        doing: &Doing,
+    ) -> Result<u64, DestinationError> {
+        let copied = timeout(self.deadline, async {
+            let sink = self.client.copy_in::<_, Bytes>(sql).await;
+            let sink = sink.map_err(|error| Trouble::Client(error).of(doing))?;
+            let mut sink = std::pin::pin!(sink);
+            for chunk in chunks {
+                let chunk = chunk?;
+                // A refusal shows when the copy is finished; here the connection may only be seen to have ended it.
+                if sink.as_mut().feed(chunk).await.is_err() {
+                    break;
+                }
+            }
+            sink.finish().await.map_err(|error| Trouble::Client(error).of(doing))
+        });
+        copied.await.unwrap_or_else(|_| Err(Trouble::Deadline.of(doing)))
+    }
+
+    /// Whether the server answers.
+    async fn is_alive(&self, deadline: Duration) -> bool {
+        matches!(timeout(deadline, self.client.check_connection()).await, Ok(Ok(())))
+    }
+
+    async fn bounded<T>(
+        &self,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Trouble> {
+        match timeout(self.deadline, answer).await {
+            Ok(answer) => answer.map_err(Trouble::Client),
+            Err(_) => Err(Trouble::Deadline),
+        }
+    }
+}
+
+/// An answer that a statement of ours can't have.
+pub(crate) fn unexpected(doing: &Doing) -> DestinationError {
+    DestinationError::new(
+        DestinationErrorKind::Bug,
+        format!("PostgreSQL gave an unexpected answer: {doing:?}"),
+        "Report this defect",
+    )
+}
+
+/// Room for one connection that is kept for its next user.
+#[derive(Clone, Default)]
+pub(crate) struct Slot {
+    connection: Arc<Mutex<Option<Connection>>>,
+}
+
+impl Slot {
+    /// Takes the connection, which is opened anew if it is missing or broken. Only one caller has it at a time.
+    pub(crate) async fn take(&self, connector: &Connector) -> Result<Taken, DestinationError> {
+        let Deadlines { connect, lock, .. } = connector.config.deadlines;
+        let mut room = timeout(lock, Arc::clone(&self.connection).lock_owned()).await.map_err(|_| {
+            DestinationError::new(
+                DestinationErrorKind::Busy,
+                "Another part of this program has been using the connection to PostgreSQL for too long",
+                "Try again; if it lasts, look at the statements that run on the server",
+            )
+        })?;
+        let kept = room.take();
+        let connection = match kept {
+            Some(connection) if connection.is_alive(connect).await => connection,
+            _ => connector.open().await?,
+        };
+        Ok(Taken { connection, room })
+    }
+}
+
+/// A connection taken from its [`Slot`]. Dropped, it is cut, and the slot's next user opens another; so nobody ever
+/// meets a transaction that a cancelled caller left open.
+pub(crate) struct Taken {
+    pub(crate) connection: Connection,
+    room: OwnedMutexGuard<Option<Connection>>,
+}
+
+impl Taken {
+    /// Keeps the connection for its next user. Only for connections that are known to be between transactions.
+    pub(crate) fn put_back(mut self) {
+        *self.room = Some(self.connection);
+    }
+}

@@ -1,0 +1,100 @@
+//! Every statement that is sent to the server. One function quotes identifiers, one quotes text.
+
+pub(crate) mod activation;
+pub(crate) mod merge;
+pub(crate) mod system;
+pub(crate) mod tables;
+
+use crate::config::Deadlines;
+
+/// The space of advisory locks for claims, and the one for units: a claim excludes other claims, units announce
+/// themselves to claims. The numbers are the letters `bstc` and `bstu`.
+const CLAIM_LOCKS: i32 = 0x6273_7463;
+const UNIT_LOCKS: i32 = 0x6273_7475;
+
+/// Quotes an identifier.
+pub(crate) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Quotes text. Sessions have `standard_conforming_strings` on, so a backslash is no special character.
+pub(crate) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// A table in a schema.
+pub(crate) fn table(schema: &str, name: &str) -> String {
+    format!("{}.{}", identifier(schema), identifier(name))
+}
+
+/// Parts in a list.
+fn comma<T: AsRef<str>>(parts: impl IntoIterator<Item = T>) -> String {
+    join(parts, ", ")
+}
+
+/// Conditions of which all must hold.
+fn all_of<T: AsRef<str>>(conditions: impl IntoIterator<Item = T>) -> String {
+    join(conditions, " and ")
+}
+
+fn join<T: AsRef<str>>(parts: impl IntoIterator<Item = T>, separator: &str) -> String {
+    let mut text = String::new();
+    for (position, part) in parts.into_iter().enumerate() {
+        if position > 0 {
+            text.push_str(separator);
+        }
+        text.push_str(part.as_ref());
+    }
+    text
+}
+
+/// Sets a session up: deadlines, one form for instants, commits that wait until they are durable even where the
+/// server's default is not to, and a server that notices a vanished client in the middle of a statement.
+pub(crate) fn session(deadlines: &Deadlines) -> String {
+    format!(
+        "set statement_timeout = {}; set lock_timeout = {}; \
+         set idle_in_transaction_session_timeout = {}; \
+         set standard_conforming_strings = on; set timezone = 'UTC'; \
+         select set_config(name, case name when 'synchronous_commit' then 'on' else '5000' end, false) \
+         from pg_catalog.pg_settings \
+         where name = 'client_connection_check_interval' or name = 'synchronous_commit' and setting = 'off'",
+        deadlines.statement.as_millis(),
+        deadlines.lock.as_millis(),
+        deadlines.idle_transaction.as_millis(),
+    )
+}
+
+/// Begins a transaction whatever the server's defaults are.
+pub(crate) const BEGIN: &str = "begin transaction isolation level read committed read write";
+
+/// Waits until no other claim on the schema is being decided, until the end of the transaction.
+pub(crate) fn exclude_claims(schema_digest: u32) -> String {
+    format!("select pg_catalog.pg_advisory_xact_lock({CLAIM_LOCKS}, {})", schema_digest.cast_signed())
+}
+
+/// Announces the transaction of a unit to whoever claims the schema after its owner.
+pub(crate) fn announce_unit(schema_digest: u32) -> String {
+    format!("select pg_catalog.pg_advisory_xact_lock_shared({UNIT_LOCKS}, {})", schema_digest.cast_signed())
+}
+
+/// Ends the sessions of units that an earlier claim left open. They can't commit any more, but hold locks.
+pub(crate) fn end_units(schema_digest: u32) -> String {
+    format!(
+        "select pg_catalog.pg_terminate_backend(l.pid) from pg_catalog.pg_locks l \
+         join pg_catalog.pg_stat_activity a on a.pid = l.pid \
+         where l.locktype = 'advisory' and l.classid = {UNIT_LOCKS} and l.objid = {schema_digest} and l.objsubid = 2 \
+         and l.pid <> pg_catalog.pg_backend_pid() and a.datname = current_database() and a.usename = current_user"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_can_not_be_escaped() {
+        assert_eq!(identifier("a\"; drop table b; --"), "\"a\"\"; drop table b; --\"");
+        assert_eq!(literal("it's \\"), "'it''s \\'");
+        assert_eq!(table("s", "Listé"), "\"s\".\"Listé\"");
+    }
+}

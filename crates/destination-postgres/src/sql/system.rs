@@ -1,0 +1,142 @@
+//! Statements about the system tables: claim, bookmarks, ledger, rejects.
+
+use replication::system::{LOADS, REJECTED, STATE, SystemTable};
+
+use super::{comma, identifier, table};
+
+/// Makes sure that the claim's row is there.
+pub(crate) fn insert_claim(schema: &str) -> String {
+    format!(
+        "insert into {} (stream, token, updated_at) values ('', 0, clock_timestamp()) on conflict (stream) do nothing",
+        table(schema, STATE.name)
+    )
+}
+
+/// Reads the claim's row and locks it until the end of the transaction.
+pub(crate) fn lock_claim(schema: &str) -> String {
+    format!(
+        "select token, holder, lease_expires_at, integration_id, source_fingerprint from {} \
+         where stream = '' for update",
+        table(schema, STATE.name)
+    )
+}
+
+/// Takes the claim: holder `$1`, lease `$2` in microseconds, integration `$3`, fingerprint `$4`, start date `$5` unless
+/// one is stored. Returns token, memory and start date.
+pub(crate) fn take_claim(schema: &str) -> String {
+    format!(
+        "update {} set token = coalesce(token, 0) + 1, holder = $1, lease_expires_at = {LEASE_FROM_2}, \
+         integration_id = $3, source_fingerprint = $4, start_date = coalesce(start_date, $5), \
+         updated_at = clock_timestamp() where stream = '' returning token, state, start_date",
+        table(schema, STATE.name)
+    )
+}
+
+/// Renews the lease by `$2` microseconds where the token is `$1`.
+pub(crate) fn renew_claim(schema: &str) -> String {
+    format!(
+        "update {} set lease_expires_at = {LEASE_FROM_2}, updated_at = clock_timestamp() \
+         where stream = '' and token = $1",
+        table(schema, STATE.name)
+    )
+}
+
+/// Renews the lease and stores the memory `$3`, where the token is `$1`.
+pub(crate) fn fence(schema: &str) -> String {
+    format!(
+        "update {} set lease_expires_at = {LEASE_FROM_2}, state = $3, updated_at = clock_timestamp() \
+         where stream = '' and token = $1",
+        table(schema, STATE.name)
+    )
+}
+
+/// Lets the claim go, where the token is `$1`.
+pub(crate) fn release_claim(schema: &str) -> String {
+    format!(
+        "update {} set holder = null, lease_expires_at = null, updated_at = clock_timestamp() \
+         where stream = '' and token = $1",
+        table(schema, STATE.name)
+    )
+}
+
+/// What the claim's row remembers. Waits for a transaction that is about to change it, so that a commit whose reply was
+/// lost is either over or undone when this answers.
+pub(crate) fn memory(schema: &str) -> String {
+    format!("select state from {} where stream = '' for share", table(schema, STATE.name))
+}
+
+/// The bookmarks.
+pub(crate) fn bookmarks(schema: &str) -> String {
+    format!("select stream, state from {} where stream <> ''", table(schema, STATE.name))
+}
+
+/// Stores the state `$2` of the stream `$1`.
+pub(crate) fn store_bookmark(schema: &str) -> String {
+    format!(
+        "insert into {} (stream, state, updated_at) values ($1, $2, clock_timestamp()) \
+         on conflict (stream) do update set state = excluded.state, updated_at = excluded.updated_at",
+        table(schema, STATE.name)
+    )
+}
+
+/// The state rows, the claim first.
+pub(crate) fn states(schema: &str) -> String {
+    format!(
+        "select stream, state, token, holder, lease_expires_at, integration_id, updated_at from {} \
+         order by stream collate \"C\"",
+        table(schema, STATE.name)
+    )
+}
+
+/// Inserts `count` rows into a system table: all its columns, in its order.
+pub(crate) fn insert_rows(schema: &str, system_table: &SystemTable, count: usize) -> String {
+    let width = system_table.columns.len();
+    let row = |row: usize| {
+        let parameters = (1..=width).map(|column| format!("${}", row * width + column));
+        format!("({})", comma(parameters))
+    };
+    let columns = system_table.columns.iter().map(|(name, _)| identifier(name));
+    format!(
+        "insert into {} ({}) values {}",
+        table(schema, system_table.name),
+        comma(columns),
+        comma((0..count).map(row)),
+    )
+}
+
+/// As [`insert_rows`] for rejects, leaving out those that are there.
+pub(crate) fn insert_rejects(schema: &str, count: usize) -> String {
+    format!("{} on conflict (reject_id) do nothing", insert_rows(schema, &REJECTED, count))
+}
+
+/// The ledger, newest batch first, at most `$1` rows, in the columns' order.
+pub(crate) fn loads(schema: &str) -> String {
+    format!(
+        "select {} from {} order by committed_at desc, batch_id desc, table_name limit $1",
+        comma(LOADS.columns.iter().map(|(name, _)| identifier(name))),
+        table(schema, LOADS.name)
+    )
+}
+
+/// The sums of the ledger, per table.
+pub(crate) fn totals(schema: &str) -> String {
+    let figures = ["received", "inserted", "updated", "unchanged", "superseded", "rejected", "deleted"];
+    let sums = figures.iter().map(|figure| format!("coalesce(sum({figure}), 0)::bigint"));
+    format!(
+        "select table_name, {}, max(committed_at) from {} group by table_name",
+        comma(sums),
+        table(schema, LOADS.name)
+    )
+}
+
+/// The rejects, newest first, of table `$1` unless that is null, at most `$2`.
+pub(crate) fn rejects(schema: &str) -> String {
+    format!(
+        "select _sdc_rejected_at, table_name, reason, reason_code, reject_id, run_id, record from {} \
+         where $1::text is null or table_name = $1 order by _sdc_rejected_at desc, reject_id limit $2",
+        table(schema, REJECTED.name)
+    )
+}
+
+/// The end of a lease of `$2` microseconds by the server's clock.
+const LEASE_FROM_2: &str = "clock_timestamp() + $2 * interval '1 microsecond'";

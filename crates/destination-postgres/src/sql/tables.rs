@@ -1,0 +1,161 @@
+//! Statements that make tables.
+
+use replication::system::{SystemTable, SystemType};
+
+use crate::{
+    config::IDENTIFIER_BYTES,
+    layout::{ITEM, LEVEL, Layout, List, Scalar, SqlType, source_key},
+};
+
+use super::{comma, identifier, literal, table};
+
+/// Whether the schema `$1` exists.
+pub(crate) const SCHEMA_EXISTS: &str = "select 1 from pg_catalog.pg_namespace where nspname = $1";
+
+/// The relations of schema `$1` whose names are in `$2`, by column: name, kind, column, type, whether in the primary
+/// key.
+pub(crate) const COLUMNS: &str = "\
+    select c.relname::text, c.relkind::text, a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), \
+    coalesce((select a.attnum = any(i.indkey) from pg_catalog.pg_index i \
+    where i.indrelid = c.oid and i.indisprimary), false) \
+    from pg_catalog.pg_class c \
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+    left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped \
+    where n.nspname = $1 and c.relname::text = any($2)";
+
+/// Whether the table `$2` of schema `$1` exists, and its comment, which tells the version that waits in it.
+pub(crate) const COMMENT: &str = "\
+    select pg_catalog.obj_description(c.oid, 'pg_class') from pg_catalog.pg_class c \
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+    where n.nspname = $1 and c.relname = $2 and c.relkind = 'r'";
+
+/// The tables of schema `$1` whose names start with `$2`.
+pub(crate) const NAMES_BY_PREFIX: &str = "\
+    select c.relname::text from pg_catalog.pg_class c \
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+    where n.nspname = $1 and c.relkind = 'r' and pg_catalog.starts_with(c.relname::text, $2) order by 1";
+
+/// The tables of schema `$1` whose names are in `$2`.
+pub(crate) const EXISTING: &str = "\
+    select c.relname::text from pg_catalog.pg_class c \
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+    where n.nspname = $1 and c.relkind in ('r', 'p') and c.relname::text = any($2)";
+
+/// Creates the schema.
+pub(crate) fn create_schema(schema: &str) -> String {
+    format!("create schema {}", identifier(schema))
+}
+
+/// Creates a stream's table.
+pub(crate) fn create_parent(schema: &str, name: &str, layout: &Layout) -> String {
+    let columns = layout.columns().map(definition).collect();
+    let key: Vec<String> = layout.key().map(|column| identifier(&column.name)).collect();
+    create(schema, name, columns, &key)
+}
+
+/// Creates the subtable of an array.
+pub(crate) fn create_child(schema: &str, name: &str, layout: &Layout, list: &List) -> String {
+    let keys: Vec<String> = layout.key().map(|column| identifier(&source_key(&column.name))).collect();
+    let types = layout.key().map(|column| column.sql_type.name());
+    let mut columns: Vec<String> = keys.iter().zip(types).map(|(name, of)| format!("{name} {of} not null")).collect();
+    columns.push(format!("{} bigint not null", identifier(LEVEL)));
+    columns.push(format!("{} {}", identifier(ITEM), list.item.name()));
+    columns.extend(layout.system.iter().map(definition));
+    let mut key = keys;
+    key.push(identifier(LEVEL));
+    create(schema, name, columns, &key)
+}
+
+/// The columns that a subtable must have, with their types.
+pub(crate) fn child_columns(layout: &Layout, list: &List) -> Vec<(String, SqlType)> {
+    let keys = layout.key().map(|column| (source_key(&column.name), column.sql_type));
+    let items = [(LEVEL.to_owned(), SqlType::Bigint), (ITEM.to_owned(), list.item)];
+    let system = layout.system.iter().map(|column| (column.name.clone(), column.sql_type));
+    keys.chain(items).chain(system).collect()
+}
+
+/// Adds columns to a table.
+pub(crate) fn add_columns(schema: &str, name: &str, columns: &[&(String, SqlType)]) -> String {
+    let added = columns.iter().map(|(name, of)| format!("add column {} {}", identifier(name), of.name()));
+    format!("alter table {} {}", table(schema, name), comma(added))
+}
+
+/// Writes down which version waits in a table.
+pub(crate) fn mark_version(schema: &str, name: &str, version: i64) -> String {
+    format!("comment on table {} is {}", table(schema, name), literal(&version_mark(version)))
+}
+
+/// The comment of a table in which a version waits.
+pub(crate) fn version_mark(version: i64) -> String {
+    format!("Version {version}, waiting to become the table")
+}
+
+/// Drops tables.
+pub(crate) fn drop_tables<'name>(schema: &str, names: impl IntoIterator<Item = &'name String>) -> String {
+    format!("drop table if exists {}", comma(names.into_iter().map(|name| table(schema, name))))
+}
+
+/// Creates a system table if it is missing, and adds columns that an earlier version of this program did not have.
+pub(crate) fn create_system_table(schema: &str, system_table: &SystemTable) -> String {
+    let columns = system_table.columns.iter().map(|(name, of)| {
+        let not_null = if system_table.key.contains(name) { " not null" } else { "" };
+        format!("{} {}{not_null}", identifier(name), system_type(*of))
+    });
+    let key: Vec<String> = system_table.key.iter().map(|name| identifier(name)).collect();
+    create(schema, system_table.name, columns.collect(), &key)
+}
+
+/// The columns of a system table, with their types.
+pub(crate) fn system_columns(system_table: &SystemTable) -> Vec<(String, SqlType)> {
+    let sql_type = |of: SystemType| match of {
+        SystemType::Text => SqlType::Text,
+        SystemType::Bigint => SqlType::Bigint,
+        SystemType::Timestamp => SqlType::Timestamptz,
+    };
+    system_table.columns.iter().map(|(name, of)| ((*name).to_owned(), sql_type(*of))).collect()
+}
+
+/// How many rows the table has gained in this transaction so far (up to a constant), by the server's own statistics;
+/// where it keeps none, the number of its rows. The difference of two readings is what the table grew in between.
+pub(crate) fn net_rows(schema: &str, name: &str) -> String {
+    let table = table(schema, name);
+    let relation = format!("{}::regclass", literal(&table));
+    format!(
+        "select case when current_setting('track_counts')::boolean \
+         then pg_catalog.pg_stat_get_xact_tuples_inserted({relation}) \
+         - pg_catalog.pg_stat_get_xact_tuples_deleted({relation}) \
+         else (select count(*) from {table}) end"
+    )
+}
+
+/// The number of rows of a table.
+pub(crate) fn count(schema: &str, name: &str) -> String {
+    format!("select count(*) from {}", table(schema, name))
+}
+
+fn create(schema: &str, name: &str, mut columns: Vec<String>, key: &[String]) -> String {
+    if !key.is_empty() {
+        // A name that would be cut off might be another's; then the server finds one.
+        let constraint = format!("{name}_pkey");
+        let constraint = if constraint.len() <= IDENTIFIER_BYTES {
+            format!("constraint {} ", identifier(&constraint))
+        } else {
+            String::new()
+        };
+        columns.push(format!("{constraint}primary key ({})", comma(key)));
+    }
+    format!("create table {} ({})", table(schema, name), comma(columns))
+}
+
+fn definition(column: &Scalar) -> String {
+    let not_null = if column.is_key { " not null" } else { "" };
+    format!("{} {}{not_null}", identifier(&column.name), column.sql_type.name())
+}
+
+fn system_type(of: SystemType) -> &'static str {
+    match of {
+        SystemType::Text => "text",
+        SystemType::Bigint => "bigint",
+        SystemType::Timestamp => "timestamp with time zone",
+    }
+}

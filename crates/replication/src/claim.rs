@@ -1,0 +1,227 @@
+//! The claim on a schema: one writer at a time, decided by the destination itself.
+//!
+//! A run claims its schema before it reads a bookmark. The claim is one row of `_sdc_state`; taking it raises the row's
+//! token, and every commit updates that row where the token is still its own. So a run that was paused past its lease,
+//! and overtaken, commits nothing when it wakes: its token is old.
+
+use std::{collections::BTreeMap, fmt, fs, process};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::stream::StreamName;
+
+/// What a run asks for when it claims a schema.
+#[derive(Debug, Clone)]
+pub struct ClaimRequest {
+    /// The integration that the schema belongs to.
+    pub integration_id: String,
+    /// The account that its rows come from; see [`crate::source::Source::fingerprint`].
+    pub source_fingerprint: String,
+    /// Who asks.
+    pub holder: Holder,
+    /// The run that asks.
+    pub run_id: String,
+    /// How long the claim holds after it was last renewed.
+    pub lease: TimeDelta,
+    /// Takes the schema even from a live holder.
+    pub take_over: bool,
+    /// Accepts that the source's fingerprint has changed.
+    pub accept_source_change: bool,
+    /// The start date to store if none is stored yet; RFC 3339.
+    pub start_date: Option<String>,
+}
+
+/// A granted claim.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The fencing token.
+    pub token: i64,
+    /// The run that holds it.
+    pub run_id: String,
+    /// How long it holds after each renewal.
+    pub lease: TimeDelta,
+    /// The state of each stream as last committed.
+    pub states: BTreeMap<StreamName, Value>,
+    /// What the claim row remembers beside the states.
+    pub memory: ClaimMemory,
+    /// The start date that is stored, from the first run on.
+    pub start_date: Option<String>,
+    /// The holder that was there before and had not let go, if any: its run was killed, or overtaken.
+    pub unreleased: Option<Holder>,
+}
+
+/// What the claim row keeps in its `state` column, as JSON.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClaimMemory {
+    /// The greatest `_sdc_sequence` committed in this schema.
+    #[serde(default)]
+    pub greatest_sequence: i64,
+    /// The last batch committed, and how a lost reply to a commit is looked up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_batch: Option<String>,
+    /// The run that committed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_run: Option<String>,
+    /// A Singer tap's opaque state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub singer_state: Option<Value>,
+}
+
+/// Who holds a claim: readable for people, and exact enough to tell on the same machine whether it is still alive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The host's name.
+    pub host: String,
+    /// The process.
+    pub pid: u32,
+    /// What tells this process from another one with its number: the boot, the process namespace and the start time.
+    pub incarnation: String,
+    /// The run.
+    pub run_id: String,
+}
+
+impl Holder {
+    /// This process, for a run.
+    #[must_use]
+    pub fn current(run_id: &str) -> Self {
+        let pid = process::id();
+        Self {
+            host: host_name(),
+            pid,
+            incarnation: incarnation(pid).unwrap_or_default(),
+            run_id: run_id.to_owned(),
+        }
+    }
+
+    /// Reads what [`fmt::Display`] wrote for the `holder` column (it is JSON there; see [`Holder::stored`]).
+    #[must_use]
+    pub fn parse(stored: &str) -> Option<Self> {
+        serde_json::from_str(stored).ok()
+    }
+
+    /// The text for the `holder` column.
+    #[must_use]
+    pub fn stored(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Whether the holder is known to be dead: it ran on this machine, in this process namespace, and no longer does.
+    /// A holder elsewhere is never known to be dead; only its lease tells.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        if self.host != host_name() || self.incarnation.is_empty() {
+            return false;
+        }
+        let Some(here) = incarnation(process::id()) else {
+            return false;
+        };
+        // A process can be judged only from the same process namespace; an earlier boot has no processes left.
+        let place =
+            |incarnation: &str| incarnation.rsplit_once('/').map(|(place, _)| place.to_owned());
+        let boot = |incarnation: &str| incarnation.split('/').next().map(str::to_owned);
+        if boot(&here) != boot(&self.incarnation) {
+            return true;
+        }
+        place(&here) == place(&self.incarnation)
+            && incarnation(self.pid).as_deref() != Some(&self.incarnation)
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "run `{}` (process {} on `{}`)", self.run_id, self.pid, self.host)
+    }
+}
+
+fn host_name() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "unknown host".to_owned())
+}
+
+/// `boot/namespace/start time` of a process, from `/proc`; none where there is no such process, or no `/proc`. A zombie
+/// counts as gone: it holds no connection and commits nothing.
+fn incarnation(pid: u32) -> Option<String> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
+    let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The program's name, in parentheses, may hold spaces; the fields after it don't. The state is the first of them,
+    // the start time the twentieth.
+    let fields: Vec<&str> = status.rsplit_once(')')?.1.split_whitespace().collect();
+    if matches!(fields.first(), Some(&("Z" | "X"))) {
+        return None;
+    }
+    let start = fields.get(19)?;
+    Some(format!("{}/{}/{start}", boot.trim(), namespace.display()))
+}
+
+/// What was found in the claim row, for a destination to decide by [`decide`].
+#[derive(Debug, Clone)]
+pub struct ClaimRow {
+    /// The token.
+    pub token: i64,
+    /// The holder column; none when the claim was released.
+    pub holder: Option<String>,
+    /// When the lease ends.
+    pub lease_expires_at: Option<DateTime<Utc>>,
+    /// The integration that the schema belongs to.
+    pub integration_id: Option<String>,
+    /// The account that it belongs to.
+    pub source_fingerprint: Option<String>,
+}
+
+/// Why a claim is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// A live holder has it.
+    Held {
+        /// Who.
+        holder: String,
+        /// Until when, if it doesn't renew.
+        until: DateTime<Utc>,
+    },
+    /// The schema belongs to another integration.
+    OtherIntegration {
+        /// Which.
+        owner: String,
+    },
+    /// The schema's rows come from another account.
+    OtherSource,
+}
+
+/// Decides a claim on an existing row at `now`, the destination's time.
+///
+/// # Errors
+/// The [`Refusal`]; see there. On success returns the holder that had not let go, if there was one.
+pub fn decide(
+    row: &ClaimRow,
+    request: &ClaimRequest,
+    now: DateTime<Utc>,
+) -> Result<Option<Holder>, Refusal> {
+    if let Some(owner) =
+        row.integration_id.as_ref().filter(|owner| **owner != request.integration_id)
+    {
+        return Err(Refusal::OtherIntegration { owner: owner.clone() });
+    }
+    let other_source =
+        row.source_fingerprint.as_ref().is_some_and(|stored| *stored != request.source_fingerprint);
+    if other_source && !request.accept_source_change {
+        return Err(Refusal::OtherSource);
+    }
+    let Some(stored) = &row.holder else {
+        return Ok(None);
+    };
+    let holder = Holder::parse(stored);
+    let until = row.lease_expires_at.unwrap_or(now);
+    let alive = until > now && !holder.as_ref().is_some_and(Holder::is_dead);
+    if alive && !request.take_over {
+        let holder = holder.map_or_else(|| stored.clone(), |holder| holder.to_string());
+        return Err(Refusal::Held { holder, until });
+    }
+    Ok(holder)
+}

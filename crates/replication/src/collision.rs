@@ -1,0 +1,142 @@
+//! Rows that share a key though neither is a version of the other: the greater stays, the other goes to the rejects,
+//! whole and once, whichever of the two came first.
+
+use std::{cmp::Ordering, collections::HashMap};
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use arrow::error::ArrowError;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use crate::{
+    reject::{ReasonCode, RejectedRow},
+    row,
+    stream::{StreamSchema, WinnerRule},
+    unit::TableLoad,
+};
+
+/// Makes rejects of rows that lost by key collision within a unit.
+pub(crate) fn rejects_of(
+    schema: &StreamSchema,
+    collided: &RecordBatch,
+    extracted_at: DateTime<Utc>,
+    version: i64,
+) -> Vec<RejectedRow> {
+    (0..collided.num_rows())
+        .map(|index| RejectedRow {
+            stream: schema.stream.clone(),
+            code: ReasonCode::KeyCollision,
+            reason: reason(schema),
+            record: row::render(schema, collided, index),
+            key_digest: row::key_digest(schema, collided, index),
+            sequence: row::sequence(schema, collided, index),
+            table_version: version,
+            extracted_at,
+        })
+        .collect()
+}
+
+/// What [`settle`] decided.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    /// The load without its losers, which are among its rejects now.
+    pub(crate) load: TableLoad,
+    /// Rows of the table that the load's rows replace.
+    pub(crate) displaced: Vec<RejectedRow>,
+}
+
+/// Decides between the load's rows and the rows of the table that share their keys and differ.
+pub(crate) fn settle(
+    load: &TableLoad,
+    rivals: &[Map<String, Value>],
+    extracted_at: DateTime<Utc>,
+) -> Result<Settled, ArrowError> {
+    let mut settled = Settled { load: load.clone(), displaced: Vec::new() };
+    let WinnerRule::Greatest(ranks) = &load.schema.winner else {
+        return Ok(settled);
+    };
+    if rivals.is_empty() {
+        return Ok(settled);
+    }
+    let schema = &load.schema;
+    let mut places = HashMap::new();
+    for (batch_index, batch) in load.rows.iter().enumerate() {
+        for index in 0..batch.num_rows() {
+            places
+                .insert(key_text(schema, &row::object(schema, batch, index)), (batch_index, index));
+        }
+    }
+    let mut losers: Vec<Vec<usize>> = vec![Vec::new(); load.rows.len()];
+    for rival in rivals {
+        let Some(&(batch_index, index)) = places.get(&key_text(schema, rival)) else {
+            continue;
+        };
+        let ours = row::object(schema, &load.rows[batch_index], index);
+        match rank(ranks, &ours, rival) {
+            Ordering::Greater => settled.displaced.push(RejectedRow {
+                stream: schema.stream.clone(),
+                code: ReasonCode::KeyCollision,
+                reason: reason(schema),
+                record: in_schema_order(schema, rival),
+                key_digest: row::key_digest(schema, &load.rows[batch_index], index),
+                sequence: row::sequence(schema, &load.rows[batch_index], index),
+                table_version: 0,
+                extracted_at,
+            }),
+            Ordering::Less => losers[batch_index].push(index),
+            Ordering::Equal => {}
+        }
+    }
+    for (batch_index, losers) in losers.iter().enumerate().filter(|(_, losers)| !losers.is_empty())
+    {
+        let batch = &load.rows[batch_index];
+        let lost: BooleanArray =
+            (0..batch.num_rows()).map(|index| Some(losers.contains(&index))).collect();
+        let kept = arrow::compute::not(&lost)?;
+        let collided = filter_record_batch(batch, &lost)?;
+        settled.load.rejects.extend(rejects_of(schema, &collided, extracted_at, 0));
+        settled.load.rows[batch_index] = filter_record_batch(batch, &kept)?;
+    }
+    settled.load.rows.retain(|batch| batch.num_rows() > 0);
+    Ok(settled)
+}
+
+fn reason(schema: &StreamSchema) -> String {
+    format!(
+        "Key collision: another row of `{}` has the same {} and is kept",
+        schema.table(),
+        schema.key.join(", ")
+    )
+}
+
+fn key_text(schema: &StreamSchema, object: &Map<String, Value>) -> String {
+    Value::Array(
+        schema.key.iter().map(|name| object.get(name).cloned().unwrap_or_default()).collect(),
+    )
+    .to_string()
+}
+
+fn rank(columns: &[String], left: &Map<String, Value>, right: &Map<String, Value>) -> Ordering {
+    let text = |object: &Map<String, Value>, name: &String| match object.get(name) {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(other) => Some(other.to_string()),
+    };
+    columns
+        .iter()
+        .map(|name| text(left, name).cmp(&text(right, name)))
+        .find(|ordering| ordering.is_ne())
+        .unwrap_or(Ordering::Equal)
+}
+
+/// The object's user columns in the schema's order, nulls left out: the form of [`row::render`].
+fn in_schema_order(schema: &StreamSchema, object: &Map<String, Value>) -> String {
+    let ordered: Map<String, Value> = schema
+        .columns
+        .iter()
+        .filter_map(|column| Some((column.name.clone(), object.get(&column.name)?.clone())))
+        .filter(|(_, value)| !value.is_null())
+        .collect();
+    Value::Object(ordered).to_string()
+}

@@ -1,0 +1,307 @@
+//! The commit protocol: how one unit becomes one transaction of the destination, or nothing at all.
+//!
+//! The order is fixed: tables are made to fit; rows are merged; versions are activated; rejects, ledger and bookmarks
+//! are written; the fence is checked; only then the commit is sent. The books are checked after every step that moves
+//! rows. A commit whose reply is lost is looked up by its batch id before anything else is done. A row that the
+//! destination refuses is found by halving and goes to the rejects; it never costs its batch.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use serde_json::Value;
+
+use crate::{
+    books::{self, BooksError},
+    claim::{Claim, ClaimMemory},
+    clock::Clock,
+    collision,
+    destination::{
+        Destination, DestinationError, DestinationErrorKind, MergeOutcome, UnitTransaction,
+    },
+    event::{Bookmark, Gap},
+    gather::Unit,
+    hold::{self, HoldPoint},
+    ledger::{LoadCounts, LoadRecord},
+    offenders,
+    records::{self, UnitRecords},
+    reject::RejectedRow,
+    stream::{StreamName, StreamSchema, WinnerRule},
+    unit::TableLoad,
+};
+
+/// How often a unit is tried when the destination fails in a way that may pass.
+const TRIES: u32 = 5;
+
+/// Why a unit was not committed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommitError {
+    #[error(transparent)]
+    Destination(#[from] DestinationError),
+    #[error(transparent)]
+    Books(#[from] BooksError),
+}
+
+/// A version that was not activated, because it would have emptied its table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeptVersion {
+    pub(crate) stream: StreamName,
+    pub(crate) waiting: u64,
+    pub(crate) live: u64,
+}
+
+/// What a committed unit did.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    pub(crate) records: Vec<LoadRecord>,
+    pub(crate) bookmarks: Vec<Bookmark>,
+    pub(crate) gaps: Vec<Gap>,
+    pub(crate) kept: Vec<KeptVersion>,
+}
+
+/// Commits units for one claim.
+pub(crate) struct Committer {
+    destination: Arc<dyn Destination>,
+    claim: Claim,
+    memory: ClaimMemory,
+    clock: Arc<dyn Clock>,
+    allow_empty: bool,
+    /// What was counted of the versions that wait.
+    waiting: BTreeMap<StreamName, LoadCounts>,
+}
+
+/// What one try did, before anybody knows whether it is durable.
+struct Attempt {
+    records: Vec<LoadRecord>,
+    waiting: BTreeMap<StreamName, LoadCounts>,
+    kept: Vec<KeptVersion>,
+}
+
+impl Committer {
+    pub(crate) fn new(
+        destination: Arc<dyn Destination>,
+        claim: Claim,
+        clock: Arc<dyn Clock>,
+        allow_empty: bool,
+    ) -> Self {
+        let memory = claim.memory.clone();
+        Self { destination, claim, memory, clock, allow_empty, waiting: BTreeMap::new() }
+    }
+
+    /// Commits a unit, whatever it takes.
+    pub(crate) async fn commit(&mut self, mut unit: Unit) -> Result<Committed, CommitError> {
+        for load in &mut unit.loads {
+            let unsupported = self.destination.unsupported(load);
+            offenders::reject(load, unsupported, self.clock.now());
+            books::check_load(load)?;
+        }
+        let memory = self.memory_after(&unit);
+        let mut tries = 1;
+        let attempt = loop {
+            let (error, sent) = match self.attempt(&unit, &memory).await {
+                Ok(attempt) => break attempt,
+                Err((CommitError::Destination(error), sent)) => (error, sent),
+                Err((error @ CommitError::Books(_), _)) => return Err(error),
+            };
+            match (&error.kind, sent) {
+                (DestinationErrorKind::CommitUnknown, Some(attempt)) => {
+                    tracing::warn!("The reply to a commit was lost; looking the batch up");
+                    if self.was_committed(&unit.batch_id).await? {
+                        break attempt;
+                    }
+                }
+                (DestinationErrorKind::Row(_), _) => {
+                    if self.reject_offenders(&mut unit).await? == 0 {
+                        return Err(error.into());
+                    }
+                    continue;
+                }
+                (kind, _) if kind.is_retriable() => {}
+                _ => return Err(error.into()),
+            }
+            if tries == TRIES {
+                return Err(error.into());
+            }
+            tracing::warn!(error = %error, tries, "A commit failed; trying again");
+            tokio::time::sleep(pause(tries)).await;
+            tries += 1;
+        };
+        hold::reach(HoldPoint::AfterCommit);
+        self.memory = memory;
+        self.waiting = attempt.waiting;
+        Ok(Committed {
+            records: attempt.records,
+            bookmarks: unit.bookmarks,
+            gaps: unit.gaps,
+            kept: attempt.kept,
+        })
+    }
+
+    /// Renews the lease between units.
+    pub(crate) async fn renew(&self) -> Result<(), DestinationError> {
+        self.destination.renew(&self.claim).await
+    }
+
+    fn memory_after(&self, unit: &Unit) -> ClaimMemory {
+        let singer_state = unit
+            .bookmarks
+            .iter()
+            .rev()
+            .find(|bookmark| bookmark.stream.is_none())
+            .map(|bookmark| bookmark.state.clone());
+        ClaimMemory {
+            greatest_sequence: self.memory.greatest_sequence.max(unit.greatest_sequence),
+            last_batch: Some(unit.batch_id.clone()),
+            last_run: Some(self.claim.run_id.clone()),
+            singer_state: singer_state.or_else(|| self.memory.singer_state.clone()),
+        }
+    }
+
+    /// Looks a commit up whose reply was lost, as long as it takes to get an answer.
+    async fn was_committed(&self, batch_id: &str) -> Result<bool, DestinationError> {
+        let mut tries = 1;
+        loop {
+            match self.destination.memory().await {
+                Ok(memory) => return Ok(memory.last_batch.as_deref() == Some(batch_id)),
+                Err(error) if error.kind.is_retriable() && tries < TRIES => tries += 1,
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(pause(tries)).await;
+        }
+    }
+
+    /// One try. With the error comes what the try did if it got as far as sending the commit.
+    async fn attempt(
+        &self,
+        unit: &Unit,
+        memory: &ClaimMemory,
+    ) -> Result<Attempt, (CommitError, Option<Attempt>)> {
+        let mut transaction =
+            self.destination.begin(&self.claim).await.map_err(|error| (error.into(), None))?;
+        hold::reach(HoldPoint::UnitBegun);
+        let attempt = match self.write(transaction.as_mut(), unit, memory).await {
+            Ok(attempt) => attempt,
+            Err(error) => {
+                if let Err(failed) = transaction.rollback().await {
+                    tracing::debug!(error = %failed, "The rollback failed as well");
+                }
+                return Err((error, None));
+            }
+        };
+        hold::reach(HoldPoint::BeforeCommit);
+        // Durable from here on, or not at all: nothing is told to anybody before this returns.
+        match transaction.commit().await {
+            Ok(()) => Ok(attempt),
+            Err(error) => Err((error.into(), Some(attempt))),
+        }
+    }
+
+    /// Writes everything of the unit into the transaction, checking the books at every step.
+    async fn write(
+        &self,
+        transaction: &mut dyn UnitTransaction,
+        unit: &Unit,
+        memory: &ClaimMemory,
+    ) -> Result<Attempt, CommitError> {
+        let mut waiting = self.waiting.clone();
+        let mut records = UnitRecords::new(unit, &self.claim.run_id);
+        let mut rejects = Vec::new();
+        for (schema, version) in &unit.prepares {
+            transaction.prepare(schema, *version).await?;
+        }
+        for load in &unit.loads {
+            let (load, outcome) = self.merge(transaction, load, &mut rejects).await?;
+            if load.version.is_some() {
+                let counts = waiting.entry(load.schema.stream.clone()).or_default();
+                records::add_waiting(counts, &load, &outcome);
+            } else {
+                records.merged(&load, &outcome);
+            }
+        }
+        let mut kept = Vec::new();
+        for (schema, version) in &unit.activations {
+            let waited = waiting.remove(&schema.stream).unwrap_or_default();
+            let activation =
+                self.activate(transaction, schema, *version, waited, &mut records).await?;
+            kept.extend(activation);
+        }
+        if !rejects.is_empty() {
+            transaction.reject(&self.claim.run_id, &rejects).await?;
+        }
+        records.bookmarks_and_gaps();
+        let records = records.finish(self.clock.now());
+        transaction.record(&records).await?;
+        transaction.bookmark(&states(&unit.bookmarks)).await?;
+        transaction.fence(&self.claim, memory).await?;
+        Ok(Attempt { records, waiting, kept })
+    }
+
+    /// Merges one load. Returns it as it was merged, with what that did; its rejects are added to `rejects`.
+    async fn merge(
+        &self,
+        transaction: &mut dyn UnitTransaction,
+        load: &TableLoad,
+        rejects: &mut Vec<RejectedRow>,
+    ) -> Result<(TableLoad, MergeOutcome), CommitError> {
+        let may_collide = matches!(load.schema.winner, WinnerRule::Greatest(_))
+            && load.version.is_none()
+            && load.row_count() > 0;
+        let rivals = if may_collide { transaction.rivals(load).await? } else { Vec::new() };
+        let settled = collision::settle(load, &rivals, self.clock.now()).map_err(|error| {
+            defect(format!("Rows of `{}` could not be compared: {error}", load.schema.table()))
+        })?;
+        let load = settled.load;
+        books::check_load(&load)?;
+        let outcome = match load.row_count() {
+            0 => MergeOutcome::default(),
+            _ => transaction.merge(&load).await?,
+        };
+        books::check_merge(&load, &outcome)?;
+        hold::reach(HoldPoint::TableMerged);
+        rejects.extend(load.rejects.iter().cloned());
+        rejects.extend(settled.displaced);
+        Ok((load, outcome))
+    }
+
+    /// Activates a version, unless that would empty its table by mistake.
+    async fn activate(
+        &self,
+        transaction: &mut dyn UnitTransaction,
+        schema: &Arc<StreamSchema>,
+        version: i64,
+        waited: LoadCounts,
+        records: &mut UnitRecords<'_>,
+    ) -> Result<Option<KeptVersion>, CommitError> {
+        let counts = transaction.version_counts(schema, version).await?;
+        if counts.live > 0 && counts.waiting.saturating_mul(2) < counts.live && !self.allow_empty {
+            return Ok(Some(KeptVersion {
+                stream: schema.stream.clone(),
+                waiting: counts.waiting,
+                live: counts.live,
+            }));
+        }
+        let outcome = transaction.activate(schema, version).await?;
+        books::check_activation(schema.table(), counts.waiting, &outcome)?;
+        records.activated(&schema.stream, version, waited, &outcome);
+        Ok(None)
+    }
+
+    async fn reject_offenders(&self, unit: &mut Unit) -> Result<usize, DestinationError> {
+        let now = self.clock.now();
+        offenders::reject_offenders(self.destination.as_ref(), &self.claim, unit, now).await
+    }
+}
+
+/// The last state of each stream.
+fn states(bookmarks: &[Bookmark]) -> BTreeMap<StreamName, Value> {
+    bookmarks
+        .iter()
+        .filter_map(|bookmark| Some((bookmark.stream.clone()?, bookmark.state.clone())))
+        .collect()
+}
+
+fn pause(tries: u32) -> Duration {
+    Duration::from_millis(200 << tries.min(6))
+}
+
+fn defect(message: String) -> DestinationError {
+    DestinationError::new(DestinationErrorKind::Bug, message, "Report this defect")
+}

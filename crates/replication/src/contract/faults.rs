@@ -1,0 +1,325 @@
+//! Clauses on failure: a destination that breaks at the worst moment costs nothing but time.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+
+use super::{
+    Subject,
+    script::{Script, by, people, persons},
+};
+use crate::{
+    claim::{Claim, ClaimMemory, ClaimRequest},
+    destination::{
+        ActivationOutcome, Destination, DestinationError, DestinationErrorKind, LedgerTotals,
+        MergeOutcome, RejectRecord, StateRow, UnitTransaction, VersionCounts,
+    },
+    ledger::LoadRecord,
+    reject::{ReasonCode, RejectedRow},
+    row,
+    run::RunError,
+    source::CheckStep,
+    stream::{StreamName, StreamSchema, WinnerRule},
+    unit::TableLoad,
+};
+
+/// How a [`Faulty`] destination breaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// The first commit takes place, but its reply is lost.
+    ReplyLost,
+    /// The first commit does not take place, and nobody says so.
+    CommitLost,
+    /// Merging a row that holds this word is refused.
+    Refuses(&'static str),
+    /// A merge loses a row and says that all are well.
+    LosesARow,
+}
+
+/// A real destination that breaks in one way.
+struct Faulty {
+    inner: Arc<dyn Destination>,
+    fault: Fault,
+    spent: Arc<AtomicBool>,
+    merges: Arc<AtomicU32>,
+}
+
+struct FaultyTransaction {
+    inner: Box<dyn UnitTransaction>,
+    fault: Fault,
+    spent: Arc<AtomicBool>,
+    merges: Arc<AtomicU32>,
+}
+
+fn faulty(subject: &dyn Subject, fault: Fault) -> Arc<Faulty> {
+    Arc::new(Faulty {
+        inner: subject.destination(),
+        fault,
+        spent: Arc::default(),
+        merges: Arc::default(),
+    })
+}
+
+fn load() -> Script {
+    let schema = people(WinnerRule::Sequence);
+    let names: Vec<String> = (0..40).map(|index| format!("p{index:02}")).collect();
+    let rows: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), "2026-02-01T08:00:00Z", name.as_str(), &[] as &[&str]))
+        .collect();
+    Script::new()
+        .schema(&schema)
+        .rows(persons(&schema, &rows))
+        .bookmark("people", "2026-02-01T08:00:00Z")
+}
+
+/// A transaction that is rolled back leaves no table, no row, no bookmark and no lock.
+pub async fn leaves_nothing_behind_when_rolled_back(subject: &dyn Subject) {
+    let fault = Fault::LosesARow;
+    load().run(faulty(subject, fault)).await.expect_err("the books don't balance");
+    assert_eq!(subject.rows("people").await, None, "not even the table is there");
+    let states = subject.destination().states().await.expect("states can be read");
+    assert!(states.iter().all(|row| row.stream.is_empty()), "no bookmark moved: {states:?}");
+    assert!(subject.destination().loads(10).await.expect("the ledger can be read").is_empty());
+    load().succeed(subject.destination()).await;
+    assert_eq!(by("id", subject.rows("people").await).len(), 40);
+}
+
+/// A commit whose reply was lost is looked up, not repeated.
+pub async fn looks_up_a_commit_whose_reply_was_lost(subject: &dyn Subject) {
+    let destination = faulty(subject, Fault::ReplyLost);
+    let merges = Arc::clone(&destination.merges);
+    let report = load().succeed(destination).await;
+    assert_eq!(
+        report
+            .tables
+            .iter()
+            .find(|table| table.table == "people")
+            .map(|table| table.counts.inserted),
+        Some(40)
+    );
+    assert_eq!(merges.load(Ordering::Relaxed), 1, "the unit was not done again");
+    assert_eq!(by("id", subject.rows("people").await).len(), 40);
+    assert_eq!(ledger_rows(subject).await, 1, "one record in the ledger");
+}
+
+/// A commit that nobody heard of, and that did not take place, is repeated.
+pub async fn repeats_a_commit_that_did_not_take_place(subject: &dyn Subject) {
+    let destination = faulty(subject, Fault::CommitLost);
+    let merges = Arc::clone(&destination.merges);
+    load().succeed(destination).await;
+    assert_eq!(merges.load(Ordering::Relaxed), 2);
+    assert_eq!(by("id", subject.rows("people").await).len(), 40);
+    assert_eq!(ledger_rows(subject).await, 1);
+}
+
+/// Rows that the destination refuses are found and rejected, each with its reason; the others are loaded.
+pub async fn keeps_a_bad_row_from_costing_its_batch(subject: &dyn Subject) {
+    let report = load().succeed(faulty(subject, Fault::Refuses("p1"))).await;
+    let counts =
+        report.tables.iter().find(|table| table.table == "people").expect("it was loaded").counts;
+    assert_eq!((counts.received, counts.inserted, counts.rejected), (40, 30, 10));
+    let rows = by("id", subject.rows("people").await);
+    assert_eq!(rows.len(), 30);
+    assert!(rows.keys().all(|id| !id.starts_with("p1")));
+    let rejects =
+        subject.destination().rejects(Some("people"), 100).await.expect("rejects can be read");
+    assert_eq!(rejects.len(), 10);
+    for reject in rejects {
+        assert_eq!(reject.reason_code, ReasonCode::RefusedByDestination.as_str());
+        assert!(reject.record.contains("\"p1"), "the whole row is kept: {}", reject.record);
+    }
+}
+
+/// A merge whose own figures hide a lost row is found out by the independent count, and nothing is committed.
+pub async fn refuses_to_commit_when_the_books_do_not_balance(subject: &dyn Subject) {
+    let failure =
+        load().run(faulty(subject, Fault::LosesARow)).await.expect_err("a row is missing");
+    let RunError::Books(error) = &failure.error else { panic!("unexpected: {failure:?}") };
+    assert_eq!(error.table, "people");
+    assert_eq!(failure.report.units, 0);
+}
+
+async fn ledger_rows(subject: &dyn Subject) -> usize {
+    subject
+        .destination()
+        .loads(100)
+        .await
+        .expect("the ledger can be read")
+        .iter()
+        .filter(|load| load.table == "people")
+        .count()
+}
+
+#[async_trait]
+impl Destination for Faulty {
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+
+    async fn check(&self) -> Vec<CheckStep> {
+        self.inner.check().await
+    }
+
+    async fn claim(&self, request: &ClaimRequest) -> Result<Claim, DestinationError> {
+        self.inner.claim(request).await
+    }
+
+    async fn renew(&self, claim: &Claim) -> Result<(), DestinationError> {
+        self.inner.renew(claim).await
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<(), DestinationError> {
+        self.inner.release(claim).await
+    }
+
+    async fn begin(&self, claim: &Claim) -> Result<Box<dyn UnitTransaction>, DestinationError> {
+        let inner = self.inner.begin(claim).await?;
+        Ok(Box::new(FaultyTransaction {
+            inner,
+            fault: self.fault,
+            spent: Arc::clone(&self.spent),
+            merges: Arc::clone(&self.merges),
+        }))
+    }
+
+    async fn memory(&self) -> Result<ClaimMemory, DestinationError> {
+        self.inner.memory().await
+    }
+
+    async fn count(&self, table: &str) -> Result<Option<u64>, DestinationError> {
+        self.inner.count(table).await
+    }
+
+    async fn states(&self) -> Result<Vec<StateRow>, DestinationError> {
+        self.inner.states().await
+    }
+
+    async fn loads(&self, limit: usize) -> Result<Vec<LoadRecord>, DestinationError> {
+        self.inner.loads(limit).await
+    }
+
+    async fn totals(&self) -> Result<BTreeMap<String, LedgerTotals>, DestinationError> {
+        self.inner.totals().await
+    }
+
+    async fn rejects(
+        &self,
+        table: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<RejectRecord>, DestinationError> {
+        self.inner.rejects(table, limit).await
+    }
+}
+
+#[async_trait]
+impl UnitTransaction for FaultyTransaction {
+    async fn prepare(
+        &mut self,
+        schema: &Arc<StreamSchema>,
+        version: Option<i64>,
+    ) -> Result<(), DestinationError> {
+        self.inner.prepare(schema, version).await
+    }
+
+    async fn rivals(
+        &mut self,
+        load: &TableLoad,
+    ) -> Result<Vec<Map<String, Value>>, DestinationError> {
+        self.inner.rivals(load).await
+    }
+
+    async fn merge(&mut self, load: &TableLoad) -> Result<MergeOutcome, DestinationError> {
+        self.merges.fetch_add(1, Ordering::Relaxed);
+        match self.fault {
+            Fault::Refuses(word) => {
+                let refused = load.rows.iter().any(|batch| {
+                    (0..batch.num_rows())
+                        .any(|row| row::render(&load.schema, batch, row).contains(word))
+                });
+                if refused {
+                    let kind = DestinationErrorKind::Row(ReasonCode::RefusedByDestination);
+                    return Err(DestinationError::new(
+                        kind,
+                        "The row holds a word that is refused",
+                        "None",
+                    ));
+                }
+                self.inner.merge(load).await
+            }
+            Fault::LosesARow => {
+                let batch = &load.rows[0];
+                let short =
+                    TableLoad { rows: vec![batch.slice(1, batch.num_rows() - 1)], ..load.clone() };
+                let mut outcome = self.inner.merge(&short).await?;
+                outcome.inserted += 1;
+                Ok(outcome)
+            }
+            Fault::ReplyLost | Fault::CommitLost => self.inner.merge(load).await,
+        }
+    }
+
+    async fn version_counts(
+        &mut self,
+        schema: &StreamSchema,
+        version: i64,
+    ) -> Result<VersionCounts, DestinationError> {
+        self.inner.version_counts(schema, version).await
+    }
+
+    async fn activate(
+        &mut self,
+        schema: &StreamSchema,
+        version: i64,
+    ) -> Result<ActivationOutcome, DestinationError> {
+        self.inner.activate(schema, version).await
+    }
+
+    async fn reject(
+        &mut self,
+        run_id: &str,
+        rejects: &[RejectedRow],
+    ) -> Result<u64, DestinationError> {
+        self.inner.reject(run_id, rejects).await
+    }
+
+    async fn record(&mut self, loads: &[LoadRecord]) -> Result<(), DestinationError> {
+        self.inner.record(loads).await
+    }
+
+    async fn bookmark(
+        &mut self,
+        states: &BTreeMap<StreamName, Value>,
+    ) -> Result<(), DestinationError> {
+        self.inner.bookmark(states).await
+    }
+
+    async fn fence(&mut self, claim: &Claim, memory: &ClaimMemory) -> Result<(), DestinationError> {
+        self.inner.fence(claim, memory).await
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), DestinationError> {
+        let first = !self.spent.swap(true, Ordering::Relaxed);
+        match (self.fault, first) {
+            (Fault::ReplyLost, true) => self.inner.commit().await?,
+            (Fault::CommitLost, true) => self.inner.rollback().await?,
+            _ => return self.inner.commit().await,
+        }
+        Err(DestinationError::new(
+            DestinationErrorKind::CommitUnknown,
+            "The reply to the commit was lost",
+            "None",
+        ))
+    }
+
+    async fn rollback(self: Box<Self>) -> Result<(), DestinationError> {
+        self.inner.rollback().await
+    }
+}

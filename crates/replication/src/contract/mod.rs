@@ -1,0 +1,83 @@
+//! The contract that every destination keeps, as tests: the crate of a destination runs them all against the real thing
+//! with [`contract_tests!`](crate::contract_tests). They drive whole runs from scripted sources, so they test the
+//! destination together with the commit protocol.
+
+mod claims;
+mod faults;
+mod loading;
+mod script;
+mod values;
+mod versions;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value};
+
+use crate::destination::Destination;
+
+pub use claims::*;
+pub use faults::*;
+pub use loading::*;
+pub use values::*;
+pub use versions::*;
+
+/// An empty schema of a real destination, made for one test.
+#[async_trait]
+pub trait Subject: Send + Sync {
+    /// A destination on the schema. Every call gives one on the same schema.
+    fn destination(&self) -> Arc<dyn Destination>;
+
+    /// All rows of a table (by the name that a stream or subtable has there), in any order, as JSON objects by column
+    /// name: text as it is, integers as numbers, decimals as their shortest exact text, timestamps as
+    /// [`crate::row::instant_text`] gives them, booleans, JSON documents as their text, native lists as arrays, null as
+    /// null. None if there is no such table.
+    async fn rows(&self, table: &str) -> Option<Vec<Map<String, Value>>>;
+
+    /// Whether lists are subtables here, rather than native columns.
+    fn has_subtables(&self) -> bool;
+}
+
+/// Declares one `#[tokio::test]` for each clause of the contract. The argument is an expression that makes a
+/// [`Subject`] (it may await).
+#[macro_export]
+macro_rules! contract_tests {
+    ($subject:expr) => {
+        $crate::contract_tests!(@each $subject;
+            creates_every_table_and_column,
+            inserts_updates_and_leaves_alone,
+            picks_the_winner_within_a_unit,
+            never_goes_back_to_an_older_version,
+            a_clock_set_back_makes_no_row_old,
+            appends_without_a_key,
+            adds_columns_in_mid_stream,
+            moves_bookmarks_with_their_rows,
+            keeps_the_ledger_true,
+            rejects_a_row_once,
+            settles_key_collisions_whichever_comes_first,
+            keeps_every_value,
+            grows_and_shrinks_lists,
+            replaces_a_full_table,
+            keeps_a_full_table_that_shrinks_by_mistake,
+            forgets_a_version_that_was_never_activated,
+            refuses_a_claimed_schema,
+            commits_nothing_when_overtaken,
+            refuses_another_integration_and_another_source,
+            settles_the_books_of_a_killed_run,
+            leaves_nothing_behind_when_rolled_back,
+            looks_up_a_commit_whose_reply_was_lost,
+            repeats_a_commit_that_did_not_take_place,
+            keeps_a_bad_row_from_costing_its_batch,
+            refuses_to_commit_when_the_books_do_not_balance,
+        );
+    };
+    (@each $subject:expr; $($clause:ident),* $(,)?) => {
+        $(
+            #[tokio::test]
+            async fn $clause() {
+                let subject = $subject;
+                $crate::contract::$clause(&subject).await;
+            }
+        )*
+    };
+}

@@ -1,0 +1,238 @@
+//! Rows in Arrow batches: their keys, their order, their text.
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray,
+        types::{Decimal128Type, Int64Type, TimestampMicrosecondType},
+    },
+    error::ArrowError,
+    row::{RowConverter, Rows, SortField},
+};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Map, Number, Value};
+use sha2::{Digest, Sha256};
+use std::{str::FromStr, sync::Arc};
+
+use crate::stream::{ColumnType, NUMBER_SCALE, StreamSchema};
+
+/// Arrays of equal length, encoded row by row so that equal rows have equal bytes and their order is the order of the
+/// bytes (null first).
+pub(crate) fn encode_arrays(arrays: &[ArrayRef]) -> Result<Rows, ArrowError> {
+    let fields = arrays.iter().map(|array| SortField::new(array.data_type().clone())).collect();
+    RowConverter::new(fields)?.convert_columns(arrays)
+}
+
+/// A digest of a row's key, the same for the same key wherever it is computed; none without a key.
+#[must_use]
+pub fn key_digest(schema: &StreamSchema, batch: &RecordBatch, row: usize) -> Option<String> {
+    if schema.key.is_empty() {
+        return None;
+    }
+    let mut digest = Sha256::new();
+    for name in &schema.key {
+        let value = value(
+            &schema.columns[schema.position(name)?].column_type,
+            batch.column(schema.position(name)?),
+            row,
+        );
+        let text = value.to_string();
+        digest.update(text.len().to_be_bytes());
+        digest.update(text);
+    }
+    Some(hex::encode(&digest.finalize()[..16]))
+}
+
+/// A row's user columns as one JSON object, in the schema's order; null columns are left out.
+#[must_use]
+pub fn render(schema: &StreamSchema, batch: &RecordBatch, row: usize) -> String {
+    Value::Object(object(schema, batch, row)).to_string()
+}
+
+/// A row's user columns as a JSON object, in the schema's order; null columns are left out.
+pub(crate) fn object(schema: &StreamSchema, batch: &RecordBatch, row: usize) -> Map<String, Value> {
+    schema
+        .columns
+        .iter()
+        .zip(batch.columns())
+        .filter(|(_, array)| array.is_valid(row))
+        .map(|(column, array)| (column.name.clone(), value(&column.column_type, array, row)))
+        .collect()
+}
+
+/// The `_sdc_sequence` of a row of a stamped batch; 0 if it has none.
+pub(crate) fn sequence(schema: &StreamSchema, batch: &RecordBatch, row: usize) -> i64 {
+    let column = batch.columns().get(schema.columns.len() + 3);
+    column
+        .and_then(|array| array.as_primitive_opt::<Int64Type>())
+        .map_or(0, |array| array.value(row))
+}
+
+/// One value as JSON: timestamps as RFC 3339 text, decimals as exact numbers, JSON documents as they are.
+fn value(column_type: &ColumnType, array: &dyn Array, row: usize) -> Value {
+    if array.is_null(row) {
+        return Value::Null;
+    }
+    match column_type {
+        ColumnType::Text => Value::String(array.as_string::<i32>().value(row).to_owned()),
+        ColumnType::Json => {
+            let text = array.as_string::<i32>().value(row);
+            serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+        }
+        ColumnType::Integer => array.as_primitive::<Int64Type>().value(row).into(),
+        ColumnType::Number => {
+            let text = decimal_text(array.as_primitive::<Decimal128Type>().value(row));
+            Number::from_str(&text).map_or_else(|_| Value::String(text), Value::Number)
+        }
+        ColumnType::Boolean => array.as_boolean().value(row).into(),
+        ColumnType::Timestamp => {
+            let micros = array.as_primitive::<TimestampMicrosecondType>().value(row);
+            DateTime::from_timestamp_micros(micros)
+                .map_or(Value::Null, |instant| instant_text(instant).into())
+        }
+        ColumnType::List(item) => {
+            let items = array.as_list::<i32>().value(row);
+            Value::Array((0..items.len()).map(|index| value(item, &items, index)).collect())
+        }
+    }
+}
+
+/// The shortest exact text of a decimal with [`NUMBER_SCALE`] digits after the point.
+#[must_use]
+pub fn decimal_text(unscaled: i128) -> String {
+    let scale = usize::from(NUMBER_SCALE.unsigned_abs());
+    let digits = format!("{:0width$}", unscaled.unsigned_abs(), width = scale + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - scale);
+    let fraction = fraction.trim_end_matches('0');
+    let sign = if unscaled < 0 { "-" } else { "" };
+    if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+}
+
+/// An instant as RFC 3339 text in UTC with `Z`, its fraction without trailing zeros.
+#[must_use]
+pub fn instant_text(instant: DateTime<Utc>) -> String {
+    let text = instant.to_rfc3339_opts(SecondsFormat::Nanos, true);
+    let (head, _) = text.split_at(text.len() - 1);
+    format!("{}Z", head.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// The greatest value of a replication key column as text, where it has one. Texts that are RFC 3339 instants are
+/// compared as instants.
+pub(crate) fn greatest_key(column_type: &ColumnType, array: &ArrayRef) -> Option<String> {
+    match column_type {
+        ColumnType::Timestamp => {
+            let micros = arrow::compute::max(array.as_primitive::<TimestampMicrosecondType>())?;
+            DateTime::from_timestamp_micros(micros).map(instant_text)
+        }
+        ColumnType::Integer => {
+            arrow::compute::max(array.as_primitive::<Int64Type>()).map(|value| value.to_string())
+        }
+        ColumnType::Number => {
+            arrow::compute::max(array.as_primitive::<Decimal128Type>()).map(decimal_text)
+        }
+        ColumnType::Text => array
+            .as_string::<i32>()
+            .iter()
+            .flatten()
+            .max_by(|left, right| compare_keys(left, right))
+            .map(str::to_owned),
+        ColumnType::Boolean | ColumnType::Json | ColumnType::List(_) => None,
+    }
+}
+
+/// Compares two replication keys in their text form: as instants or numbers where both are, else as text.
+pub(crate) fn compare_keys(left: &str, right: &str) -> std::cmp::Ordering {
+    if let (Ok(left), Ok(right)) =
+        (DateTime::parse_from_rfc3339(left), DateTime::parse_from_rfc3339(right))
+    {
+        return left.cmp(&right);
+    }
+    if let (Ok(left), Ok(right)) = (left.parse::<i128>(), right.parse::<i128>()) {
+        return left.cmp(&right);
+    }
+    left.cmp(right)
+}
+
+/// What every row of a batch gets from the loader.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stamps {
+    pub(crate) extracted_at: DateTime<Utc>,
+    pub(crate) received_at: DateTime<Utc>,
+    pub(crate) batched_at: DateTime<Utc>,
+    pub(crate) first_sequence: i64,
+    pub(crate) table_version: i64,
+}
+
+/// The batch with the system columns of [`crate::system::row_columns`] behind its own.
+pub(crate) fn stamp(
+    schema: &StreamSchema,
+    batch: &RecordBatch,
+    stamps: &Stamps,
+) -> Result<RecordBatch, ArrowError> {
+    let count = batch.num_rows();
+    let instant = |at: DateTime<Utc>| -> ArrayRef {
+        Arc::new(
+            TimestampMicrosecondArray::from_value(at.timestamp_micros(), count)
+                .with_timezone("UTC"),
+        )
+    };
+    let length = i64::try_from(count).unwrap_or(i64::MAX);
+    let sequences = stamps.first_sequence..stamps.first_sequence.saturating_add(length);
+    let mut columns = batch.columns().to_vec();
+    columns.push(instant(stamps.extracted_at));
+    columns.push(instant(stamps.received_at));
+    columns.push(instant(stamps.batched_at));
+    columns.push(Arc::new(Int64Array::from_iter_values(sequences)));
+    columns.push(Arc::new(Int64Array::from_value(stamps.table_version, count)));
+    RecordBatch::try_new(stamped_schema(schema), columns)
+}
+
+/// The Arrow schema of a stamped batch.
+#[must_use]
+pub fn stamped_schema(schema: &StreamSchema) -> arrow::datatypes::SchemaRef {
+    let mut fields: Vec<_> = schema.arrow().fields().iter().map(Arc::clone).collect();
+    for column in crate::system::row_columns() {
+        fields.push(Arc::new(arrow::datatypes::Field::new(
+            &column.name,
+            column.column_type.arrow(),
+            false,
+        )));
+    }
+    Arc::new(arrow::datatypes::Schema::new(fields))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_keep_every_digit_and_no_more() {
+        assert_eq!(decimal_text(312_450_000_000), "312.45");
+        assert_eq!(decimal_text(-1), "-0.000000001");
+        assert_eq!(decimal_text(0), "0");
+        assert_eq!(decimal_text(4_000_000_000), "4");
+        assert_eq!(
+            decimal_text(99_999_999_999_999_999_999_999_999_999_999_999_999),
+            "99999999999999999999999999999.999999999"
+        );
+    }
+
+    #[test]
+    fn instants_have_one_text() {
+        let instant = |text: &str| {
+            instant_text(
+                DateTime::parse_from_rfc3339(text).map(|at| at.to_utc()).unwrap_or_default(),
+            )
+        };
+        assert_eq!(instant("2019-03-04T14:05:09.000-05:00"), "2019-03-04T19:05:09Z");
+        assert_eq!(instant("2019-03-04T14:05:09.120-05:00"), "2019-03-04T19:05:09.12Z");
+        assert_eq!(instant("2019-03-04T14:05:00Z"), "2019-03-04T14:05:00Z");
+    }
+
+    #[test]
+    fn keys_compare_as_instants_not_as_text() {
+        use std::cmp::Ordering::{Greater, Less};
+        assert_eq!(compare_keys("2019-03-04T14:05:09.5Z", "2019-03-04T14:05:09Z"), Greater);
+        assert_eq!(compare_keys("9", "10"), Less);
+        assert_eq!(compare_keys("a", "b"), Less);
+    }
+}

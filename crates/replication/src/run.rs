@@ -1,0 +1,415 @@
+//! A run: claim, extract and load at once, checkpoint, release.
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::{task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    claim::{Claim, ClaimRequest, Holder},
+    clock::{Clock, SystemClock},
+    commit::{CommitError, Committer},
+    destination::{Destination, DestinationError},
+    event::{self, Bookmark, Event, EventReceiver, Gap},
+    gather::{Demand, Disorder, Gatherer},
+    hold::{self, HoldPoint},
+    progress::ProgressBoard,
+    report::{SettledTable, Tally},
+    sequence::SequenceClock,
+    source::{ExtractContext, ExtractOutcome, Source, SourceError, SourceErrorKind},
+    stream::StreamName,
+};
+
+pub use crate::{
+    gather::UnitLimits,
+    report::{RunError, RunFailure, RunReport, Settlement, TableReport},
+};
+
+/// How long a source may take to reach a safe point once it has been asked to stop.
+const STOP_DEADLINE: Duration = Duration::from_secs(60);
+/// How long a source may take to end when nobody listens any more.
+const END_DEADLINE: Duration = Duration::from_secs(5);
+/// How long the claim's release may take.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How a run is done.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The integration that the schema belongs to.
+    pub integration_id: String,
+    /// The run.
+    pub run_id: String,
+    /// How long the claim on the schema holds after it was last renewed. It is renewed three times as often.
+    pub lease: TimeDelta,
+    /// Takes the schema even from a live run.
+    pub take_over: bool,
+    /// Accepts that the source's account has another fingerprint than the one that the schema was filled from.
+    pub accept_source_change: bool,
+    /// From when to read; stored at the first run, and the stored one counts from then on.
+    pub start_date: Option<DateTime<Utc>>,
+    /// When a unit is closed.
+    pub limits: UnitLimits,
+    /// How many bytes of events may wait between source and loader.
+    pub channel_bytes: usize,
+    /// Lets a full table become empty, or shrink to less than half.
+    pub allow_empty: bool,
+}
+
+impl RunOptions {
+    /// The defaults, for an integration: a lease of two minutes, 32 MiB between source and loader, a new run id.
+    pub fn new(integration_id: impl Into<String>) -> Self {
+        Self {
+            integration_id: integration_id.into(),
+            run_id: uuid::Uuid::now_v7().to_string(),
+            lease: TimeDelta::seconds(120),
+            take_over: false,
+            accept_source_change: false,
+            start_date: None,
+            limits: UnitLimits::default(),
+            channel_bytes: 32 << 20,
+            allow_empty: false,
+        }
+    }
+}
+
+/// Hears what became durable, right after it did.
+pub trait CommitObserver: Send {
+    /// Takes the bookmarks that a commit made durable, in the order in which they came.
+    ///
+    /// # Errors
+    /// When they can't be passed on; ends the run.
+    fn committed(&mut self, bookmarks: &[Bookmark]) -> io::Result<()>;
+}
+
+/// What surrounds a run.
+pub struct RunContext {
+    /// Our clock.
+    pub clock: Arc<dyn Clock>,
+    /// Where progress is shown.
+    pub progress: Arc<ProgressBoard>,
+    /// Asks the run to stop, leaving a true checkpoint.
+    pub stop: CancellationToken,
+    /// Who is told of commits.
+    pub committed: Option<Box<dyn CommitObserver>>,
+}
+
+impl Default for RunContext {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            progress: Arc::default(),
+            stop: CancellationToken::new(),
+            committed: None,
+        }
+    }
+}
+
+impl fmt::Debug for RunContext {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("RunContext").field("clock", &self.clock).finish_non_exhaustive()
+    }
+}
+
+/// Replicates once: everything that is new in the source since the destination's bookmarks.
+///
+/// # Errors
+/// [`RunFailure`], with the report of what became durable all the same.
+pub async fn replicate(
+    source: Box<dyn Source>,
+    destination: Arc<dyn Destination>,
+    options: RunOptions,
+    context: RunContext,
+) -> Result<RunReport, RunFailure> {
+    let started_at = context.clock.now();
+    let request = ClaimRequest {
+        integration_id: options.integration_id.clone(),
+        source_fingerprint: source.fingerprint(),
+        holder: Holder::current(&options.run_id),
+        run_id: options.run_id.clone(),
+        lease: options.lease,
+        take_over: options.take_over,
+        accept_source_change: options.accept_source_change,
+        start_date: options.start_date.map(crate::row::instant_text),
+    };
+    let mut run = Run {
+        destination: Arc::clone(&destination),
+        gatherer: Gatherer::new(options.limits),
+        tally: Tally::default(),
+        gaps: Vec::new(),
+        units: 0,
+        failed: Vec::new(),
+        context,
+        started_at,
+        run_id: options.run_id.clone(),
+        settled: None,
+        interrupted: false,
+    };
+    let claim = match destination.claim(&request).await {
+        Ok(claim) => claim,
+        Err(error) => return Err(run.failure(RunError::Destination(error))),
+    };
+    let result = run.claimed(source, &claim, &options).await;
+    match tokio::time::timeout(RELEASE_DEADLINE, destination.release(&claim)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(error = %error, "The claim could not be released; it ends with its lease");
+        }
+        Err(_) => tracing::warn!("The claim could not be released in time; it ends with its lease"),
+    }
+    match result {
+        Ok(()) => Ok(run.report()),
+        Err(error) => Err(run.failure(error)),
+    }
+}
+
+struct Run {
+    destination: Arc<dyn Destination>,
+    gatherer: Gatherer,
+    tally: Tally,
+    gaps: Vec<Gap>,
+    units: u64,
+    failed: Vec<(StreamName, SourceError)>,
+    context: RunContext,
+    started_at: DateTime<Utc>,
+    run_id: String,
+    settled: Option<Settlement>,
+    interrupted: bool,
+}
+
+/// A task that ends with its owner.
+struct Extraction(JoinHandle<Result<ExtractOutcome, SourceError>>);
+
+impl Drop for Extraction {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Run {
+    async fn claimed(
+        &mut self,
+        source: Box<dyn Source>,
+        claim: &Claim,
+        options: &RunOptions,
+    ) -> Result<(), RunError> {
+        self.settle(claim).await.map_err(RunError::Destination)?;
+        let start_date =
+            claim.start_date.as_deref().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+        let (sender, receiver) = event::channel(options.channel_bytes);
+        let stop = self.context.stop.child_token();
+        let extract = ExtractContext {
+            state: claim.states.clone(),
+            singer_state: claim.memory.singer_state.clone(),
+            start_date: start_date.map(|date| date.to_utc()).or(options.start_date),
+            sequence: Arc::new(SequenceClock::new(claim.memory.greatest_sequence)),
+            events: sender,
+            stop: stop.clone(),
+            progress: Arc::clone(&self.context.progress),
+            clock: Arc::clone(&self.context.clock),
+        };
+        let mut committer = Committer::new(
+            Arc::clone(&self.destination),
+            claim.clone(),
+            Arc::clone(&self.context.clock),
+            options.allow_empty,
+        );
+        let mut extraction = Extraction(tokio::spawn(source.extract(extract)));
+        let loaded = self.load(receiver, &mut committer, options).await;
+        // Nobody listens any more: a source that is still at work is to end now.
+        stop.cancel();
+        let outcome = match tokio::time::timeout(END_DEADLINE, &mut extraction.0).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(panic)) => Err(SourceError::new(
+                SourceErrorKind::Bug,
+                "The source panicked",
+                "Report this defect",
+            )
+            .caused_by(panic)),
+            Err(_) => Ok(ExtractOutcome { failed: Vec::new(), interrupted: true }),
+        };
+        loaded?;
+        let outcome = outcome.map_err(RunError::Source)?;
+        self.interrupted = outcome.interrupted;
+        self.failed.extend(outcome.failed);
+        if self.failed.is_empty() {
+            Ok(())
+        } else {
+            Err(RunError::Streams(std::mem::take(&mut self.failed)))
+        }
+    }
+
+    /// Compares the ledger with the tables after a run that did not let go of its claim.
+    async fn settle(&mut self, claim: &Claim) -> Result<(), DestinationError> {
+        let Some(predecessor) = &claim.unreleased else {
+            return Ok(());
+        };
+        let mut tables = Vec::new();
+        for (table, totals) in self.destination.totals().await? {
+            let in_table = self.destination.count(&table).await?.unwrap_or_default();
+            tables.push(SettledTable {
+                table,
+                in_ledger: signed(totals.inserted).saturating_sub(signed(totals.deleted)),
+                in_table: signed(in_table),
+            });
+        }
+        let settlement = Settlement { predecessor: predecessor.to_string(), tables };
+        if settlement.balances() {
+            tracing::info!(
+                "Settled the books of {predecessor}, which did not end by itself: they balance"
+            );
+        } else {
+            for table in settlement.tables.iter().filter(|table| table.in_ledger != table.in_table)
+            {
+                tracing::warn!(
+                    "After {predecessor}, which did not end by itself, `{}` has {} rows, the ledger accounts for {}",
+                    table.table,
+                    table.in_table,
+                    table.in_ledger
+                );
+            }
+        }
+        self.settled = Some(settlement);
+        Ok(())
+    }
+
+    async fn load(
+        &mut self,
+        mut events: EventReceiver,
+        committer: &mut Committer,
+        options: &RunOptions,
+    ) -> Result<(), RunError> {
+        let beat = (options.lease / 3)
+            .to_std()
+            .unwrap_or(Duration::from_secs(30))
+            .max(Duration::from_millis(200));
+        let mut heartbeat = tokio::time::interval_at(Instant::now() + beat, beat);
+        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let asked = self.context.stop.clone();
+        let overstayed = async move {
+            asked.cancelled().await;
+            tokio::time::sleep(STOP_DEADLINE).await;
+        };
+        tokio::pin!(overstayed);
+        let mut due = tokio::time::interval(Duration::from_secs(1));
+        due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = heartbeat.tick() => renew(committer).await?,
+                () = &mut overstayed => {
+                    tracing::warn!("The source did not stop in time; what it had sent is kept");
+                    break;
+                }
+                event = events.receive() => match event {
+                    Some(event) => self.take(event, committer).await?,
+                    None => break,
+                },
+                _ = due.tick() => {
+                    if self.gatherer.due_at().is_some_and(|due| self.context.clock.now() >= due) {
+                        self.commit(committer).await?;
+                    }
+                }
+            }
+        }
+        self.commit(committer).await
+    }
+
+    async fn take(&mut self, event: Event, committer: &mut Committer) -> Result<(), RunError> {
+        hold::reach(HoldPoint::EventReceived);
+        if self.gatherer.must_close_before(&event) {
+            self.commit(committer).await?;
+        }
+        let demand = self.gatherer.take(event, self.context.clock.now()).map_err(disorder)?;
+        let overdue = self.gatherer.due_at().is_some_and(|due| self.context.clock.now() >= due);
+        if demand == Demand::Close || overdue {
+            self.commit(committer).await?;
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, committer: &mut Committer) -> Result<(), RunError> {
+        let Some(unit) = self.gatherer.close(self.context.clock.now()).map_err(disorder)? else {
+            return Ok(());
+        };
+        let committed = committer.commit(unit).await.map_err(|error| match error {
+            CommitError::Destination(error) => RunError::Destination(error),
+            CommitError::Books(error) => RunError::Books(error),
+        })?;
+        self.units += 1;
+        for record in &committed.records {
+            self.tally.add(record);
+            let counts = &record.counts;
+            self.context.progress.update(&StreamName::new(record.stream.as_str()), |progress| {
+                if record.table == record.stream {
+                    progress.loaded +=
+                        counts.inserted + counts.updated + counts.unchanged + counts.superseded;
+                    progress.rejected += counts.rejected;
+                }
+            });
+        }
+        self.gaps.extend(committed.gaps);
+        for kept in committed.kept {
+            self.failed.push((
+                kept.stream.clone(),
+                SourceError::new(
+                    SourceErrorKind::Unsound,
+                    format!(
+                        "Read only {} rows of `{}`, which holds {}; the old ones were kept",
+                        kept.waiting, kept.stream, kept.live
+                    ),
+                    "Run again; if that many rows are really gone from the source, run once with `--allow-empty`",
+                ),
+            ));
+        }
+        if let Some(observer) = &mut self.context.committed {
+            observer.committed(&committed.bookmarks).map_err(RunError::Observer)?;
+        }
+        Ok(())
+    }
+
+    fn report(&self) -> RunReport {
+        RunReport {
+            run_id: self.run_id.clone(),
+            interrupted: self.interrupted,
+            units: self.units,
+            started_at: self.started_at,
+            finished_at: self.context.clock.now(),
+            tables: self.tally.reports(),
+            gaps: self.gaps.clone(),
+            settled: self.settled.clone(),
+        }
+    }
+
+    fn failure(&self, error: RunError) -> RunFailure {
+        RunFailure { error, report: Box::new(self.report()) }
+    }
+}
+
+/// Renews the lease. A destination that can't be reached for a while only endangers the lease, not the data: every
+/// commit checks the fence.
+async fn renew(committer: &Committer) -> Result<(), RunError> {
+    match committer.renew().await {
+        Err(error) if error.kind.is_retriable() => {
+            tracing::warn!(error = %error, "The claim could not be renewed; trying again");
+            Ok(())
+        }
+        other => other.map_err(RunError::Destination),
+    }
+}
+
+fn disorder(error: Disorder) -> RunError {
+    let message = error.to_string();
+    RunError::Source(
+        SourceError::new(
+            SourceErrorKind::Malformed,
+            message,
+            "The source breaks the order of events; report it",
+        )
+        .caused_by(error),
+    )
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,342 @@
+//! From messages to events: what each message of the input makes of the streams, and what is sent when.
+//!
+//! Rows gather per stream and go out together, when there are enough of them or when they have waited long enough. A
+//! state goes out after all rows that came before it, of all streams; it may go out after later rows too, which only
+//! means that it says less than it could. While rows of a new table version wait beside their table, states are held
+//! back, because those rows are gone if the run breaks off before the version is activated.
+
+use std::{collections::HashSet, time::Duration};
+
+use indexmap::IndexMap;
+use serde_json::{Value, json};
+use singer::{Message, MessageError, RecordMessage, SchemaMessage, StateMessage};
+use tokio::time::Instant;
+
+use super::{
+    line::Line,
+    not_a_number,
+    record::Fault,
+    stream::{Arrival, SingerStream},
+    version::{VersionChange, Versions},
+};
+use crate::{
+    event::{Bookmark, Event, RowBatch},
+    reject::ReasonCode,
+    source::{ExtractContext, ExtractOutcome, SourceError, SourceErrorKind},
+    stream::StreamName,
+};
+
+/// Rows are sent when this many have gathered.
+const BATCH_ROWS: usize = 10_000;
+/// Rows are sent when they took this many bytes of input, states included.
+const BATCH_BYTES: usize = 8 << 20;
+/// The key under which a stream's own state holds the version of its table.
+const TABLE_VERSION: &str = "table_version";
+
+const BROKEN_PROTOCOL: &str =
+    "The tap breaks the Singer protocol: use another version of it or report the fault to its authors";
+
+/// An extraction from a stream of messages.
+pub(super) struct Extraction {
+    context: ExtractContext,
+    streams: IndexMap<String, SingerStream>,
+    /// The stream of the last record: most records belong to the same stream as the one before.
+    current: usize,
+    states: Vec<Value>,
+    /// Streams with a version that waits.
+    waiting_versions: usize,
+    buffered_rows: usize,
+    buffered_bytes: usize,
+    /// When the oldest of what is buffered has waited long enough.
+    due_at: Option<Instant>,
+    patience: Duration,
+    unknown_kinds: HashSet<String>,
+}
+
+impl Extraction {
+    pub(super) fn new(context: ExtractContext, patience: Duration) -> Self {
+        Self {
+            context,
+            streams: IndexMap::new(),
+            current: 0,
+            states: Vec::new(),
+            waiting_versions: 0,
+            buffered_rows: 0,
+            buffered_bytes: 0,
+            due_at: None,
+            patience,
+            unknown_kinds: HashSet::new(),
+        }
+    }
+
+    /// When [`Extraction::flush`] should be called even if nothing more comes.
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        self.due_at
+    }
+
+    /// Takes one line.
+    pub(super) async fn take(&mut self, line: Line<'_>) -> Result<(), SourceError> {
+        if line.text.trim_ascii().is_empty() {
+            return Ok(());
+        }
+        match Message::parse(line.text) {
+            Ok(Message::Record(record)) => self.record(&record, line).await,
+            Ok(Message::State(state)) => self.state(&state, line).await,
+            Ok(Message::Schema(schema)) => self.schema(schema, line).await,
+            Ok(Message::ActivateVersion { stream, version }) => self.activate(&stream, version, line).await,
+            Ok(Message::Batch { stream, .. }) => Err(SourceError::new(
+                SourceErrorKind::Configuration,
+                format!("Stream `{stream}` comes in BATCH messages, which can't be loaded"),
+                "Remove `batch_config` from the tap's configuration, so that it sends RECORD messages",
+            )),
+            Ok(Message::Unknown { kind }) => {
+                self.unknown(kind);
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(error @ MessageError::NotJson { .. }) => self.not_a_number(line, error).await,
+            Err(error) => Err(malformed(line, error)),
+        }
+    }
+
+    /// Sends everything that is buffered.
+    pub(super) async fn flush(&mut self) -> Result<(), SourceError> {
+        for index in 0..self.streams.len() {
+            self.send_rows(index).await?;
+        }
+        self.buffered_rows = 0;
+        self.buffered_bytes = 0;
+        self.due_at = None;
+        if self.waiting_versions == 0 {
+            for state in std::mem::take(&mut self.states) {
+                self.context.events.send(Event::Bookmark(Bookmark { stream: None, state, display: None })).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the extraction after the last line.
+    pub(super) async fn finish(mut self) -> Result<ExtractOutcome, SourceError> {
+        let mut outcome = ExtractOutcome::default();
+        self.flush().await?;
+        for index in 0..self.streams.len() {
+            match self.streams[index].versions.finish() {
+                Ok(change) => self.announce(index, change).await?,
+                Err(version) => {
+                    let stream = self.streams[index].name().clone();
+                    outcome.failed.push((stream.clone(), never_activated(&stream, version)));
+                }
+            }
+            let stream = self.streams[index].name();
+            self.context.progress.update(stream, |progress| progress.done = true);
+        }
+        self.flush().await?;
+        Ok(outcome)
+    }
+
+    async fn schema(&mut self, message: SchemaMessage, line: Line<'_>) -> Result<(), SourceError> {
+        let name = message.stream.clone();
+        let known = self.streams.get_index_of(&name);
+        if known.is_some_and(|index| self.streams[index].is_described_by(&message)) {
+            return Ok(());
+        }
+        let versions = match known {
+            Some(index) => {
+                self.send_rows(index).await?;
+                self.streams[index].versions
+            }
+            None => Versions::new(self.stored_version(&name)),
+        };
+        if message.key_properties.is_none() {
+            tracing::warn!(stream = %name, "The SCHEMA message of `{name}` has no `key_properties`: rows are appended");
+        }
+        let stream = SingerStream::new(message, versions).map_err(|error| {
+            let what = format!("Stream `{name}`, described in line {}, can't be loaded", line.number);
+            SourceError::new(
+                SourceErrorKind::Malformed,
+                what,
+                "Deselect the stream, use another version of the tap, or report the fault to its authors",
+            )
+            .caused_by(error)
+        })?;
+        for field in stream.left_out() {
+            tracing::warn!(stream = %name, "Field `{field}` of `{name}` is left out: the loader fills that column itself");
+        }
+        self.context.events.send(Event::Schema(stream.schema().clone())).await?;
+        self.streams.insert(name, stream);
+        Ok(())
+    }
+
+    async fn record(&mut self, record: &RecordMessage<'_>, line: Line<'_>) -> Result<(), SourceError> {
+        let (index, version) = self.place(record, line).await?;
+        let arrival = self.arrival(record, line);
+        let full = self.streams[index].take(record.record, arrival, version, &self.context.sequence);
+        self.taken(index, full, line).await
+    }
+
+    /// A line that is no JSON. If `NaN` and infinities are all that is wrong with it and it is a record, that record is
+    /// rejected.
+    async fn not_a_number(&mut self, line: Line<'_>, error: MessageError) -> Result<(), SourceError> {
+        let Some(masked) = not_a_number::masked(line.text) else { return Err(malformed(line, error)) };
+        let Ok(Message::Record(record)) = Message::parse(&masked) else { return Err(malformed(line, error)) };
+        // The mask keeps every place, so the record lies in the line where it lies in the mask.
+        let start = record.record.get().as_ptr().addr() - masked.as_ptr().addr();
+        let original = line.text.get(start..start + record.record.get().len()).unwrap_or(line.text);
+        let (index, version) = self.place(&record, line).await?;
+        let arrival = self.arrival(&record, line);
+        let fault = Fault {
+            code: ReasonCode::NumberRange,
+            reason: "The record holds NaN or an infinity, which JSON doesn't have".to_owned(),
+        };
+        let full = self.streams[index].reject(fault, original, arrival, version, &self.context.sequence);
+        self.taken(index, full, line).await
+    }
+
+    async fn state(&mut self, message: &StateMessage, line: Line<'_>) -> Result<(), SourceError> {
+        let state = serde_json::from_str(message.value.get()).map_err(|error| malformed(line, error))?;
+        if self.waiting_versions > 0 {
+            // Held back for as long as it takes to read a whole table: only the newest is worth its memory.
+            self.states.clear();
+        }
+        self.states.push(state);
+        self.buffered(line);
+        if self.buffered_rows == 0 || self.is_full() { self.flush().await } else { Ok(()) }
+    }
+
+    async fn activate(&mut self, stream: &str, version: i64, line: Line<'_>) -> Result<(), SourceError> {
+        let Some(index) = self.streams.get_index_of(stream) else { return Err(no_schema(stream, line)) };
+        let change = self.streams[index].versions.activate(version).map_err(|error| malformed(line, error))?;
+        self.announce(index, change).await
+    }
+
+    fn unknown(&mut self, kind: String) {
+        const MAX_UNKNOWN_KINDS: usize = 100;
+        if self.unknown_kinds.len() < MAX_UNKNOWN_KINDS && !self.unknown_kinds.contains(&kind) {
+            tracing::warn!("Messages of type `{kind}` are passed over");
+            self.unknown_kinds.insert(kind);
+        }
+    }
+
+    /// Finds the stream of a record and the version that it waits in, after announcing what is new about that.
+    async fn place(
+        &mut self,
+        record: &RecordMessage<'_>,
+        line: Line<'_>,
+    ) -> Result<(usize, Option<i64>), SourceError> {
+        let name: &str = &record.stream;
+        if self.streams.get_index(self.current).is_none_or(|(current, _)| current != name) {
+            self.current = self.streams.get_index_of(name).ok_or_else(|| no_schema(name, line))?;
+        }
+        let index = self.current;
+        let stream = &mut self.streams[index];
+        let (change, version) = stream.versions.place(record.version).map_err(|error| malformed(line, error))?;
+        if stream.must_send_before(version) {
+            self.send_rows(index).await?;
+        }
+        self.announce(index, change).await?;
+        Ok((index, version))
+    }
+
+    fn arrival(&self, record: &RecordMessage<'_>, line: Line<'_>) -> Arrival {
+        Arrival {
+            received_at: self.context.clock.now(),
+            time_extracted: record.time_extracted,
+            version: record.version,
+            bytes: line.bytes,
+        }
+    }
+
+    /// Accounts for a record that was taken, and sends what is due.
+    async fn taken(&mut self, index: usize, full: Option<RowBatch>, line: Line<'_>) -> Result<(), SourceError> {
+        if let Some(batch) = full {
+            self.send_batch(batch).await?;
+        }
+        let stream = &mut self.streams[index];
+        for field in stream.take_unknown() {
+            let name = stream.name();
+            tracing::warn!(stream = %name, "Field `{field}` of `{name}` is not in the schema and is left out");
+        }
+        self.buffered_rows += 1;
+        self.buffered(line);
+        if self.is_full() { self.flush().await } else { Ok(()) }
+    }
+
+    fn buffered(&mut self, line: Line<'_>) {
+        self.buffered_bytes += line.bytes;
+        if self.due_at.is_none() {
+            self.due_at = Some(Instant::now() + self.patience);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.buffered_rows >= BATCH_ROWS || self.buffered_bytes >= BATCH_BYTES
+    }
+
+    async fn announce(&mut self, index: usize, change: VersionChange) -> Result<(), SourceError> {
+        let stream = self.streams[index].name().clone();
+        match change {
+            VersionChange::None => {}
+            VersionChange::Adopted(version) => self.store_version(stream, version).await?,
+            VersionChange::Begun(version) => {
+                self.flush().await?;
+                self.waiting_versions += 1;
+                self.context.events.send(Event::BeginVersion { stream, version }).await?;
+            }
+            VersionChange::Activated(version) => {
+                self.send_rows(index).await?;
+                self.context.events.send(Event::ActivateVersion { stream: stream.clone(), version }).await?;
+                // Not before the activation: a version that is stored but not activated would take rows of the next
+                // attempt for rows of the table.
+                self.store_version(stream, version).await?;
+                self.waiting_versions -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    async fn store_version(&self, stream: StreamName, version: i64) -> Result<(), SourceError> {
+        let state = json!({ TABLE_VERSION: version });
+        self.context.events.send(Event::Bookmark(Bookmark { stream: Some(stream), state, display: None })).await?;
+        Ok(())
+    }
+
+    /// The version that the stream's table got in an earlier run.
+    fn stored_version(&self, stream: &str) -> Option<i64> {
+        self.context.state.get(&StreamName::new(stream))?.get(TABLE_VERSION)?.as_i64()
+    }
+
+    async fn send_rows(&mut self, index: usize) -> Result<(), SourceError> {
+        match self.streams[index].send(&self.context.sequence) {
+            Some(batch) => self.send_batch(batch).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn send_batch(&self, batch: RowBatch) -> Result<(), SourceError> {
+        let read = batch.reading.read;
+        self.context.progress.update(&batch.schema.stream, |progress| progress.extracted += read);
+        self.context.events.send(Event::Batch(batch)).await?;
+        Ok(())
+    }
+}
+
+/// The error for a line that can't be used.
+fn malformed(line: Line<'_>, cause: impl std::error::Error + Send + Sync + 'static) -> SourceError {
+    let cause: Box<dyn std::error::Error + Send + Sync> = Box::new(cause);
+    let remedy = cause.downcast_ref::<MessageError>().map_or(BROKEN_PROTOCOL, MessageError::remedy);
+    let message = format!("Line {} of the Singer stream can't be used", line.number);
+    SourceError::new(SourceErrorKind::Malformed, message, remedy).caused_by(cause)
+}
+
+fn no_schema(stream: &str, line: Line<'_>) -> SourceError {
+    let message = format!("Line {} is about stream `{stream}`, which no SCHEMA message has described", line.number);
+    SourceError::new(SourceErrorKind::Malformed, message, BROKEN_PROTOCOL)
+}
+
+fn never_activated(stream: &StreamName, version: i64) -> SourceError {
+    SourceError::new(
+        SourceErrorKind::Malformed,
+        format!("Version {version} of `{stream}` was never activated: the table keeps the rows that it had"),
+        "See the tap's own log for why it stopped early, and run it again",
+    )
+}

@@ -1,0 +1,337 @@
+//! From a stream's JSON Schema to columns: which column each field goes to, decided once per schema.
+//!
+//! Objects are flattened to `a__b`; arrays of plain values are lists; whatever has no fixed shape (untyped, mixed, free
+//! objects, arrays of objects) is kept as a JSON document, which loses nothing.
+
+use std::collections::{HashMap, HashSet};
+
+use indexmap::IndexMap;
+use singer::{
+    PropertyType,
+    schema::{Shape, TextFormat},
+};
+
+use crate::{
+    stream::{Column, ColumnType},
+    system,
+};
+
+/// How the values of a column are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ValueKind {
+    /// A string, kept as it is. Dates, times of day and UUIDs are such.
+    Text,
+    /// Any value, kept as its text.
+    Json,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Number,
+    /// A number written as a string (or as a number).
+    NumberText,
+    /// True or false.
+    Boolean,
+    /// A date-time.
+    Timestamp,
+    /// An array of plain values.
+    List(Box<ValueKind>),
+}
+
+impl ValueKind {
+    /// The column that holds such values.
+    pub(super) fn column_type(&self) -> ColumnType {
+        match self {
+            Self::Text => ColumnType::Text,
+            Self::Json => ColumnType::Json,
+            Self::Integer => ColumnType::Integer,
+            Self::Number | Self::NumberText => ColumnType::Number,
+            Self::Boolean => ColumnType::Boolean,
+            Self::Timestamp => ColumnType::Timestamp,
+            Self::List(item) => ColumnType::List(Box::new(item.column_type())),
+        }
+    }
+
+    /// Whether a row can be identified by such values.
+    pub(super) fn can_be_key(&self) -> bool {
+        !matches!(self, Self::Json | Self::List(_))
+    }
+
+    /// What a value must be, for people.
+    pub(super) fn expected(&self) -> &'static str {
+        match self {
+            Self::Text => "a string",
+            Self::Json => "a value",
+            Self::Integer => "a whole number",
+            Self::Number | Self::NumberText => "a number",
+            Self::Boolean => "true or false",
+            Self::Timestamp => "a date-time",
+            Self::List(_) => "an array",
+        }
+    }
+}
+
+/// A column and how its values are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct PlannedColumn {
+    pub(super) name: String,
+    pub(super) kind: ValueKind,
+}
+
+/// The columns of a stream, and where each field of a record goes.
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) columns: Vec<PlannedColumn>,
+    pub(super) fields: FieldTree,
+    /// Fields that are left out because the loader has columns of these names itself.
+    pub(super) left_out: Vec<String>,
+}
+
+/// The fields of an object.
+#[derive(Debug, Default)]
+pub(super) struct FieldTree {
+    /// The way to the object, as people read it: empty for the record, `a.` for the object in field `a`.
+    pub(super) path: String,
+    names: Vec<String>,
+    targets: Vec<FieldTarget>,
+    positions: HashMap<String, usize>,
+}
+
+/// Where a field goes.
+#[derive(Debug)]
+pub(super) enum FieldTarget {
+    /// Into the column of this position.
+    Column(usize),
+    /// Into the columns of its own fields.
+    Object(FieldTree),
+    /// Nowhere.
+    Nowhere,
+}
+
+impl FieldTree {
+    /// The target of a field. `cursor` is where the next field is expected: taps write fields in one order, so most
+    /// are found without a look-up.
+    pub(super) fn find(&self, name: &str, cursor: &mut usize) -> Option<&FieldTarget> {
+        if self.names.get(*cursor).is_none_or(|expected| expected != name) {
+            *cursor = *self.positions.get(name)?;
+        }
+        let target = self.targets.get(*cursor);
+        *cursor += 1;
+        target
+    }
+
+    fn add(&mut self, name: &str, target: FieldTarget) {
+        self.positions.insert(name.to_owned(), self.names.len());
+        self.names.push(name.to_owned());
+        self.targets.push(target);
+    }
+}
+
+impl Layout {
+    /// Plans the columns of a stream with these fields.
+    pub(super) fn of(properties: &IndexMap<String, PropertyType>) -> Self {
+        let kept_whole = fields_kept_whole(properties);
+        let mut layout = Self { columns: Vec::new(), fields: FieldTree::default(), left_out: Vec::new() };
+        let mut fields = FieldTree::default();
+        for (name, property) in properties {
+            let target = if is_system_column(name) {
+                layout.left_out.push(name.clone());
+                FieldTarget::Nowhere
+            } else if kept_whole.contains(name.as_str()) {
+                layout.add_column(name.clone(), ValueKind::Json)
+            } else {
+                layout.target_of(property, name, &format!("{name}."))
+            };
+            fields.add(name, target);
+        }
+        layout.fields = fields;
+        layout
+    }
+
+    /// The user columns.
+    pub(super) fn stream_columns(&self) -> Vec<Column> {
+        self.columns.iter().map(|column| Column::new(&column.name, column.kind.column_type())).collect()
+    }
+
+    fn target_of(&mut self, property: &PropertyType, column: &str, path: &str) -> FieldTarget {
+        let Some(properties) = flattened(property) else {
+            return self.add_column(column.to_owned(), value_kind(property));
+        };
+        let mut fields = FieldTree { path: path.to_owned(), ..FieldTree::default() };
+        for (name, property) in properties {
+            let target = self.target_of(property, &nested_name(column, name), &format!("{path}{name}."));
+            fields.add(name, target);
+        }
+        FieldTarget::Object(fields)
+    }
+
+    fn add_column(&mut self, name: String, kind: ValueKind) -> FieldTarget {
+        self.columns.push(PlannedColumn { name, kind });
+        FieldTarget::Column(self.columns.len() - 1)
+    }
+}
+
+/// The fields of an object that becomes columns.
+fn flattened(property: &PropertyType) -> Option<&IndexMap<String, PropertyType>> {
+    match property.shape() {
+        Some(Shape::Object(properties)) if !properties.is_empty() => Some(properties),
+        _ => None,
+    }
+}
+
+fn nested_name(column: &str, name: &str) -> String {
+    format!("{column}__{name}")
+}
+
+fn value_kind(property: &PropertyType) -> ValueKind {
+    match property.shape() {
+        Some(Shape::Array(items)) => match items.shape() {
+            Some(shape) => plain_kind(shape).map_or(ValueKind::Json, |item| ValueKind::List(Box::new(item))),
+            None => ValueKind::Json,
+        },
+        Some(shape) => plain_kind(shape).unwrap_or(ValueKind::Json),
+        None => ValueKind::Json,
+    }
+}
+
+fn plain_kind(shape: &Shape) -> Option<ValueKind> {
+    match shape {
+        Shape::Boolean => Some(ValueKind::Boolean),
+        Shape::Integer => Some(ValueKind::Integer),
+        Shape::Number { .. } => Some(ValueKind::Number),
+        Shape::Text(TextFormat::DateTime) => Some(ValueKind::Timestamp),
+        Shape::Text(TextFormat::Decimal) => Some(ValueKind::NumberText),
+        Shape::Text(_) => Some(ValueKind::Text),
+        Shape::Object(_) | Shape::Array(_) => None,
+    }
+}
+
+/// The loader adds these columns to every row itself; a tap's own, of whatever letter case, can't stand beside them.
+fn is_system_column(name: &str) -> bool {
+    system::row_columns().iter().any(|column| column.name.eq_ignore_ascii_case(name))
+}
+
+/// Objects whose columns would share a name with other columns, such as `a: {b}` beside `a__b`. They are kept whole.
+///
+/// Keeping one whole gives its own name to a column, which may clash in turn, so this repeats until all names differ.
+fn fields_kept_whole(properties: &IndexMap<String, PropertyType>) -> HashSet<&str> {
+    let mut kept_whole = HashSet::new();
+    loop {
+        let mut owners: HashMap<String, Vec<&str>> = HashMap::new();
+        for (name, property) in properties {
+            let mut columns = Vec::new();
+            if kept_whole.contains(name.as_str()) {
+                columns.push(name.clone());
+            } else {
+                column_names(property, name, &mut columns);
+            }
+            for column in columns {
+                owners.entry(column).or_default().push(name);
+            }
+        }
+        let before = kept_whole.len();
+        let clashing = owners.values().filter(|owners| owners.len() > 1).flatten();
+        kept_whole.extend(clashing.filter(|name| properties.get(**name).and_then(flattened).is_some()));
+        if kept_whole.len() == before {
+            return kept_whole;
+        }
+    }
+}
+
+fn column_names(property: &PropertyType, column: &str, names: &mut Vec<String>) {
+    match flattened(property) {
+        Some(properties) => {
+            for (name, property) in properties {
+                column_names(property, &nested_name(column, name), names);
+            }
+        }
+        None => names.push(column.to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn columns(properties: &Value) -> Vec<String> {
+        let schema = singer::StreamSchema::read(&json!({"properties": properties})).unwrap();
+        let layout = Layout::of(&schema.properties);
+        layout.columns.iter().map(|column| format!("{} {:?}", column.name, column.kind)).collect()
+    }
+
+    #[test]
+    fn each_shape_has_its_column() {
+        let properties = json!({
+            "text": {"type": ["null", "string"]},
+            "day": {"type": "string", "format": "date"},
+            "at": {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}]},
+            "count": {"type": "integer"},
+            "price": {"type": "number"},
+            "exact": {"type": "string", "format": "singer.decimal"},
+            "flag": {"type": "boolean"},
+            "tags": {"type": "array", "items": {"type": "string"}},
+            "grid": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
+            "rows": {"type": "array", "items": {"type": "object"}},
+            "free": {"type": "object"},
+            "mixed": {"type": ["string", "integer"]},
+            "anything": {},
+        });
+        assert_eq!(
+            columns(&properties),
+            [
+                "text Text",
+                "day Text",
+                "at Timestamp",
+                "count Integer",
+                "price Number",
+                "exact NumberText",
+                "flag Boolean",
+                "tags List(Text)",
+                "grid Json",
+                "rows Json",
+                "free Json",
+                "mixed Json",
+                "anything Json",
+            ]
+        );
+    }
+
+    #[test]
+    fn objects_are_flattened() {
+        let properties = json!({
+            "a": {"type": ["object", "null"], "properties": {
+                "b": {"type": "string"},
+                "c": {"properties": {"d": {"type": "integer"}}}}},
+            "e": {"type": "string"}});
+        assert_eq!(columns(&properties), ["a__b Text", "a__c__d Integer", "e Text"]);
+    }
+
+    #[test]
+    fn objects_whose_columns_would_clash_are_kept_whole() {
+        let properties = json!({
+            "a__b": {"type": "string"},
+            "a": {"properties": {"b": {"type": "string"}}}});
+        assert_eq!(columns(&properties), ["a__b Text", "a Json"]);
+        let properties = json!({"a": {"properties": {
+            "b__c": {"type": "string"},
+            "b": {"properties": {"c": {"type": "string"}}}}}});
+        assert_eq!(columns(&properties), ["a Json"]);
+        // Keeping `p__q` whole makes it clash with `p.q`.
+        let properties = json!({
+            "p__q__r": {"type": "string"},
+            "p__q": {"properties": {"r": {"type": "string"}}},
+            "p": {"properties": {"q": {"type": "string"}}}});
+        assert_eq!(columns(&properties), ["p__q__r Text", "p__q Json", "p Json"]);
+    }
+
+    #[test]
+    fn g19_the_loaders_own_columns_win() {
+        let schema = json!({"properties": {"_SDC_sequence": {"type": "integer"}, "_sdc_deleted_at": {"type": "string"}}});
+        let schema = singer::StreamSchema::read(&schema).unwrap();
+        let layout = Layout::of(&schema.properties);
+        assert_eq!(layout.left_out, ["_SDC_sequence"]);
+        assert_eq!(layout.columns.len(), 1);
+    }
+}

@@ -1,0 +1,296 @@
+//! One stream of the input: its columns, the rows that wait to be sent, and the rows that can't be.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions},
+    compute::filter_record_batch,
+    datatypes::SchemaRef,
+};
+use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+use singer::SchemaMessage;
+
+use super::{
+    column::Column,
+    layout::Layout,
+    record::{self, Fault, UnknownFields},
+    version::Versions,
+};
+use crate::{
+    event::{Reading, RowBatch},
+    reject::{ReasonCode, RejectedRow},
+    sequence::SequenceClock,
+    stream::{Method, StreamName, StreamSchema, WinnerRule},
+};
+
+/// Why a stream can't be loaded as it is described.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StreamError {
+    #[error(transparent)]
+    Schema(#[from] singer::SchemaError),
+    #[error("The key field `{0}` is not a field of the schema")]
+    MissingKey(String),
+    #[error("The key field `{0}` can hold other values than plain ones of one type")]
+    UnusableKey(String),
+}
+
+/// A stream as its last SCHEMA message describes it.
+#[derive(Debug)]
+pub(super) struct SingerStream {
+    message: SchemaMessage,
+    schema: Arc<StreamSchema>,
+    arrow: SchemaRef,
+    layout: Layout,
+    keys: Vec<usize>,
+    columns: Vec<Column>,
+    waiting: Buffered,
+    unknown: UnknownFields,
+    pub(super) versions: Versions,
+}
+
+/// The rows that were not sent yet, besides their values.
+#[derive(Debug, Default)]
+struct Buffered {
+    /// Rows in the columns, given up ones included.
+    rows: usize,
+    /// The rows that were given up, by position.
+    given_up: Vec<usize>,
+    rejects: Vec<Rejected>,
+    bytes: u64,
+    /// The version that the rows wait in.
+    version: Option<i64>,
+    /// When the first of them was received, and when it had been read from the source.
+    since: Option<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+/// A row that can't be loaded.
+#[derive(Debug)]
+struct Rejected {
+    /// How many good rows came before it.
+    position: usize,
+    fault: Fault,
+    record: String,
+    extracted_at: DateTime<Utc>,
+    version: i64,
+}
+
+/// What comes with a record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrival {
+    pub(super) received_at: DateTime<Utc>,
+    /// When the tap read the row, if it said so.
+    pub(super) time_extracted: Option<DateTime<Utc>>,
+    /// The version that the tap gave the row.
+    pub(super) version: Option<i64>,
+    /// How many bytes of input it took.
+    pub(super) bytes: usize,
+}
+
+impl SingerStream {
+    /// A stream with this description.
+    pub(super) fn new(message: SchemaMessage, versions: Versions) -> Result<Self, StreamError> {
+        let properties = singer::StreamSchema::read(&message.schema)?.properties;
+        let layout = Layout::of(&properties);
+        let position = |name: &String| layout.columns.iter().position(|column| column.name == *name);
+        let mut keys = Vec::new();
+        for name in message.keys() {
+            if !properties.contains_key(name) {
+                return Err(StreamError::MissingKey(name.clone()));
+            }
+            match position(name) {
+                Some(index) if layout.columns[index].kind.can_be_key() => keys.push(index),
+                _ => return Err(StreamError::UnusableKey(name.clone())),
+            }
+        }
+        let replication_key = message.bookmark_properties.first().filter(|name| position(name).is_some());
+        let schema = StreamSchema {
+            stream: StreamName::new(message.stream.as_str()),
+            columns: layout.stream_columns(),
+            key: message.keys().to_vec(),
+            replication_key: replication_key.cloned(),
+            method: Method::Incremental,
+            winner: WinnerRule::Sequence,
+        };
+        let columns = layout.columns.iter().map(|column| Column::new(&column.kind, 0, 0)).collect();
+        let arrow = schema.arrow();
+        let schema = Arc::new(schema);
+        Ok(Self {
+            message,
+            schema,
+            arrow,
+            layout,
+            keys,
+            columns,
+            waiting: Buffered::default(),
+            unknown: UnknownFields::default(),
+            versions,
+        })
+    }
+
+    /// The stream's name.
+    pub(super) fn name(&self) -> &StreamName {
+        &self.schema.stream
+    }
+
+    /// The schema as destinations see it.
+    pub(super) fn schema(&self) -> &Arc<StreamSchema> {
+        &self.schema
+    }
+
+    /// Whether the message describes the stream as it is already.
+    pub(super) fn is_described_by(&self, message: &SchemaMessage) -> bool {
+        self.message == *message
+    }
+
+    /// Fields of the schema that are left out because the loader has columns of these names itself.
+    pub(super) fn left_out(&self) -> &[String] {
+        &self.layout.left_out
+    }
+
+    /// Fields that records had and the schema hasn't, each once.
+    pub(super) fn take_unknown(&mut self) -> Vec<String> {
+        self.unknown.take_fresh()
+    }
+
+    /// Whether rows that were not sent yet wait in another version than this.
+    pub(super) fn must_send_before(&self, version: Option<i64>) -> bool {
+        self.waiting.since.is_some() && self.waiting.version != version
+    }
+
+    /// Takes a record, which waits in `version`. Returns a batch that has to be sent first, if any.
+    pub(super) fn take(
+        &mut self,
+        record: &RawValue,
+        arrival: Arrival,
+        version: Option<i64>,
+        sequence: &SequenceClock,
+    ) -> Option<RowBatch> {
+        self.waiting.open(arrival, version);
+        let row = self.waiting.rows;
+        let read = record::read(
+            record,
+            &self.layout.fields,
+            &self.layout.columns,
+            &mut self.columns,
+            row,
+            &mut self.unknown,
+        );
+        for column in &mut self.columns {
+            column.pad(row + 1);
+        }
+        self.waiting.rows += 1;
+        self.waiting.bytes += arrival.bytes as u64;
+        match read.and_then(|()| self.check_keys()) {
+            Ok(()) => None,
+            Err(fault) => {
+                self.waiting.given_up.push(row);
+                self.reject(fault, record.get(), arrival, version, sequence)
+            }
+        }
+    }
+
+    /// Keeps a record out of the table. Returns a batch that has to be sent first, if any.
+    ///
+    /// A reject has the sequence of the good row after it: it outranks what came before it and yields to what comes
+    /// after, should it ever be loaded. Of two that come in a row, the second therefore starts a batch, where there is
+    /// room for any number of sequences before the first good row.
+    pub(super) fn reject(
+        &mut self,
+        fault: Fault,
+        record: &str,
+        arrival: Arrival,
+        version: Option<i64>,
+        sequence: &SequenceClock,
+    ) -> Option<RowBatch> {
+        let position = self.waiting.good_rows();
+        let is_second = self.waiting.rejects.last().is_some_and(|reject| reject.position == position);
+        let full = if is_second && position > 0 { self.send(sequence) } else { None };
+        self.waiting.open(arrival, version);
+        self.waiting.rejects.push(Rejected {
+            position: self.waiting.good_rows(),
+            fault,
+            record: record.to_owned(),
+            extracted_at: arrival.time_extracted.unwrap_or(arrival.received_at),
+            version: arrival.version.unwrap_or_default(),
+        });
+        full
+    }
+
+    /// Takes everything out that was not sent yet, as one batch.
+    pub(super) fn send(&mut self, sequence: &SequenceClock) -> Option<RowBatch> {
+        let Buffered { rows, given_up, rejects, bytes, version, since } = std::mem::take(&mut self.waiting);
+        let (received_at, extracted_at) = since?;
+        let arrays: Vec<ArrayRef> = self.columns.iter_mut().map(Column::take).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let mut batch = RecordBatch::try_new_with_options(Arc::clone(&self.arrow), arrays, &options)
+            .expect("every column has a value for every row, in the schema's types");
+        if !given_up.is_empty() {
+            let mut is_good = vec![true; rows];
+            for row in given_up {
+                is_good[row] = false;
+            }
+            batch = filter_record_batch(&batch, &BooleanArray::from(is_good))
+                .expect("the filter has one flag for every row of its batch");
+        }
+        let leading = rejects.iter().take_while(|reject| reject.position == 0).count();
+        let first = sequence.reserve(received_at, leading + batch.num_rows() + 1);
+        let first_sequence = first.saturating_add(signed(leading));
+        let read = batch.num_rows() + rejects.len();
+        let rejects = rejects.into_iter().enumerate().map(|(index, reject)| {
+            let offset = if reject.position == 0 { index } else { leading + reject.position };
+            reject.into_row(self.name(), first.saturating_add(signed(offset)))
+        });
+        let rejects = rejects.collect();
+        Some(RowBatch {
+            schema: Arc::clone(&self.schema),
+            version,
+            rows: batch,
+            first_sequence,
+            extracted_at,
+            rejects,
+            reading: Reading { read: read as u64, bytes, ..Reading::default() },
+        })
+    }
+
+    /// Every key column has a value in the last row.
+    fn check_keys(&self) -> Result<(), Fault> {
+        match self.keys.iter().find(|&&key| self.columns[key].last_is_null()) {
+            None => Ok(()),
+            Some(&key) => Err(Fault {
+                code: ReasonCode::MissingKey,
+                reason: format!("The key field `{}` is missing or null", self.layout.columns[key].name),
+            }),
+        }
+    }
+}
+
+impl Buffered {
+    fn open(&mut self, arrival: Arrival, version: Option<i64>) {
+        self.version = version;
+        self.since.get_or_insert((arrival.received_at, arrival.time_extracted.unwrap_or(arrival.received_at)));
+    }
+
+    fn good_rows(&self) -> usize {
+        self.rows - self.given_up.len()
+    }
+}
+
+impl Rejected {
+    fn into_row(self, stream: &StreamName, sequence: i64) -> RejectedRow {
+        RejectedRow {
+            stream: stream.clone(),
+            code: self.fault.code,
+            reason: self.fault.reason,
+            record: self.record,
+            key_digest: None,
+            sequence,
+            table_version: self.version,
+            extracted_at: self.extracted_at,
+        }
+    }
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

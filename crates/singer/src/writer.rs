@@ -1,0 +1,298 @@
+//! Writing the lines of the protocol.
+//!
+//! Lines gather in one buffer, which goes out whole lines at a time: when it has grown past a fixed
+//! size, after every STATE, and on [`MessageWriter::flush`]. So a reader never sees half a line
+//! unless the process dies in the middle of a write, and never waits for a state that was written.
+
+use std::io::{self, Write};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::message::SchemaMessage;
+use crate::{instant, json};
+
+/// The buffer is sent when it has grown past this many bytes: a pipe's capacity on Linux.
+const SEND_AT_BYTES: usize = 64 * 1024;
+
+/// What a RECORD line says besides stream and row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RecordHeader {
+    /// When the row was read from the source.
+    pub time_extracted: Option<DateTime<Utc>>,
+    /// The table version that the row belongs to.
+    pub version: Option<i64>,
+}
+
+/// Writes messages to `output`, types in upper case.
+///
+/// Nothing is written when it is dropped: call [`MessageWriter::finish`] or
+/// [`MessageWriter::flush`], whose errors matter.
+#[derive(Debug)]
+pub struct MessageWriter<W: Write> {
+    output: W,
+    lines: Vec<u8>,
+}
+
+impl<W: Write> MessageWriter<W> {
+    /// A writer with an empty buffer.
+    #[must_use]
+    pub fn new(output: W) -> Self {
+        Self {
+            output,
+            lines: Vec::with_capacity(2 * SEND_AT_BYTES),
+        }
+    }
+
+    /// Writes a SCHEMA line; `key_properties` is always there, if empty.
+    ///
+    /// # Errors
+    /// What the output returns.
+    pub fn schema(&mut self, message: &SchemaMessage) -> io::Result<()> {
+        self.begin("SCHEMA", Some(&message.stream));
+        self.field("schema", &message.schema)?;
+        self.field("key_properties", message.keys())?;
+        if !message.bookmark_properties.is_empty() {
+            self.field("bookmark_properties", &message.bookmark_properties)?;
+        }
+        self.end()
+    }
+
+    /// Writes a RECORD line, whose row `render` appends to the buffer it is given.
+    ///
+    /// `render` must append exactly one JSON object; [`json::ObjectWriter`] does that.
+    ///
+    /// # Errors
+    /// What the output returns.
+    pub fn record(
+        &mut self,
+        stream: &str,
+        header: RecordHeader,
+        render: impl FnOnce(&mut Vec<u8>),
+    ) -> io::Result<()> {
+        self.begin("RECORD", Some(stream));
+        self.lines.extend_from_slice(b",\"record\":");
+        let start = self.lines.len();
+        render(&mut self.lines);
+        debug_assert!(
+            matches!(self.lines.get(start..), Some([b'{', .., b'}'])),
+            "a row is one JSON object"
+        );
+        if let Some(time) = header.time_extracted {
+            self.lines.extend_from_slice(b",\"time_extracted\":\"");
+            instant::push(&mut self.lines, time);
+            self.lines.push(b'"');
+        }
+        if let Some(version) = header.version {
+            self.lines.extend_from_slice(b",\"version\":");
+            json::push_integer(&mut self.lines, version);
+        }
+        self.end()
+    }
+
+    /// Writes a RECORD line from a row that is JSON already.
+    ///
+    /// # Errors
+    /// What the output returns.
+    pub fn raw_record(
+        &mut self,
+        stream: &str,
+        header: RecordHeader,
+        record: &RawValue,
+    ) -> io::Result<()> {
+        // A pretty-printed row must not break the line.
+        self.record(stream, header, |line| {
+            line.extend(
+                record
+                    .get()
+                    .bytes()
+                    .filter(|byte| !matches!(byte, b'\n' | b'\r')),
+            );
+        })
+    }
+
+    /// Writes a STATE line and flushes, so that whoever reads has it now.
+    ///
+    /// # Errors
+    /// What the output returns, or an invalid-data error if `value` can't be JSON.
+    pub fn state(&mut self, value: &(impl Serialize + ?Sized)) -> io::Result<()> {
+        self.begin("STATE", None);
+        self.field("value", value)?;
+        self.end()?;
+        self.flush()
+    }
+
+    /// Writes an ACTIVATE_VERSION line.
+    ///
+    /// # Errors
+    /// What the output returns.
+    pub fn activate_version(&mut self, stream: &str, version: i64) -> io::Result<()> {
+        self.begin("ACTIVATE_VERSION", Some(stream));
+        self.field("version", &version)?;
+        self.end()
+    }
+
+    /// Sends everything written so far.
+    ///
+    /// # Errors
+    /// What the output returns.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.send()?;
+        self.output.flush()
+    }
+
+    /// Flushes and gives the output back.
+    ///
+    /// # Errors
+    /// What the output returns.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.flush()?;
+        Ok(self.output)
+    }
+
+    fn begin(&mut self, kind: &str, stream: Option<&str>) {
+        self.lines.extend_from_slice(b"{\"type\":\"");
+        self.lines.extend_from_slice(kind.as_bytes());
+        self.lines.push(b'"');
+        if let Some(stream) = stream {
+            self.lines.extend_from_slice(b",\"stream\":");
+            json::push_string(&mut self.lines, stream);
+        }
+    }
+
+    fn field(&mut self, name: &str, value: &(impl Serialize + ?Sized)) -> io::Result<()> {
+        let text = serde_json::to_string(value)?;
+        self.lines.push(b',');
+        json::push_string(&mut self.lines, name);
+        self.lines.push(b':');
+        // Raw values inside may hold line ends between tokens; inside strings they are escaped.
+        self.lines
+            .extend(text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
+        Ok(())
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.lines.extend_from_slice(b"}\n");
+        if self.lines.len() >= SEND_AT_BYTES {
+            self.send()?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        let sent = self.output.write_all(&self.lines);
+        self.lines.clear();
+        sent
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::json::{Key, ObjectWriter};
+    use crate::message::Message;
+
+    /// Strings of any characters, control characters included.
+    fn any_text() -> impl Strategy<Value = String> {
+        proptest::collection::vec(any::<char>(), 0..40).prop_map(String::from_iter)
+    }
+
+    fn written(write: impl FnOnce(&mut MessageWriter<Vec<u8>>) -> io::Result<()>) -> String {
+        let mut writer = MessageWriter::new(Vec::new());
+        write(&mut writer).unwrap();
+        String::from_utf8(writer.finish().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn w01_w02_one_upper_case_object_a_line() {
+        let lines = written(|writer| {
+            writer.schema(&SchemaMessage {
+                stream: "contact".into(),
+                schema: json!({"type": "object", "properties": {"id": {"type": "string"}}}),
+                key_properties: None,
+                bookmark_properties: vec!["modified".into()],
+            })?;
+            let header = RecordHeader {
+                time_extracted: DateTime::from_timestamp(0, 1000),
+                version: Some(3),
+            };
+            writer.record("contact", header, |line| {
+                let mut row = ObjectWriter::begin(line);
+                json::push_string(row.field(&Key::new("id")), "a\nb");
+                row.end();
+            })?;
+            writer.activate_version("contact", 3)?;
+            let pretty = RawValue::from_string("{\r\n\"a\":\n1.50}".into()).unwrap();
+            writer.raw_record("contact", RecordHeader::default(), &pretty)?;
+            writer.state(&json!({"bookmarks": {}}))
+        });
+        insta::assert_snapshot!(lines, @r#"
+        {"type":"SCHEMA","stream":"contact","schema":{"type":"object","properties":{"id":{"type":"string"}}},"key_properties":[],"bookmark_properties":["modified"]}
+        {"type":"RECORD","stream":"contact","record":{"id":"a\nb"},"time_extracted":"1970-01-01T00:00:00.000001Z","version":3}
+        {"type":"ACTIVATE_VERSION","stream":"contact","version":3}
+        {"type":"RECORD","stream":"contact","record":{"a":1.50}}
+        {"type":"STATE","value":{"bookmarks":{}}}
+        "#);
+    }
+
+    #[test]
+    fn w05_a_state_is_out_at_once_and_a_record_is_not_held_forever() {
+        let mut output = Vec::new();
+        let mut writer = MessageWriter::new(&mut output);
+        writer.state(&json!({})).unwrap();
+        drop(writer);
+        assert_eq!(output, b"{\"type\":\"STATE\",\"value\":{}}\n");
+
+        let mut output = Vec::new();
+        let mut writer = MessageWriter::new(&mut output);
+        for _ in 0..10_000 {
+            writer
+                .record("s", RecordHeader::default(), |line| line.extend(b"{}"))
+                .unwrap();
+        }
+        drop(writer);
+        assert!(output.len() >= 65_536);
+        assert!(output.ends_with(b"}\n"), "only whole lines are sent");
+    }
+
+    #[test]
+    fn t44_a_reader_that_went_away_is_an_error() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let error = MessageWriter::new(Closed).state(&json!({})).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    proptest! {
+        #[test]
+        fn any_stream_and_string_round_trip(stream in any_text(), text in any_text()) {
+            let line = written(|writer| {
+                writer.record(&stream, RecordHeader::default(), |line| {
+                    let mut row = ObjectWriter::begin(line);
+                    json::push_string(row.field(&Key::new(&text)), &text);
+                    row.end();
+                })
+            });
+            prop_assert_eq!(line.matches('\n').count(), 1);
+            let Message::Record(record) = Message::parse(&line).unwrap() else {
+                panic!("not a record")
+            };
+            prop_assert_eq!(record.stream, stream);
+            let row: serde_json::Value = serde_json::from_str(record.record.get()).unwrap();
+            prop_assert_eq!(row, json!({ text.as_str(): text }));
+        }
+    }
+}

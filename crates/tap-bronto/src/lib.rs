@@ -1,0 +1,1 @@
+//! Bronto's streams as a source, and the tap-bronto program

@@ -1,0 +1,443 @@
+//! One page of a read: decoded values go straight into columns, and whole rows are kept, dropped or rejected.
+
+use std::hash::{DefaultHasher, Hasher};
+
+use arrow::array::ArrayRef;
+use bronto_client::{Kind, RowDefect, RowSink};
+use replication::{reject::ReasonCode, stream::ColumnType};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    activity_id::{
+        COMPATIBLE_FIELDS, Digest16, IdScheme, LOSSLESS_FIELDS, compatible_id, first_half, lossless_identity,
+    },
+    columns::{ColumnBuilder, NumberSyntax, Reading, Unfit, date_time},
+    streams::{BrontoStream, NumberForm, Origin, SelectedStream, StreamColumn},
+    window::Window,
+};
+
+/// Takes the rows of one page.
+#[derive(Debug)]
+pub(crate) struct PageSink {
+    stream: BrontoStream,
+    scheme: IdScheme,
+    window: Option<Window>,
+    /// What to do with each field of the object, by its index.
+    uses: Vec<FieldUse>,
+    columns: Vec<ColumnBuilder>,
+    /// Columns that must have a value, with their names.
+    required: Vec<(usize, &'static str)>,
+    /// A key column whose absent value is the empty text, because a key can't be null.
+    empty_if_absent: Option<usize>,
+    /// The row that is being received.
+    current: CurrentRow,
+    page: PageCounts,
+    marks: Vec<RowMark>,
+    rejects: Vec<PageReject>,
+}
+
+/// What becomes of a field's text.
+#[derive(Clone, Copy, Debug, Default)]
+struct FieldUse {
+    column: Option<usize>,
+    identity: Option<usize>,
+    is_replication_key: bool,
+}
+
+/// What is known of a row before it is complete.
+#[derive(Debug, Default)]
+struct CurrentRow {
+    /// The texts that identify the row, end to end, and where each lies.
+    texts: String,
+    spans: Vec<Option<(usize, usize)>>,
+    /// The second of its replication key.
+    second: Option<i64>,
+    /// The first value that doesn't fit, by its field.
+    unfit: Option<(usize, Unfit)>,
+}
+
+/// Figures of a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PageCounts {
+    /// Rows that are kept.
+    pub(crate) kept: usize,
+    /// Objects received.
+    pub(crate) read: u64,
+    /// Of those, dropped because they belong to another window.
+    pub(crate) out_of_window: u64,
+    /// Of those kept, without a replication key.
+    pub(crate) undated: u64,
+    /// Whether a date without a zone was taken as UTC.
+    pub(crate) zone_missing: bool,
+}
+
+/// What tells a row from others, wherever it comes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RowMark {
+    /// For activities the identity (or compatible id); for others a digest of id and replication key.
+    pub(crate) key: Digest16,
+    /// A hash of the object's text.
+    pub(crate) content: u64,
+}
+
+/// An object that can't be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PageReject {
+    pub(crate) code: ReasonCode,
+    pub(crate) reason: String,
+    pub(crate) raw: String,
+    /// A hash of its text.
+    pub(crate) content: u64,
+}
+
+/// A page, complete.
+#[derive(Debug)]
+pub(crate) struct PageRows {
+    pub(crate) counts: PageCounts,
+    /// The columns that come from fields, in the order of the selection.
+    pub(crate) arrays: Vec<ArrayRef>,
+    /// One for each kept row.
+    pub(crate) marks: Vec<RowMark>,
+    pub(crate) rejects: Vec<PageReject>,
+}
+
+impl PageSink {
+    pub(crate) fn new(selected: &SelectedStream, scheme: IdScheme, numbers: NumberForm) -> Self {
+        let stream = selected.stream();
+        let fields = stream.object().fields;
+        let mut uses = vec![FieldUse::default(); fields.len()];
+        let mut columns = Vec::new();
+        let mut required = Vec::new();
+        let mut empty_if_absent = None;
+        for column in selected.columns() {
+            let Origin::Field(index) = column.origin else { continue };
+            uses[index].column = Some(columns.len());
+            if stream == BrontoStream::Unsubscribe && column.name == "deliveryId" {
+                empty_if_absent = Some(columns.len());
+            } else if stream.key().contains(&column.name) {
+                required.push((columns.len(), column.name));
+            }
+            columns.push(ColumnBuilder::new(reading(column, fields[index].kind, numbers)));
+        }
+        let identity = identity_fields(stream, scheme);
+        for (slot, name) in identity.iter().enumerate() {
+            if let Some(index) = stream.object().index_of(name) {
+                uses[index].identity = Some(slot);
+            }
+        }
+        let replication_key = stream.replication_key().and_then(|name| stream.object().index_of(name));
+        if let Some(index) = replication_key {
+            uses[index].is_replication_key = true;
+        }
+        Self {
+            stream,
+            scheme,
+            window: None,
+            uses,
+            columns,
+            required,
+            empty_if_absent,
+            current: CurrentRow { spans: vec![None; identity.len()], ..CurrentRow::default() },
+            page: PageCounts::default(),
+            marks: Vec::new(),
+            rejects: Vec::new(),
+        }
+    }
+
+    /// Sets the window outside of which rows are dropped; none keeps all.
+    pub(crate) fn set_window(&mut self, window: Option<Window>) {
+        self.window = window;
+    }
+
+    /// Takes the page; the sink is empty then.
+    pub(crate) fn take(&mut self) -> PageRows {
+        PageRows {
+            counts: std::mem::take(&mut self.page),
+            arrays: self.columns.iter_mut().map(ColumnBuilder::take).collect(),
+            marks: std::mem::take(&mut self.marks),
+            rejects: std::mem::take(&mut self.rejects),
+        }
+    }
+
+    fn is_outside(&self) -> bool {
+        match (self.window, self.current.second) {
+            (Some(window), Some(second)) => !window.contains_second(second),
+            _ => false,
+        }
+    }
+
+    /// Why the complete row can't be kept, if so.
+    fn flaw(&self) -> Option<(ReasonCode, String)> {
+        if let Some((field, (code, flaw))) = self.current.unfit {
+            let name = self.stream.object().fields.get(field).map_or("?", |field| field.name);
+            return Some((code, format!("`{name}` {flaw}")));
+        }
+        let row = self.page.kept;
+        let missing = self.required.iter().find(|(column, _)| self.columns[*column].len() <= row);
+        missing.map(|(_, name)| (ReasonCode::MissingKey, format!("The key field `{name}` is absent")))
+    }
+
+    fn reject(&mut self, code: ReasonCode, reason: String, raw: &str) {
+        self.take_row_back();
+        self.rejects.push(PageReject { code, reason, raw: raw.to_owned(), content: content(raw) });
+    }
+
+    fn take_row_back(&mut self) {
+        let row = self.page.kept;
+        self.columns.iter_mut().for_each(|column| column.truncate(row));
+    }
+
+    fn keep(&mut self, raw: &str) {
+        let row = self.page.kept;
+        self.columns.iter_mut().for_each(|column| column.complete(row));
+        if !self.current.spans.is_empty() {
+            self.marks.push(RowMark { key: self.mark_key(), content: content(raw) });
+        }
+        if self.stream.replication_key().is_some() && self.current.second.is_none() {
+            self.page.undated += 1;
+        }
+        self.page.kept += 1;
+    }
+
+    fn mark_key(&self) -> Digest16 {
+        let text = |slot: usize| {
+            let (start, end) = self.current.spans.get(slot).copied().flatten()?;
+            self.current.texts.get(start..end)
+        };
+        if !self.stream.is_activity() {
+            let mut digest = Sha256::new();
+            for slot in 0..self.current.spans.len() {
+                let text = text(slot).unwrap_or_default();
+                digest.update(text.len().to_be_bytes());
+                digest.update(text);
+            }
+            return first_half(&digest.finalize());
+        }
+        match self.scheme {
+            IdScheme::Lossless => lossless_identity(&std::array::from_fn(text)),
+            IdScheme::Compatible => compatible_id(&std::array::from_fn(text)),
+        }
+    }
+
+    fn begin_row(&mut self) {
+        self.current.texts.clear();
+        self.current.spans.fill(None);
+        self.current.second = None;
+        self.current.unfit = None;
+    }
+
+    /// Notes the replication key, and writes it as the identity wants it.
+    fn note_replication_key(&mut self, text: &str, slot: Option<usize>) {
+        let Ok(date) = date_time(text) else { return };
+        self.current.second = Some(date.seconds());
+        self.page.zone_missing |= date.zone_missing();
+        if let Some(slot) = slot {
+            let start = self.current.texts.len();
+            if self.stream.is_activity() && self.scheme == IdScheme::Compatible {
+                self.current.texts.push_str(text);
+            } else {
+                date.write(&mut self.current.texts);
+            }
+            self.current.spans[slot] = Some((start, self.current.texts.len()));
+        }
+    }
+}
+
+impl RowSink for PageSink {
+    fn clear(&mut self) {
+        self.columns.iter_mut().for_each(|column| column.truncate(0));
+        self.page = PageCounts::default();
+        self.marks.clear();
+        self.rejects.clear();
+        self.begin_row();
+    }
+
+    fn value(&mut self, field: usize, text: &str) {
+        let Some(&usage) = self.uses.get(field) else { return };
+        if usage.is_replication_key {
+            self.note_replication_key(text, usage.identity);
+        } else if let Some(slot) = usage.identity {
+            let start = self.current.texts.len();
+            self.current.texts.push_str(text);
+            self.current.spans[slot] = Some((start, self.current.texts.len()));
+        }
+        if let Some(column) = usage.column
+            && let Err(unfit) = self.columns[column].push(self.page.kept, text)
+        {
+            self.current.unfit.get_or_insert((field, unfit));
+        }
+    }
+
+    fn end_row(&mut self, raw: &str) {
+        self.page.read += 1;
+        if self.is_outside() {
+            self.take_row_back();
+            self.page.out_of_window += 1;
+        } else {
+            if let Some(column) = self.empty_if_absent
+                && self.columns[column].len() == self.page.kept
+                && let Err(unfit) = self.columns[column].push(self.page.kept, "")
+            {
+                self.current.unfit.get_or_insert((column, unfit));
+            }
+            match self.flaw() {
+                Some((code, reason)) => self.reject(code, reason, raw),
+                None => self.keep(raw),
+            }
+        }
+        self.begin_row();
+    }
+
+    fn reject_row(&mut self, raw: &str, reason: &RowDefect) {
+        self.page.read += 1;
+        if self.is_outside() {
+            self.take_row_back();
+            self.page.out_of_window += 1;
+        } else {
+            self.reject(ReasonCode::Undecodable, reason.to_string(), raw);
+        }
+        self.begin_row();
+    }
+}
+
+/// The fields that tell rows of a stream apart. Unsubscriptions never come twice in a run, so nothing has to.
+fn identity_fields(stream: BrontoStream, scheme: IdScheme) -> &'static [&'static str] {
+    match (stream, scheme) {
+        (BrontoStream::Contact, _) => &["id", "modified"],
+        (BrontoStream::List, _) => &["id"],
+        (BrontoStream::Unsubscribe, _) => &[],
+        (_, IdScheme::Lossless) => &LOSSLESS_FIELDS,
+        (_, IdScheme::Compatible) => &COMPATIBLE_FIELDS,
+    }
+}
+
+fn content(raw: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(raw.as_bytes());
+    hasher.finish()
+}
+
+/// How a field's text becomes a value of its column.
+fn reading(column: &StreamColumn, kind: Kind, numbers: NumberForm) -> Reading {
+    let syntax = match kind {
+        Kind::Integer => NumberSyntax::Integer,
+        Kind::Float => NumberSyntax::Float,
+        _ => NumberSyntax::Decimal,
+    };
+    match (&column.column_type, numbers) {
+        (ColumnType::Timestamp, _) => Reading::Timestamp,
+        (ColumnType::Boolean, _) => Reading::Boolean,
+        (ColumnType::Integer, _) => Reading::Integer,
+        (ColumnType::Number, NumberForm::Decimal) => Reading::Number(syntax),
+        (ColumnType::Number, NumberForm::Lexeme) => Reading::Lexeme(syntax),
+        (ColumnType::List(_), _) => Reading::TextList,
+        (ColumnType::Text | ColumnType::Json, _) if kind == Kind::DateTime => Reading::DateText,
+        (ColumnType::Text | ColumnType::Json, _) => Reading::Text,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
+mod tests {
+    use arrow::array::{Array, AsArray};
+    use chrono::DateTime;
+
+    use super::*;
+
+    fn sink(stream: BrontoStream) -> PageSink {
+        PageSink::new(&SelectedStream::all(stream), IdScheme::Lossless, NumberForm::Decimal)
+    }
+
+    fn give(sink: &mut PageSink, values: &[(&str, &str)], raw: &str) {
+        for (name, text) in values {
+            let field = sink.stream.object().index_of(name).unwrap();
+            sink.value(field, text);
+        }
+        sink.end_row(raw);
+    }
+
+    fn day(text: &str) -> DateTime<chrono::Utc> {
+        format!("{text}T00:00:00Z").parse().unwrap()
+    }
+
+    #[test]
+    fn rows_outside_the_window_are_dropped_and_counted() {
+        let mut sink = sink(BrontoStream::Contact);
+        sink.set_window(Some(Window::new(day("2019-03-04"), day("2019-03-05"))));
+        for (id, modified) in [
+            ("before", "2019-03-03T23:59:59.999Z"),
+            ("first", "2019-03-03T19:00:00-05:00"),
+            ("last", "2019-03-04T23:59:59.999Z"),
+            ("after", "2019-03-05T00:00:00Z"),
+        ] {
+            give(&mut sink, &[("id", id), ("listIds", "l"), ("modified", modified)], id);
+        }
+        give(&mut sink, &[("id", "undated")], "undated");
+        let page = sink.take();
+        let ids: Vec<_> = page.arrays[0].as_string::<i32>().iter().flatten().collect();
+        assert_eq!(ids, ["first", "last", "undated"]);
+        let expected = PageCounts { kept: 3, read: 5, out_of_window: 2, undated: 1, zone_missing: false };
+        assert_eq!(page.counts, expected);
+        assert_eq!(page.marks.len(), 3);
+    }
+
+    #[test]
+    fn a_bad_value_rejects_its_row_and_no_other() {
+        let mut sink = sink(BrontoStream::Contact);
+        give(&mut sink, &[("id", "a"), ("modified", "2019-03-04T00:00:00Z"), ("numSends", "3")], "<a/>");
+        give(&mut sink, &[("id", "b"), ("modified", "yesterday")], "<b/>");
+        give(&mut sink, &[("id", "c"), ("conversionAmount", "NaN")], "<c/>");
+        give(&mut sink, &[("email", "nobody@example.com")], "<d/>");
+        let page = sink.take();
+        assert_eq!((page.counts.kept, page.counts.read), (1, 4));
+        let rejects: Vec<_> =
+            page.rejects.iter().map(|reject| (reject.code.as_str(), reject.reason.as_str(), reject.raw.as_str())).collect();
+        assert_eq!(
+            rejects,
+            [
+                ("timestamp_range", "`modified` does not have the form of a date-time", "<b/>"),
+                ("number_range", "`conversionAmount` is not a number (NaN)", "<c/>"),
+                ("missing_key", "The key field `id` is absent", "<d/>"),
+            ]
+        );
+        assert!(page.arrays.iter().all(|array| array.len() == 1));
+    }
+
+    #[test]
+    fn an_unsubscription_without_delivery_has_an_empty_one() {
+        let mut sink = sink(BrontoStream::Unsubscribe);
+        let created = ("created", "2019-03-04T14:05:09.120-05:00");
+        give(&mut sink, &[("contactId", "c"), ("method", "admin"), created], "<u/>");
+        give(&mut sink, &[("method", "admin"), created], "<v/>");
+        let page = sink.take();
+        assert_eq!((page.arrays[1].null_count(), page.arrays[1].as_string::<i32>().value(0)), (0, ""));
+        assert_eq!(page.arrays[4].as_string::<i32>().value(0), "2019-03-04T19:05:09.12Z");
+        assert_eq!(page.rejects[0].reason, "The key field `contactId` is absent");
+    }
+
+    #[test]
+    fn marks_do_not_depend_on_the_selection_or_the_offset() {
+        let mark = |columns: &[&str], created: &str| {
+            let selected =
+                SelectedStream::with_columns(BrontoStream::InboundActivity, columns.iter().copied()).unwrap();
+            let mut sink = PageSink::new(&selected, IdScheme::Lossless, NumberForm::Decimal);
+            give(&mut sink, &[("createdDate", created), ("activityType", "open"), ("linkUrl", "x")], "raw");
+            sink.take().marks[0].key
+        };
+        let all = mark(&["linkUrl", "activityType"], "2019-03-04T14:05:09.000-05:00");
+        assert_eq!(all, mark(&[], "2019-03-04T19:05:09Z"));
+        assert_ne!(all, mark(&[], "2019-03-04T19:05:09.1Z"));
+    }
+
+    #[test]
+    fn a_try_that_failed_leaves_nothing() {
+        let mut sink = sink(BrontoStream::List);
+        give(&mut sink, &[("id", "a"), ("name", "x")], "a");
+        sink.value(0, "b");
+        sink.clear();
+        give(&mut sink, &[("id", "c")], "c");
+        let page = sink.take();
+        assert_eq!(page.counts.kept, 1);
+        assert!(page.arrays[1].is_null(0));
+    }
+}

@@ -1,0 +1,201 @@
+//! What this run has emitted of the open window, so that reading a page again emits only what is new, and the numbers
+//! of activities that are alike.
+//!
+//! Costs some 40 bytes per row of the window; cleared when the window is complete.
+
+use std::collections::{HashMap, HashSet, hash_map::Entry};
+
+use crate::{
+    activity_id::{Digest16, IdScheme, lossless_id},
+    page::{PageRows, RowMark},
+};
+
+/// The rows of the open window.
+#[derive(Debug, Default)]
+pub(crate) struct SeenRows {
+    rows: HashMap<Digest16, Seen>,
+    rejects: HashSet<u64>,
+    /// How many activities of an identity have come, where it is more than one.
+    alike: HashMap<Digest16, u32>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    content: u64,
+    /// Where it was seen last: the page of contacts, the attempt of activities. 0 for an abandoned query.
+    stamp: u32,
+}
+
+/// What a page's rows turned out to be.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settled {
+    /// Whether to emit each row.
+    pub(crate) fresh: Vec<bool>,
+    /// The activities' ids, one per row.
+    pub(crate) ids: Vec<Digest16>,
+    /// Rows and rejects that were emitted before.
+    pub(crate) repeated: u64,
+    /// Whether a row stands on a later page than before, against A6.
+    pub(crate) moved_back: bool,
+}
+
+impl SeenRows {
+    /// The window is complete.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The query is given up, and its rows may come again on any page.
+    pub(crate) fn abandon(&mut self) {
+        self.rows.values_mut().for_each(|seen| seen.stamp = 0);
+        self.alike.clear();
+    }
+
+    /// Settles rows that are told apart by their marks alone, found on page `page`.
+    pub(crate) fn settle_rows(&mut self, rows: &mut PageRows, page: u32) -> Settled {
+        let mut settled = Settled::default();
+        for &RowMark { key, content } in &rows.marks {
+            let fresh = match self.rows.entry(key) {
+                Entry::Vacant(entry) => {
+                    entry.insert(Seen { content, stamp: page });
+                    true
+                }
+                Entry::Occupied(mut entry) => {
+                    let seen = entry.get_mut();
+                    settled.moved_back |= seen.stamp != 0 && page > seen.stamp;
+                    seen.stamp = page;
+                    std::mem::replace(&mut seen.content, content) != content
+                }
+            };
+            settled.note(fresh);
+        }
+        self.settle_rejects(rows, &mut settled);
+        settled
+    }
+
+    /// Settles activities: gives each its id, found in attempt `attempt` at the window, counted from 1.
+    pub(crate) fn settle_activities(&mut self, rows: &mut PageRows, attempt: u32, scheme: IdScheme) -> Settled {
+        let mut settled = Settled::default();
+        settled.ids.reserve(rows.marks.len());
+        for &RowMark { key, content } in &rows.marks {
+            let id = match scheme {
+                IdScheme::Lossless => self.number(&key, attempt),
+                IdScheme::Compatible => key,
+            };
+            let fresh = match self.rows.entry(id) {
+                Entry::Vacant(entry) => {
+                    entry.insert(Seen { content, stamp: attempt });
+                    true
+                }
+                Entry::Occupied(mut entry) => {
+                    let seen = entry.get_mut();
+                    seen.stamp = attempt;
+                    std::mem::replace(&mut seen.content, content) != content
+                }
+            };
+            settled.ids.push(id);
+            settled.note(fresh);
+        }
+        self.settle_rejects(rows, &mut settled);
+        settled
+    }
+
+    /// The id of the next activity of this identity.
+    fn number(&mut self, identity: &Digest16, attempt: u32) -> Digest16 {
+        let first = lossless_id(identity, 1);
+        if self.rows.get(&first).is_none_or(|seen| seen.stamp != attempt) {
+            return first;
+        }
+        let number = self.alike.entry(*identity).or_insert(1);
+        *number += 1;
+        lossless_id(identity, *number)
+    }
+
+    /// Drops the rejects that were emitted before.
+    fn settle_rejects(&mut self, rows: &mut PageRows, settled: &mut Settled) {
+        let before = rows.rejects.len();
+        rows.rejects.retain(|reject| self.rejects.insert(reject.content));
+        settled.repeated += (before - rows.rejects.len()) as u64;
+    }
+}
+
+impl Settled {
+    /// Everything is new: for rows that never come twice.
+    pub(crate) fn all_fresh(count: usize) -> Self {
+        Self { fresh: vec![true; count], ..Self::default() }
+    }
+
+    fn note(&mut self, fresh: bool) {
+        self.fresh.push(fresh);
+        self.repeated += u64::from(!fresh);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use replication::reject::ReasonCode;
+
+    use super::*;
+    use crate::page::{PageCounts, PageReject};
+
+    fn page(marks: &[(u8, u64)], rejects: &[u64]) -> PageRows {
+        PageRows {
+            counts: PageCounts::default(),
+            arrays: Vec::new(),
+            marks: marks.iter().map(|&(key, content)| RowMark { key: [key; 16], content }).collect(),
+            rejects: rejects
+                .iter()
+                .map(|&content| PageReject {
+                    code: ReasonCode::Undecodable,
+                    reason: String::new(),
+                    raw: String::new(),
+                    content,
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn a_row_read_again_is_repeated_unless_it_changed() {
+        let mut seen = SeenRows::default();
+        assert_eq!(seen.settle_rows(&mut page(&[(1, 1), (2, 1)], &[7]), 2).fresh, [true, true]);
+        let mut again = page(&[(2, 1), (1, 9), (3, 1)], &[7, 8]);
+        let settled = seen.settle_rows(&mut again, 1);
+        assert_eq!(settled.fresh, [false, true, true]);
+        assert_eq!((settled.repeated, again.rejects.len(), settled.moved_back), (2, 1, false));
+    }
+
+    #[test]
+    fn a_row_on_a_later_page_is_noticed() {
+        let mut seen = SeenRows::default();
+        seen.settle_rows(&mut page(&[(1, 1)], &[]), 2);
+        assert!(seen.settle_rows(&mut page(&[(1, 1)], &[]), 3).moved_back);
+        seen.abandon();
+        assert!(!seen.settle_rows(&mut page(&[(1, 1)], &[]), 9).moved_back);
+    }
+
+    #[test]
+    fn activities_alike_are_numbered_and_a_new_attempt_counts_anew() {
+        let mut seen = SeenRows::default();
+        let mut settle = |marks: &[(u8, u64)], attempt| {
+            seen.settle_activities(&mut page(marks, &[]), attempt, IdScheme::Lossless)
+        };
+        let first = settle(&[(1, 1), (1, 2), (2, 1)], 1);
+        let more = settle(&[(1, 3)], 1);
+        assert_eq!([1, 2].map(|n| lossless_id(&[1; 16], n)), first.ids[..2]);
+        assert_eq!(more.ids, [lossless_id(&[1; 16], 3)]);
+        // Alike rows in another order, after the cursor was lost: the set of ids is the same, and contents that
+        // changed places are emitted again.
+        let again = settle(&[(1, 2), (2, 1), (1, 1), (1, 3)], 2);
+        assert_eq!(again.ids, [first.ids[0], first.ids[2], first.ids[1], more.ids[0]]);
+        assert_eq!(again.fresh, [true, false, true, false]);
+    }
+
+    #[test]
+    fn compatible_ids_are_taken_as_they_are() {
+        let mut seen = SeenRows::default();
+        let settled = seen.settle_activities(&mut page(&[(1, 1), (1, 2), (1, 2)], &[]), 1, IdScheme::Compatible);
+        assert_eq!(settled.ids, [[1; 16]; 3]);
+        assert_eq!(settled.fresh, [true, true, false]);
+    }
+}

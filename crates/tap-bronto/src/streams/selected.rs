@@ -1,0 +1,149 @@
+//! A stream with the columns that were chosen from it.
+
+use std::sync::Arc;
+
+use replication::stream::{Column, ColumnType, StreamName, StreamSchema};
+
+use super::{BrontoStream, StreamColumn};
+use crate::nearest;
+
+/// How numbers are carried in batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NumberForm {
+    /// As exact decimals, for destinations.
+    #[default]
+    Decimal,
+    /// As JSON numbers with the digits that Bronto sent, trailing zeros included, for Singer messages. The columns are
+    /// then of type [`ColumnType::Json`].
+    Lexeme,
+}
+
+/// A stream and its selected columns, in schema order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SelectedStream {
+    stream: BrontoStream,
+    columns: Vec<StreamColumn>,
+}
+
+/// A column that the stream doesn't have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Stream `{stream}` has no column `{column}`{}", nearest::suggestion(.nearest.as_deref()))]
+pub struct UnknownColumn {
+    /// The stream.
+    pub stream: &'static str,
+    /// The column asked for.
+    pub column: String,
+    /// The name that was probably meant.
+    pub nearest: Option<String>,
+}
+
+impl SelectedStream {
+    /// The whole stream.
+    #[must_use]
+    pub fn all(stream: BrontoStream) -> Self {
+        Self { stream, columns: stream.columns() }
+    }
+
+    /// The stream with these columns; keys and the replication key always come along.
+    ///
+    /// # Errors
+    /// [`UnknownColumn`] for a name that the stream doesn't have.
+    pub fn with_columns<'a>(
+        stream: BrontoStream,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, UnknownColumn> {
+        let names: Vec<&str> = names.into_iter().collect();
+        let mut columns = stream.columns();
+        if let Some(unknown) = names.iter().find(|name| !columns.iter().any(|column| column.name == **name)) {
+            return Err(UnknownColumn {
+                stream: stream.name(),
+                column: (*unknown).to_owned(),
+                nearest: nearest::name(unknown, columns.iter().map(|column| column.name)),
+            });
+        }
+        columns.retain(|column| stream.is_automatic(column.name) || names.contains(&column.name));
+        Ok(Self { stream, columns })
+    }
+
+    /// The stream.
+    #[must_use]
+    pub fn stream(&self) -> BrontoStream {
+        self.stream
+    }
+
+    /// The selected columns.
+    #[must_use]
+    pub fn columns(&self) -> &[StreamColumn] {
+        &self.columns
+    }
+
+    /// Whether a column is selected.
+    #[must_use]
+    pub fn has(&self, column: &str) -> bool {
+        self.columns.iter().any(|candidate| candidate.name == column)
+    }
+
+    /// The schema that the stream's batches follow.
+    #[must_use]
+    pub fn schema(&self, numbers: NumberForm) -> Arc<StreamSchema> {
+        let column_type = |column: &StreamColumn| match (&column.column_type, numbers) {
+            (ColumnType::Number, NumberForm::Lexeme) => ColumnType::Json,
+            (other, _) => other.clone(),
+        };
+        Arc::new(StreamSchema {
+            stream: StreamName::new(self.stream.name()),
+            columns: self.columns.iter().map(|column| Column::new(column.name, column_type(column))).collect(),
+            key: self.stream.key().iter().map(|&key| key.to_owned()).collect(),
+            replication_key: self.stream.replication_key().map(str::to_owned),
+            method: self.stream.method(),
+            winner: self.stream.winner(&self.columns),
+        })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
+mod tests {
+    use replication::stream::WinnerRule;
+
+    use super::*;
+
+    #[test]
+    fn keys_come_along_and_order_is_the_schemas() {
+        let selected =
+            SelectedStream::with_columns(BrontoStream::Contact, ["status", "email"]).unwrap();
+        let names: Vec<_> = selected.columns().iter().map(|column| column.name).collect();
+        assert_eq!(names, ["id", "email", "status", "modified"]);
+        assert!(!selected.has("listIds"));
+    }
+
+    #[test]
+    fn an_unknown_column_is_named_with_its_nearest() {
+        let error = SelectedStream::with_columns(BrontoStream::List, ["activCount"]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "Stream `list` has no column `activCount`; did you mean `activeCount`?"
+        );
+    }
+
+    #[test]
+    fn ranks_of_unselected_columns_are_left_out() {
+        let selected = SelectedStream::with_columns(BrontoStream::Unsubscribe, ["complaint"]).unwrap();
+        let schema = selected.schema(NumberForm::Decimal);
+        assert_eq!(schema.winner, WinnerRule::Greatest(vec!["complaint".to_owned()]));
+    }
+
+    #[test]
+    fn lexemes_are_json_and_nothing_else_changes() {
+        let selected = SelectedStream::all(BrontoStream::Contact);
+        let (decimal, lexeme) = (selected.schema(NumberForm::Decimal), selected.schema(NumberForm::Lexeme));
+        for (left, right) in decimal.columns.iter().zip(&lexeme.columns) {
+            assert_eq!(left.name, right.name);
+            let expected = match &left.column_type {
+                ColumnType::Number => &ColumnType::Json,
+                other => other,
+            };
+            assert_eq!(&right.column_type, expected);
+        }
+    }
+}
