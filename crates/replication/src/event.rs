@@ -119,9 +119,7 @@ impl Event {
                 batch.rows.get_array_memory_size()
                     + batch.rejects.iter().map(|reject| reject.record.len() + 256).sum::<usize>()
             }
-            Self::Bookmark(bookmark) => {
-                bookmark.display.as_ref().map_or(256, |text| text.len() + 256)
-            }
+            Self::Bookmark(bookmark) => bookmark.state.to_string().len() + 256,
             Self::Schema(_)
             | Self::Gap(_)
             | Self::BeginVersion { .. }

@@ -25,6 +25,7 @@ mod report;
 pub mod row;
 pub mod run;
 pub mod sequence;
+pub mod singer_source;
 pub mod source;
 pub mod stream;
 pub mod system;

@@ -320,12 +320,25 @@ impl Run {
         if self.gatherer.must_close_before(&event) {
             self.commit(committer).await?;
         }
+        if self.is_void(&event) {
+            return Ok(());
+        }
         let demand = self.gatherer.take(event, self.context.clock.now()).map_err(disorder)?;
         let overdue = self.gatherer.due_at().is_some_and(|due| self.context.clock.now() >= due);
         if demand == Demand::Close || overdue {
             self.commit(committer).await?;
         }
         Ok(())
+    }
+
+    /// Whether the event is a bookmark that a failed stream has made untrue: it would say that rows are stored which
+    /// are not. A Singer tap's state speaks for all of its streams.
+    fn is_void(&self, event: &Event) -> bool {
+        let Event::Bookmark(bookmark) = event else { return false };
+        match &bookmark.stream {
+            None => !self.failed.is_empty(),
+            Some(stream) => self.failed.iter().any(|(failed, _)| failed == stream),
+        }
     }
 
     async fn commit(&mut self, committer: &mut Committer) -> Result<(), RunError> {

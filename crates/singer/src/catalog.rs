@@ -155,9 +155,7 @@ impl Catalog {
     /// The stream that the tap knows by this name.
     #[must_use]
     pub fn stream(&self, tap_stream_id: &str) -> Option<&CatalogEntry> {
-        self.streams
-            .iter()
-            .find(|entry| entry.tap_stream_id == tap_stream_id)
+        self.streams.iter().find(|entry| entry.tap_stream_id == tap_stream_id)
     }
 
     /// The catalog as discovery prints it: indented, with a line end.
@@ -186,13 +184,8 @@ impl TryFrom<Value> for Catalog {
         let mut streams: Vec<CatalogEntry> = Vec::with_capacity(entries.len());
         for (index, entry) in entries.into_iter().enumerate() {
             let entry = read_entry(entry, index + 1)?;
-            if streams
-                .iter()
-                .any(|earlier| earlier.tap_stream_id == entry.tap_stream_id)
-            {
-                return Err(CatalogError::RepeatedStream {
-                    stream: entry.tap_stream_id,
-                });
+            if streams.iter().any(|earlier| earlier.tap_stream_id == entry.tap_stream_id) {
+                return Err(CatalogError::RepeatedStream { stream: entry.tap_stream_id });
             }
             streams.push(entry);
         }
@@ -264,10 +257,7 @@ fn read_metadata(pair: Value) -> Option<Metadata> {
     };
     let breadcrumb = serde_json::from_value(fields.shift_remove("breadcrumb")?).ok()?;
     match fields.shift_remove("metadata")? {
-        Value::Object(metadata) => Some(Metadata {
-            breadcrumb,
-            metadata,
-        }),
+        Value::Object(metadata) => Some(Metadata { breadcrumb, metadata }),
         _ => None,
     }
 }
@@ -278,11 +268,7 @@ impl CatalogEntry {
     pub fn metadata_of<S: AsRef<str>>(&self, breadcrumb: &[S]) -> Option<&Metadata> {
         self.metadata.iter().find(|metadata| {
             metadata.breadcrumb.len() == breadcrumb.len()
-                && metadata
-                    .breadcrumb
-                    .iter()
-                    .zip(breadcrumb)
-                    .all(|(a, b)| a == b.as_ref())
+                && metadata.breadcrumb.iter().zip(breadcrumb).all(|(a, b)| a == b.as_ref())
         })
     }
 
@@ -313,14 +299,10 @@ impl CatalogEntry {
     /// The names that the stream's metadata mentions at the top level, whether or not the schema
     /// has them: a tap compares them with its own fields to find misspelt ones.
     pub fn mentioned_fields(&self) -> impl Iterator<Item = (&str, &Metadata)> {
-        self.metadata
-            .iter()
-            .filter_map(|metadata| match metadata.breadcrumb.as_slice() {
-                [properties, field] if properties == "properties" => {
-                    Some((field.as_str(), metadata))
-                }
-                _ => None,
-            })
+        self.metadata.iter().filter_map(|metadata| match metadata.breadcrumb.as_slice() {
+            [properties, field] if properties == "properties" => Some((field.as_str(), metadata)),
+            _ => None,
+        })
     }
 }
 
@@ -328,10 +310,7 @@ impl Metadata {
     /// Metadata of a place, to be filled with [`Metadata::with`].
     #[must_use]
     pub fn new<S: Into<String>>(breadcrumb: impl IntoIterator<Item = S>) -> Self {
-        Self {
-            breadcrumb: breadcrumb.into_iter().map(Into::into).collect(),
-            metadata: Map::new(),
-        }
+        Self { breadcrumb: breadcrumb.into_iter().map(Into::into).collect(), metadata: Map::new() }
     }
 
     /// Adds or replaces one thing that is said.
@@ -408,10 +387,7 @@ mod tests {
     fn t11_metadata_is_found_by_breadcrumb() {
         let catalog = Catalog::parse(CATALOG).unwrap();
         let entry = &catalog.streams[0];
-        assert_eq!(
-            entry.metadata_of::<&str>(&[]).unwrap().flag("selected"),
-            Some(true)
-        );
+        assert_eq!(entry.metadata_of::<&str>(&[]).unwrap().flag("selected"), Some(true));
         let field = entry.metadata_of(&["properties", "a"]).unwrap();
         assert_eq!(field.inclusion(), Some(Inclusion::Available));
         assert!(entry.metadata_of(&["properties", "z"]).is_none());
@@ -435,10 +411,7 @@ mod tests {
             assert!(!error.remedy().is_empty());
             error.to_string()
         };
-        assert_eq!(
-            message("{\n x"),
-            "The catalog is not valid JSON at line 2, column 2"
-        );
+        assert_eq!(message("{\n x"), "The catalog is not valid JSON at line 2, column 2");
         assert_eq!(message("[]"), "The catalog has no list `streams`");
         assert_eq!(
             message(r#"{"streams":[{"schema":{}}]}"#),

@@ -120,12 +120,7 @@ impl Scanner<'_> {
             + minute * 60
             + second
             - offset_seconds;
-        Some(ParsedInstant {
-            seconds,
-            microseconds,
-            is_finer,
-            is_leap_second: second == 60,
-        })
+        Some(ParsedInstant { seconds, microseconds, is_finer, is_leap_second: second == 60 })
     }
 
     /// The microseconds of an optional fraction, and whether it says more than these.
@@ -164,8 +159,7 @@ impl Scanner<'_> {
         let (digits, rest) = self.0.split_at_checked(width)?;
         self.0 = rest;
         digits.iter().try_fold(0, |value, byte| {
-            byte.is_ascii_digit()
-                .then(|| value * 10 + i64::from(byte - b'0'))
+            byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0'))
         })
     }
 
@@ -191,11 +185,7 @@ fn days_in_month(year: i64, month: i64) -> i64 {
 /// that no intermediate value is negative.
 fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     const DAYS_TO_EPOCH: i64 = 719_468 + 146_097;
-    let (year, month) = if month > 2 {
-        (year + 400, month - 3)
-    } else {
-        (year + 399, month + 9)
-    };
+    let (year, month) = if month > 2 { (year + 400, month - 3) } else { (year + 399, month + 9) };
     let leap_days = year / 4 - year / 100 + year / 400;
     year * 365 + leap_days + (153 * month + 2) / 5 + day - 1 - DAYS_TO_EPOCH
 }
@@ -249,28 +239,16 @@ mod tests {
 
     #[test]
     fn what_cannot_be_kept_is_not_rounded() {
-        assert_eq!(
-            parse("2020-01-01T00:00:00.1234567Z"),
-            Err(InstantError::FinerThanMicroseconds)
-        );
-        assert_eq!(
-            parse("2020-01-01T00:00:00.123456000Z"),
-            Ok(1_577_836_800_123_456)
-        );
+        assert_eq!(parse("2020-01-01T00:00:00.1234567Z"), Err(InstantError::FinerThanMicroseconds));
+        assert_eq!(parse("2020-01-01T00:00:00.123456000Z"), Ok(1_577_836_800_123_456));
         assert_eq!(parse("2016-12-31T23:59:60Z"), Err(InstantError::LeapSecond));
     }
 
     #[test]
     fn edges_of_the_calendar() {
         assert_eq!(parse("0000-01-01T00:00:00Z"), Ok(-62_167_219_200_000_000));
-        assert_eq!(
-            parse("0001-01-01T00:00:00+14:00"),
-            Ok(-62_135_647_200_000_000)
-        );
-        assert_eq!(
-            parse("9999-12-31t23:59:59.999999z"),
-            Ok(253_402_300_799_999_999)
-        );
+        assert_eq!(parse("0001-01-01T00:00:00+14:00"), Ok(-62_135_647_200_000_000));
+        assert_eq!(parse("9999-12-31t23:59:59.999999z"), Ok(253_402_300_799_999_999));
         assert_eq!(parse("2000-02-29 12:00:00-00:00"), Ok(951_825_600_000_000));
     }
 

@@ -47,10 +47,7 @@ impl<'buffer> ObjectWriter<'buffer> {
     /// Opens the object.
     pub fn begin(buffer: &'buffer mut Vec<u8>) -> Self {
         buffer.push(b'{');
-        Self {
-            buffer,
-            is_empty: true,
-        }
+        Self { buffer, is_empty: true }
     }
 
     /// Writes the key of the next field and returns the buffer for its value.
@@ -152,10 +149,7 @@ pub fn is_number(lexeme: &str) -> bool {
 
 /// The leading ASCII digits, and what follows them.
 fn digits(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let length = bytes
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
+    let length = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
     bytes.split_at(length)
 }
 
@@ -165,10 +159,7 @@ fn digits(bytes: &[u8]) -> (&[u8], &[u8]) {
 /// of a tap.
 fn plain_prefix(bytes: &[u8]) -> usize {
     let (words, _) = bytes.as_chunks::<8>();
-    let plain_words = words
-        .iter()
-        .take_while(|word| !any_needs_escape(word))
-        .count();
+    let plain_words = words.iter().take_while(|word| !any_needs_escape(word)).count();
     let start = plain_words * 8;
     let rest = bytes[start..].iter();
     start + rest.take_while(|byte| !needs_escape(**byte)).count()
@@ -223,15 +214,9 @@ mod tests {
 
     #[test]
     fn escapes_what_json_demands_and_nothing_else() {
-        assert_eq!(
-            rendered("plain äöü 日本 🎉 \u{7f}"),
-            "\"plain äöü 日本 🎉 \u{7f}\""
-        );
+        assert_eq!(rendered("plain äöü 日本 🎉 \u{7f}"), "\"plain äöü 日本 🎉 \u{7f}\"");
         assert_eq!(rendered("a\"b\\c"), r#""a\"b\\c""#);
-        assert_eq!(
-            rendered("\0\u{8}\u{c}\n\r\t\u{1f}"),
-            r#""\u0000\u0008\u000c\n\r\t\u001f""#
-        );
+        assert_eq!(rendered("\0\u{8}\u{c}\n\r\t\u{1f}"), r#""\u0000\u0008\u000c\n\r\t\u001f""#);
     }
 
     #[test]
@@ -240,30 +225,17 @@ mod tests {
             let character = char::from_u32(code).unwrap();
             for position in 0..9 {
                 let text = format!("{}{character}tail", "x".repeat(position));
-                assert_eq!(
-                    serde_json::from_str::<String>(&rendered(&text)).unwrap(),
-                    text
-                );
+                assert_eq!(serde_json::from_str::<String>(&rendered(&text)).unwrap(), text);
             }
         }
     }
 
     #[test]
     fn w06_only_json_numbers_are_numbers() {
-        for good in [
-            "0",
-            "-0",
-            "10",
-            "1.50",
-            "-1e5",
-            "2E-07",
-            "12345678901234567890.123456789",
-        ] {
+        for good in ["0", "-0", "10", "1.50", "-1e5", "2E-07", "12345678901234567890.123456789"] {
             assert!(is_number(good), "{good}");
         }
-        for bad in [
-            "", "-", "+1", "01", ".5", "1.", "1e", "1e+", "NaN", "Infinity", "1 ", "٣",
-        ] {
+        for bad in ["", "-", "+1", "01", ".5", "1.", "1e", "1e+", "NaN", "Infinity", "1 ", "٣"] {
             assert!(!is_number(bad), "{bad}");
             assert_eq!(push_number(&mut Vec::new(), bad), Err(NotANumber));
         }

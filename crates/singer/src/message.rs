@@ -213,15 +213,10 @@ mod tests {
     fn m01_record_keeps_its_text() {
         let line = r#"{"type":"RECORD","stream":"a\u0062","record":{ "n": 1.2300e5 , "s":"\ud800"},
             "time_extracted":"2020-01-02T03:04:05.123456+02:00","version":7}"#;
-        let Message::Record(record) = Message::parse(line).unwrap() else {
-            panic!("not a record")
-        };
+        let Message::Record(record) = Message::parse(line).unwrap() else { panic!("not a record") };
         assert_eq!(record.stream, "ab");
         assert_eq!(record.record.get(), r#"{ "n": 1.2300e5 , "s":"\ud800"}"#);
-        assert_eq!(
-            record.time_extracted.unwrap().to_rfc3339(),
-            "2020-01-02T01:04:05.123456+00:00"
-        );
+        assert_eq!(record.time_extracted.unwrap().to_rfc3339(), "2020-01-02T01:04:05.123456+00:00");
         assert_eq!(record.version, Some(7));
     }
 
@@ -239,17 +234,11 @@ mod tests {
     fn m02_schema_with_keys_and_bookmarks() {
         let line = r#"{"type":"SCHEMA","stream":"s","schema":{"properties":{"z":{},"a":{}}},
             "key_properties":["z"],"bookmark_properties":["a"]}"#;
-        let Message::Schema(schema) = Message::parse(line).unwrap() else {
-            panic!("not a schema")
-        };
+        let Message::Schema(schema) = Message::parse(line).unwrap() else { panic!("not a schema") };
         assert_eq!(schema.keys(), ["z"]);
         assert_eq!(schema.bookmark_properties, ["a"]);
         let properties = schema.schema["properties"].as_object().unwrap();
-        assert_eq!(
-            properties.keys().collect::<Vec<_>>(),
-            ["z", "a"],
-            "order is the tap's"
-        );
+        assert_eq!(properties.keys().collect::<Vec<_>>(), ["z", "a"], "order is the tap's");
     }
 
     #[test]
@@ -268,10 +257,7 @@ mod tests {
         let line = r#"{"type":"ACTIVATE_VERSION","stream":"s","version":1700000000000}"#;
         assert!(matches!(
             Message::parse(line).unwrap(),
-            Message::ActivateVersion {
-                version: 1_700_000_000_000,
-                ..
-            }
+            Message::ActivateVersion { version: 1_700_000_000_000, .. }
         ));
         let line = r#"{"type":"BATCH","stream":"s","encoding":{"format":"jsonl"},"manifest":["file://a"]}"#;
         assert!(matches!(
@@ -320,10 +306,7 @@ mod tests {
             ("{} {}", "The line is not valid JSON at column 4"),
             ("{}", "The message has no `type`"),
             (r#"{"type":1}"#, "The `type` of the message is not a string"),
-            (
-                r#"{"type":"record","record":{}}"#,
-                "The RECORD message has no `stream`",
-            ),
+            (r#"{"type":"record","record":{}}"#, "The RECORD message has no `stream`"),
             (
                 r#"{"type":"RECORD","stream":"s"}"#,
                 "The RECORD message of stream `s` has no `record`",
@@ -345,10 +328,7 @@ mod tests {
                 "The `key_properties` of the SCHEMA message of stream `s` is not a list of strings",
             ),
             (r#"{"type":"STATE"}"#, "The STATE message has no `value`"),
-            (
-                r#"{"type":"STATE","value":1,"value":2}"#,
-                "The message has more than one `value`",
-            ),
+            (r#"{"type":"STATE","value":1,"value":2}"#, "The message has more than one `value`"),
         ];
         for (line, expected) in cases {
             assert_eq!(error(line), expected, "{line}");

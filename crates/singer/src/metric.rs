@@ -59,11 +59,7 @@ impl Metric {
 
     fn new(name: &'static str, value: MetricValue) -> Self {
         debug_assert!(is_name(name), "metric names are plain");
-        Self {
-            name: Cow::Borrowed(name),
-            value,
-            tags: IndexMap::new(),
-        }
+        Self { name: Cow::Borrowed(name), value, tags: IndexMap::new() }
     }
 
     /// Adds a tag; standard keys are `endpoint`, `http_status_code`, `job_type` and `status`.
@@ -119,11 +115,7 @@ impl Metric {
             };
             (Cow::Owned(key), value)
         });
-        Some(Self {
-            name: Cow::Owned(written.metric),
-            value,
-            tags: tags.collect(),
-        })
+        Some(Self { name: Cow::Owned(written.metric), value, tags: tags.collect() })
     }
 }
 
@@ -162,9 +154,7 @@ fn seconds(lexeme: &str) -> Option<Duration> {
 
 fn is_name(name: &str) -> bool {
     !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
 #[cfg(test)]
@@ -180,10 +170,7 @@ mod tests {
         insta::assert_snapshot!(timer, @r#"METRIC: {"type":"timer","metric":"http_request_duration","value":1.250030,"tags":{"endpoint":"read\"Contacts","status":"succeeded"}}"#);
         assert_eq!(Metric::parse_line(&format!("INFO {timer}")).unwrap(), timer);
         let counter = Metric::counter("record_count", u64::MAX);
-        assert_eq!(
-            Metric::parse_line(&format!("INFO {counter}")).unwrap(),
-            counter
-        );
+        assert_eq!(Metric::parse_line(&format!("INFO {counter}")).unwrap(), counter);
         assert_eq!(counter.name(), "record_count");
     }
 

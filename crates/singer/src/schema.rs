@@ -100,11 +100,7 @@ pub enum SchemaError {
 }
 
 fn place(path: &[String]) -> String {
-    if path.is_empty() {
-        "the top".to_owned()
-    } else {
-        format!("`{}`", path.join("."))
-    }
+    if path.is_empty() { "the top".to_owned() } else { format!("`{}`", path.join(".")) }
 }
 
 impl SchemaError {
@@ -128,9 +124,7 @@ impl StreamSchema {
             Shape::Object(properties) if is_listed || !properties.is_empty() => Some(properties),
             _ => None,
         });
-        properties
-            .map(|properties| Self { properties })
-            .ok_or(SchemaError::NoProperties)
+        properties.map(|properties| Self { properties }).ok_or(SchemaError::NoProperties)
     }
 }
 
@@ -158,24 +152,15 @@ impl PropertyType {
     }
 
     fn untyped() -> Self {
-        Self {
-            is_untyped: true,
-            ..Self::default()
-        }
+        Self { is_untyped: true, ..Self::default() }
     }
 
     fn of(shape: Shape) -> Self {
-        Self {
-            shapes: vec![shape],
-            ..Self::default()
-        }
+        Self { shapes: vec![shape], ..Self::default() }
     }
 
     fn null() -> Self {
-        Self {
-            is_nullable: true,
-            ..Self::default()
-        }
+        Self { is_nullable: true, ..Self::default() }
     }
 
     /// What either of two types can hold.
@@ -262,9 +247,7 @@ mod tests {
             Shape::Boolean => "boolean".into(),
             Shape::Integer => "integer".into(),
             Shape::Number { multiple_of: None } => "number".into(),
-            Shape::Number {
-                multiple_of: Some(step),
-            } => format!("number/{step}"),
+            Shape::Number { multiple_of: Some(step) } => format!("number/{step}"),
             Shape::Text(TextFormat::Plain) => "text".into(),
             Shape::Text(format) => format!("{format:?}"),
             Shape::Object(properties) => {
@@ -289,14 +272,8 @@ mod tests {
         assert_eq!(read(&json!({"type": "string"})), "text");
         assert_eq!(read(&json!({"type": ["null", "integer"]})), "integer|null");
         assert_eq!(read(&json!({"type": ["integer", "number"]})), "number");
-        assert_eq!(
-            read(&json!({"type": ["string", "integer", "null"]})),
-            "text|integer|null"
-        );
-        assert_eq!(
-            read(&json!({"type": "boolean", "selected": true})),
-            "boolean"
-        );
+        assert_eq!(read(&json!({"type": ["string", "integer", "null"]})), "text|integer|null");
+        assert_eq!(read(&json!({"type": "boolean", "selected": true})), "boolean");
         assert_eq!(read(&json!({"type": "null"})), "null");
         assert_eq!(read(&json!({})), "any");
         assert_eq!(read(&json!(true)), "any");
@@ -307,14 +284,8 @@ mod tests {
     #[test]
     fn m08_alternatives() {
         let time = json!({"type": "string", "format": "date-time"});
-        assert_eq!(
-            read(&json!({"anyOf": [time, {"type": "null"}]})),
-            "DateTime|null"
-        );
-        assert_eq!(
-            read(&json!({"anyOf": [time, {"type": ["string", "null"]}]})),
-            "text|null"
-        );
+        assert_eq!(read(&json!({"anyOf": [time, {"type": "null"}]})), "DateTime|null");
+        assert_eq!(read(&json!({"anyOf": [time, {"type": ["string", "null"]}]})), "text|null");
         assert_eq!(
             read(&json!({"oneOf": [{"type": "integer"}, {"type": "boolean"}]})),
             "integer|boolean"
@@ -326,14 +297,8 @@ mod tests {
             ),
             "{a:number,b:any}"
         );
-        assert_eq!(
-            read(&json!({"allOf": [{"type": "string"}, {"description": "x"}]})),
-            "text"
-        );
-        assert_eq!(
-            read(&json!({"allOf": [{"type": "string"}, {"type": "integer"}]})),
-            "any"
-        );
+        assert_eq!(read(&json!({"allOf": [{"type": "string"}, {"description": "x"}]})), "text");
+        assert_eq!(read(&json!({"allOf": [{"type": "string"}, {"type": "integer"}]})), "any");
     }
 
     #[test]
@@ -386,20 +351,11 @@ mod tests {
 
     #[test]
     fn m08_a_schema_without_properties_is_refused() {
-        for schema in [
-            json!({}),
-            json!({"type": "object"}),
-            json!({"type": "string"}),
-            json!(true),
-        ] {
+        for schema in [json!({}), json!({"type": "object"}), json!({"type": "string"}), json!(true)]
+        {
             assert_eq!(StreamSchema::read(&schema), Err(SchemaError::NoProperties));
         }
-        assert!(
-            StreamSchema::read(&json!({"properties": {}}))
-                .unwrap()
-                .properties
-                .is_empty()
-        );
+        assert!(StreamSchema::read(&json!({"properties": {}})).unwrap().properties.is_empty());
         let referred =
             json!({"$ref": "#/definitions/row", "definitions": {"row": {"properties": {"a": {}}}}});
         assert_eq!(StreamSchema::read(&referred).unwrap().properties.len(), 1);
@@ -427,17 +383,11 @@ mod tests {
         let mut definitions = Map::new();
         for level in 0..40 {
             let next = json!({"$ref": format!("#/definitions/{}", level + 1)});
-            definitions.insert(
-                level.to_string(),
-                json!({"properties": {"a": next, "b": next}}),
-            );
+            definitions.insert(level.to_string(), json!({"properties": {"a": next, "b": next}}));
         }
         definitions.insert("40".into(), json!({}));
         let schema =
             json!({"properties": {"f": {"$ref": "#/definitions/0"}}, "definitions": definitions});
-        assert!(matches!(
-            StreamSchema::read(&schema),
-            Err(SchemaError::TooLarge { .. })
-        ));
+        assert!(matches!(StreamSchema::read(&schema), Err(SchemaError::TooLarge { .. })));
     }
 }

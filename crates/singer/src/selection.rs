@@ -70,18 +70,11 @@ impl Selection {
     /// Resolves the marks of one stream.
     #[must_use]
     pub fn of(entry: &CatalogEntry) -> Self {
-        let mut resolver = Resolver {
-            entry,
-            keys: entry.keys(),
-            places: BTreeMap::new(),
-        };
+        let mut resolver = Resolver { entry, keys: entry.keys(), places: BTreeMap::new() };
         let unmarked = entry.metadata.is_empty();
         let is_selected = resolver.decide(&[], &entry.schema, unmarked);
         resolver.descend(&mut Vec::new(), &entry.schema, is_selected);
-        Self {
-            is_selected,
-            places: resolver.places,
-        }
+        Self { is_selected, places: resolver.places }
     }
 
     /// Whether the stream is replicated at all.
@@ -234,21 +227,12 @@ mod tests {
     fn t16_resolution_order() {
         let flags = [None, Some(true), Some(false)];
         for parent in [true, false] {
-            for inclusion in [
-                None,
-                Some("available"),
-                Some("automatic"),
-                Some("unsupported"),
-            ] {
+            for inclusion in [None, Some("available"), Some("automatic"), Some("unsupported")] {
                 for selected in flags {
                     for by_default in flags {
                         for as_text in [true, false] {
                             let write = |flag: bool| {
-                                if as_text {
-                                    json!(flag.to_string())
-                                } else {
-                                    json!(flag)
-                                }
+                                if as_text { json!(flag.to_string()) } else { json!(flag) }
                             };
                             let mut field = json!({});
                             if let Some(inclusion) = inclusion {
@@ -282,10 +266,7 @@ mod tests {
     #[test]
     fn t13_keys_cannot_be_deselected() {
         let stream = json!({"selected": true, "table-key-properties": ["f"]});
-        assert!(field_selected(
-            &stream,
-            &json!({"selected": false, "inclusion": "available"})
-        ));
+        assert!(field_selected(&stream, &json!({"selected": false, "inclusion": "available"})));
     }
 
     #[test]
@@ -312,10 +293,7 @@ mod tests {
 
     #[test]
     fn t19_the_default_selection_holds_where_nothing_is_marked() {
-        assert!(field_selected(
-            &json!({"selected-by-default": true}),
-            &json!({})
-        ));
+        assert!(field_selected(&json!({"selected-by-default": true}), &json!({})));
         assert!(!field_selected(
             &json!({"selected-by-default": false}),
             &json!({"selected": true})
@@ -349,10 +327,7 @@ mod tests {
                 {"breadcrumb": [], "metadata": {"selected": selected}}]})
         };
         let none = Catalog::try_from(json!({"streams": [stream("a", false)]})).unwrap();
-        assert_eq!(
-            none.selected().unwrap_err(),
-            SelectionError::NothingSelected
-        );
+        assert_eq!(none.selected().unwrap_err(), SelectionError::NothingSelected);
         let one = json!({"streams": [stream("a", false), stream("b", true)]});
         let one = Catalog::try_from(one).unwrap();
         let selected = one.selected().unwrap();

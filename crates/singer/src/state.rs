@@ -83,10 +83,8 @@ impl State {
     /// # Errors
     /// [`StateError`] names what can't be read.
     pub fn parse(text: &str) -> Result<Self, StateError> {
-        let value: Value = serde_json::from_str(text).map_err(|error| StateError::NotJson {
-            line: error.line(),
-            column: error.column(),
-        })?;
+        let value: Value = serde_json::from_str(text)
+            .map_err(|error| StateError::NotJson { line: error.line(), column: error.column() })?;
         value.try_into()
     }
 
@@ -99,10 +97,7 @@ impl State {
     /// The streams that have a bookmark.
     pub fn streams(&self) -> impl Iterator<Item = &str> {
         let bookmarks = self.0.get(BOOKMARKS).and_then(Value::as_object);
-        bookmarks
-            .into_iter()
-            .flat_map(Map::keys)
-            .map(String::as_str)
+        bookmarks.into_iter().flat_map(Map::keys).map(String::as_str)
     }
 
     /// The bookmark of a stream, created empty if there is none.
@@ -112,12 +107,7 @@ impl State {
 
     /// Removes the bookmark of a stream, so that it is read from its start again.
     pub fn remove_bookmark(&mut self, stream: &str) -> Option<Map<String, Value>> {
-        match self
-            .0
-            .get_mut(BOOKMARKS)?
-            .as_object_mut()?
-            .shift_remove(stream)?
-        {
+        match self.0.get_mut(BOOKMARKS)?.as_object_mut()?.shift_remove(stream)? {
             Value::Object(bookmark) => Some(bookmark),
             _ => None,
         }
@@ -175,11 +165,7 @@ impl State {
 }
 
 fn invalid(stream: &str, key: &str, expected: &'static str) -> StateError {
-    StateError::InvalidField {
-        stream: stream.to_owned(),
-        key: key.to_owned(),
-        expected,
-    }
+    StateError::InvalidField { stream: stream.to_owned(), key: key.to_owned(), expected }
 }
 
 /// The object under a key; puts an empty one there if there is none.
@@ -205,9 +191,7 @@ impl TryFrom<Value> for State {
                     .iter()
                     .find(|(_, bookmark)| !matches!(bookmark, Value::Object(_) | Value::Null));
                 if let Some((stream, _)) = wrong {
-                    return Err(StateError::InvalidBookmark {
-                        stream: stream.clone(),
-                    });
+                    return Err(StateError::InvalidBookmark { stream: stream.clone() });
                 }
             }
             Some(_) => return Err(StateError::InvalidBookmarks),
@@ -244,12 +228,8 @@ mod tests {
     #[test]
     fn t30_setting_a_bookmark_leaves_the_rest_alone() {
         let mut state = State::parse(STATE).unwrap();
-        state
-            .bookmark_mut("contact")
-            .insert("last_record".into(), "2027-01-01T00:00:00Z".into());
-        state
-            .bookmark_mut("unsubscribe")
-            .insert("n".into(), 1.into());
+        state.bookmark_mut("contact").insert("last_record".into(), "2027-01-01T00:00:00Z".into());
+        state.bookmark_mut("unsubscribe").insert("n".into(), 1.into());
         state.set_currently_syncing(None);
         state.remove_bookmark("list");
         insta::assert_snapshot!(state.to_json(), @r#"{"own":{"deep":[1.10]},"bookmarks":{"contact":{"field":"modified","last_record":"2027-01-01T00:00:00Z","x":null},"unsubscribe":{"n":1}},"currently_syncing":null}"#);
@@ -260,13 +240,8 @@ mod tests {
         let mut state = State::new();
         state.set_currently_syncing(None);
         assert_eq!(state.to_json(), "{}");
-        state
-            .bookmark_mut("a")
-            .insert("last_record".into(), "x".into());
-        assert_eq!(
-            state.to_json(),
-            r#"{"bookmarks":{"a":{"last_record":"x"}}}"#
-        );
+        state.bookmark_mut("a").insert("last_record".into(), "x".into());
+        assert_eq!(state.to_json(), r#"{"bookmarks":{"a":{"last_record":"x"}}}"#);
     }
 
     #[test]
@@ -274,14 +249,9 @@ mod tests {
         let mut state = State::parse(STATE).unwrap();
         let expected = DateTime::from_timestamp(1_767_323_045, 0).unwrap();
         assert_eq!(state.instant("contact", "last_record"), Ok(Some(expected)));
-        state
-            .bookmark_mut("contact")
-            .insert("last_record".into(), "2026-01-02T03:04:05".into());
+        state.bookmark_mut("contact").insert("last_record".into(), "2026-01-02T03:04:05".into());
         assert_eq!(
-            state
-                .instant("contact", "last_record")
-                .unwrap_err()
-                .to_string(),
+            state.instant("contact", "last_record").unwrap_err().to_string(),
             "`last_record` in the bookmark of stream `contact` is not an RFC 3339 time with an offset"
         );
     }
@@ -293,10 +263,7 @@ mod tests {
             assert!(!error.remedy().is_empty());
             error.to_string()
         };
-        assert_eq!(
-            message("{"),
-            "The state is not valid JSON at line 1, column 1"
-        );
+        assert_eq!(message("{"), "The state is not valid JSON at line 1, column 1");
         assert_eq!(message("[]"), "The state is not a JSON object");
         assert_eq!(
             message(r#"{"bookmarks":1}"#),

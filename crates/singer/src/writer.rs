@@ -39,10 +39,7 @@ impl<W: Write> MessageWriter<W> {
     /// A writer with an empty buffer.
     #[must_use]
     pub fn new(output: W) -> Self {
-        Self {
-            output,
-            lines: Vec::with_capacity(2 * SEND_AT_BYTES),
-        }
+        Self { output, lines: Vec::with_capacity(2 * SEND_AT_BYTES) }
     }
 
     /// Writes a SCHEMA line; `key_properties` is always there, if empty.
@@ -103,12 +100,7 @@ impl<W: Write> MessageWriter<W> {
     ) -> io::Result<()> {
         // A pretty-printed row must not break the line.
         self.record(stream, header, |line| {
-            line.extend(
-                record
-                    .get()
-                    .bytes()
-                    .filter(|byte| !matches!(byte, b'\n' | b'\r')),
-            );
+            line.extend(record.get().bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
         })
     }
 
@@ -167,8 +159,7 @@ impl<W: Write> MessageWriter<W> {
         json::push_string(&mut self.lines, name);
         self.lines.push(b':');
         // Raw values inside may hold line ends between tokens; inside strings they are escaped.
-        self.lines
-            .extend(text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
+        self.lines.extend(text.bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
         Ok(())
     }
 
@@ -251,9 +242,7 @@ mod tests {
         let mut output = Vec::new();
         let mut writer = MessageWriter::new(&mut output);
         for _ in 0..10_000 {
-            writer
-                .record("s", RecordHeader::default(), |line| line.extend(b"{}"))
-                .unwrap();
+            writer.record("s", RecordHeader::default(), |line| line.extend(b"{}")).unwrap();
         }
         drop(writer);
         assert!(output.len() >= 65_536);

@@ -66,11 +66,16 @@ pub async fn replaces_a_full_table(subject: &dyn Subject) {
 pub async fn keeps_a_full_table_that_shrinks_by_mistake(subject: &dyn Subject) {
     read(1, &[("a", "A"), ("b", "B"), ("c", "C")], true).succeed(subject.destination()).await;
     for (version, rows) in [(2, Vec::new()), (3, vec![("a", "A")])] {
-        let failure =
-            read(version, &rows, true).run(subject.destination()).await.expect_err("it is refused");
+        let failure = read(version, &rows, true)
+            .bookmark("list", "untrue")
+            .run(subject.destination())
+            .await
+            .expect_err("it is refused");
         let RunError::Streams(failed) = &failure.error else { panic!("unexpected: {failure:?}") };
         assert_eq!(failed[0].1.kind, SourceErrorKind::Unsound);
         assert_eq!(by("id", subject.rows("list").await).len(), 3, "the stored rows stay");
+        let states = subject.destination().states().await.expect("states can be read");
+        assert!(states.iter().all(|row| row.stream != "list"), "a bookmark behind it is void");
     }
     read(4, &[], true)
         .with(|options| options.allow_empty = true)

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, BooleanBuilder, Decimal128Builder, Int64Builder, ListArray, NullBufferBuilder, StringBuilder,
-        TimestampMicrosecondBuilder,
+        ArrayRef, BooleanBuilder, Decimal128Builder, Int64Builder, ListArray, NullBufferBuilder,
+        StringBuilder, TimestampMicrosecondBuilder,
     },
     buffer::OffsetBuffer,
     datatypes::{DataType, Field},
@@ -42,16 +42,18 @@ impl Column {
     /// An empty column with room for as many rows, and as many bytes of text.
     pub(super) fn new(kind: &ValueKind, rows: usize, bytes: usize) -> Self {
         let values = match kind {
-            ValueKind::Text | ValueKind::Json => Values::Text(StringBuilder::with_capacity(rows, bytes)),
+            ValueKind::Text | ValueKind::Json => {
+                Values::Text(StringBuilder::with_capacity(rows, bytes))
+            }
             ValueKind::Integer => Values::Integer(Int64Builder::with_capacity(rows)),
             ValueKind::Number | ValueKind::NumberText => {
                 let builder = Decimal128Builder::with_capacity(rows);
                 Values::Number(builder.with_data_type(kind.column_type().arrow()))
             }
             ValueKind::Boolean => Values::Boolean(BooleanBuilder::with_capacity(rows)),
-            ValueKind::Timestamp => {
-                Values::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC"))
-            }
+            ValueKind::Timestamp => Values::Timestamp(
+                TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC"),
+            ),
             ValueKind::List(item) => Values::List(Box::new(List {
                 items: Self::new(item, 0, 0),
                 ends: Vec::with_capacity(rows),
@@ -184,7 +186,12 @@ impl List {
         let offsets: Vec<i32> = std::iter::once(0).chain(self.ends).collect();
         let items = self.items.take();
         let field = Arc::new(Field::new("item", DataType::clone(items.data_type()), true));
-        Arc::new(ListArray::new(field, OffsetBuffer::new(offsets.into()), items, self.validity.finish()))
+        Arc::new(ListArray::new(
+            field,
+            OffsetBuffer::new(offsets.into()),
+            items,
+            self.validity.finish(),
+        ))
     }
 }
 
@@ -206,7 +213,10 @@ mod tests {
         column.close_list();
         let list = column.take();
         let list = list.as_list::<i32>();
-        assert_eq!((list.len(), list.value(0).len(), list.is_null(1), list.value(2).len()), (3, 0, true, 2));
+        assert_eq!(
+            (list.len(), list.value(0).len(), list.is_null(1), list.value(2).len()),
+            (3, 0, true, 2)
+        );
         assert!(list.value(2).is_null(1));
         assert_eq!(column.len(), 0);
     }

@@ -5,7 +5,7 @@
 //! means that it says less than it could. While rows of a new table version wait beside their table, states are held
 //! back, because those rows are gone if the run breaks off before the version is activated.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
 use serde_json::{Value, json};
@@ -33,8 +33,7 @@ const BATCH_BYTES: usize = 8 << 20;
 /// The key under which a stream's own state holds the version of its table.
 const TABLE_VERSION: &str = "table_version";
 
-const BROKEN_PROTOCOL: &str =
-    "The tap breaks the Singer protocol: use another version of it or report the fault to its authors";
+const BROKEN_PROTOCOL: &str = "The tap breaks the Singer protocol: use another version of it or report the fault to its authors";
 
 /// An extraction from a stream of messages.
 pub(super) struct Extraction {
@@ -83,7 +82,9 @@ impl Extraction {
             Ok(Message::Record(record)) => self.record(&record, line).await,
             Ok(Message::State(state)) => self.state(&state, line).await,
             Ok(Message::Schema(schema)) => self.schema(schema, line).await,
-            Ok(Message::ActivateVersion { stream, version }) => self.activate(&stream, version, line).await,
+            Ok(Message::ActivateVersion { stream, version }) => {
+                self.activate(&stream, version, line).await
+            }
             Ok(Message::Batch { stream, .. }) => Err(SourceError::new(
                 SourceErrorKind::Configuration,
                 format!("Stream `{stream}` comes in BATCH messages, which can't be loaded"),
@@ -109,7 +110,10 @@ impl Extraction {
         self.due_at = None;
         if self.waiting_versions == 0 {
             for state in std::mem::take(&mut self.states) {
-                self.context.events.send(Event::Bookmark(Bookmark { stream: None, state, display: None })).await?;
+                self.context
+                    .events
+                    .send(Event::Bookmark(Bookmark { stream: None, state, display: None }))
+                    .await?;
             }
         }
         Ok(())
@@ -162,23 +166,36 @@ impl Extraction {
         for field in stream.left_out() {
             tracing::warn!(stream = %name, "Field `{field}` of `{name}` is left out: the loader fills that column itself");
         }
-        self.context.events.send(Event::Schema(stream.schema().clone())).await?;
+        self.context.events.send(Event::Schema(Arc::clone(stream.schema()))).await?;
         self.streams.insert(name, stream);
         Ok(())
     }
 
-    async fn record(&mut self, record: &RecordMessage<'_>, line: Line<'_>) -> Result<(), SourceError> {
+    async fn record(
+        &mut self,
+        record: &RecordMessage<'_>,
+        line: Line<'_>,
+    ) -> Result<(), SourceError> {
         let (index, version) = self.place(record, line).await?;
         let arrival = self.arrival(record, line);
-        let full = self.streams[index].take(record.record, arrival, version, &self.context.sequence);
+        let full =
+            self.streams[index].take(record.record, arrival, version, &self.context.sequence);
         self.taken(index, full, line).await
     }
 
     /// A line that is no JSON. If `NaN` and infinities are all that is wrong with it and it is a record, that record is
     /// rejected.
-    async fn not_a_number(&mut self, line: Line<'_>, error: MessageError) -> Result<(), SourceError> {
-        let Some(masked) = not_a_number::masked(line.text) else { return Err(malformed(line, error)) };
-        let Ok(Message::Record(record)) = Message::parse(&masked) else { return Err(malformed(line, error)) };
+    async fn not_a_number(
+        &mut self,
+        line: Line<'_>,
+        error: MessageError,
+    ) -> Result<(), SourceError> {
+        let Some(masked) = not_a_number::masked(line.text) else {
+            return Err(malformed(line, error));
+        };
+        let Ok(Message::Record(record)) = Message::parse(&masked) else {
+            return Err(malformed(line, error));
+        };
         // The mask keeps every place, so the record lies in the line where it lies in the mask.
         let start = record.record.get().as_ptr().addr() - masked.as_ptr().addr();
         let original = line.text.get(start..start + record.record.get().len()).unwrap_or(line.text);
@@ -188,12 +205,14 @@ impl Extraction {
             code: ReasonCode::NumberRange,
             reason: "The record holds NaN or an infinity, which JSON doesn't have".to_owned(),
         };
-        let full = self.streams[index].reject(fault, original, arrival, version, &self.context.sequence);
+        let full =
+            self.streams[index].reject(fault, original, arrival, version, &self.context.sequence);
         self.taken(index, full, line).await
     }
 
     async fn state(&mut self, message: &StateMessage, line: Line<'_>) -> Result<(), SourceError> {
-        let state = serde_json::from_str(message.value.get()).map_err(|error| malformed(line, error))?;
+        let state =
+            serde_json::from_str(message.value.get()).map_err(|error| malformed(line, error))?;
         if self.waiting_versions > 0 {
             // Held back for as long as it takes to read a whole table: only the newest is worth its memory.
             self.states.clear();
@@ -203,9 +222,19 @@ impl Extraction {
         if self.buffered_rows == 0 || self.is_full() { self.flush().await } else { Ok(()) }
     }
 
-    async fn activate(&mut self, stream: &str, version: i64, line: Line<'_>) -> Result<(), SourceError> {
-        let Some(index) = self.streams.get_index_of(stream) else { return Err(no_schema(stream, line)) };
-        let change = self.streams[index].versions.activate(version).map_err(|error| malformed(line, error))?;
+    async fn activate(
+        &mut self,
+        stream: &str,
+        version: i64,
+        line: Line<'_>,
+    ) -> Result<(), SourceError> {
+        let Some(index) = self.streams.get_index_of(stream) else {
+            return Err(no_schema(stream, line));
+        };
+        let change = self.streams[index]
+            .versions
+            .activate(version)
+            .map_err(|error| malformed(line, error))?;
         self.announce(index, change).await
     }
 
@@ -229,7 +258,8 @@ impl Extraction {
         }
         let index = self.current;
         let stream = &mut self.streams[index];
-        let (change, version) = stream.versions.place(record.version).map_err(|error| malformed(line, error))?;
+        let (change, version) =
+            stream.versions.place(record.version).map_err(|error| malformed(line, error))?;
         if stream.must_send_before(version) {
             self.send_rows(index).await?;
         }
@@ -247,7 +277,12 @@ impl Extraction {
     }
 
     /// Accounts for a record that was taken, and sends what is due.
-    async fn taken(&mut self, index: usize, full: Option<RowBatch>, line: Line<'_>) -> Result<(), SourceError> {
+    async fn taken(
+        &mut self,
+        index: usize,
+        full: Option<RowBatch>,
+        line: Line<'_>,
+    ) -> Result<(), SourceError> {
         if let Some(batch) = full {
             self.send_batch(batch).await?;
         }
@@ -284,7 +319,10 @@ impl Extraction {
             }
             VersionChange::Activated(version) => {
                 self.send_rows(index).await?;
-                self.context.events.send(Event::ActivateVersion { stream: stream.clone(), version }).await?;
+                self.context
+                    .events
+                    .send(Event::ActivateVersion { stream: stream.clone(), version })
+                    .await?;
                 // Not before the activation: a version that is stored but not activated would take rows of the next
                 // attempt for rows of the table.
                 self.store_version(stream, version).await?;
@@ -296,7 +334,10 @@ impl Extraction {
 
     async fn store_version(&self, stream: StreamName, version: i64) -> Result<(), SourceError> {
         let state = json!({ TABLE_VERSION: version });
-        self.context.events.send(Event::Bookmark(Bookmark { stream: Some(stream), state, display: None })).await?;
+        self.context
+            .events
+            .send(Event::Bookmark(Bookmark { stream: Some(stream), state, display: None }))
+            .await?;
         Ok(())
     }
 
@@ -329,14 +370,19 @@ fn malformed(line: Line<'_>, cause: impl std::error::Error + Send + Sync + 'stat
 }
 
 fn no_schema(stream: &str, line: Line<'_>) -> SourceError {
-    let message = format!("Line {} is about stream `{stream}`, which no SCHEMA message has described", line.number);
+    let message = format!(
+        "Line {} is about stream `{stream}`, which no SCHEMA message has described",
+        line.number
+    );
     SourceError::new(SourceErrorKind::Malformed, message, BROKEN_PROTOCOL)
 }
 
 fn never_activated(stream: &StreamName, version: i64) -> SourceError {
     SourceError::new(
         SourceErrorKind::Malformed,
-        format!("Version {version} of `{stream}` was never activated: the table keeps the rows that it had"),
+        format!(
+            "Version {version} of `{stream}` was never activated: the table keeps the rows that it had"
+        ),
         "See the tap's own log for why it stopped early, and run it again",
     )
 }

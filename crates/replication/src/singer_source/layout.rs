@@ -130,7 +130,8 @@ impl Layout {
     /// Plans the columns of a stream with these fields.
     pub(super) fn of(properties: &IndexMap<String, PropertyType>) -> Self {
         let kept_whole = fields_kept_whole(properties);
-        let mut layout = Self { columns: Vec::new(), fields: FieldTree::default(), left_out: Vec::new() };
+        let mut layout =
+            Self { columns: Vec::new(), fields: FieldTree::default(), left_out: Vec::new() };
         let mut fields = FieldTree::default();
         for (name, property) in properties {
             let target = if is_system_column(name) {
@@ -149,7 +150,10 @@ impl Layout {
 
     /// The user columns.
     pub(super) fn stream_columns(&self) -> Vec<Column> {
-        self.columns.iter().map(|column| Column::new(&column.name, column.kind.column_type())).collect()
+        self.columns
+            .iter()
+            .map(|column| Column::new(&column.name, column.kind.column_type()))
+            .collect()
     }
 
     fn target_of(&mut self, property: &PropertyType, column: &str, path: &str) -> FieldTarget {
@@ -158,7 +162,8 @@ impl Layout {
         };
         let mut fields = FieldTree { path: path.to_owned(), ..FieldTree::default() };
         for (name, property) in properties {
-            let target = self.target_of(property, &nested_name(column, name), &format!("{path}{name}."));
+            let target =
+                self.target_of(property, &nested_name(column, name), &format!("{path}{name}."));
             fields.add(name, target);
         }
         FieldTarget::Object(fields)
@@ -185,7 +190,9 @@ fn nested_name(column: &str, name: &str) -> String {
 fn value_kind(property: &PropertyType) -> ValueKind {
     match property.shape() {
         Some(Shape::Array(items)) => match items.shape() {
-            Some(shape) => plain_kind(shape).map_or(ValueKind::Json, |item| ValueKind::List(Box::new(item))),
+            Some(shape) => {
+                plain_kind(shape).map_or(ValueKind::Json, |item| ValueKind::List(Box::new(item)))
+            }
             None => ValueKind::Json,
         },
         Some(shape) => plain_kind(shape).unwrap_or(ValueKind::Json),
@@ -230,7 +237,8 @@ fn fields_kept_whole(properties: &IndexMap<String, PropertyType>) -> HashSet<&st
         }
         let before = kept_whole.len();
         let clashing = owners.values().filter(|owners| owners.len() > 1).flatten();
-        kept_whole.extend(clashing.filter(|name| properties.get(**name).and_then(flattened).is_some()));
+        kept_whole
+            .extend(clashing.filter(|name| properties.get(**name).and_then(flattened).is_some()));
         if kept_whole.len() == before {
             return kept_whole;
         }

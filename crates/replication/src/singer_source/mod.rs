@@ -23,7 +23,9 @@ use self::{
     extraction::Extraction,
     line::{LineError, LineReader},
 };
-use crate::source::{CheckStep, ExtractContext, ExtractOutcome, Source, SourceError, SourceErrorKind};
+use crate::source::{
+    CheckStep, ExtractContext, ExtractOutcome, Source, SourceError, SourceErrorKind,
+};
 
 mod column;
 mod extraction;
@@ -78,7 +80,10 @@ impl<R: AsyncRead + Unpin + Send + Sync> Source for SingerSource<R> {
         vec![CheckStep { name: "read the input".to_owned(), result }]
     }
 
-    async fn extract(self: Box<Self>, context: ExtractContext) -> Result<ExtractOutcome, SourceError> {
+    async fn extract(
+        self: Box<Self>,
+        context: ExtractContext,
+    ) -> Result<ExtractOutcome, SourceError> {
         let mut lines = LineReader::new(self.input);
         let stop = context.stop.clone();
         let mut extraction = Extraction::new(context, self.patience);
@@ -148,13 +153,18 @@ async fn until(due: Option<Instant>) {
 
 fn unreadable(error: LineError, number: u64) -> SourceError {
     let (kind, remedy) = match error {
-        LineError::Input(_) => (SourceErrorKind::Unavailable, "See the tap's own log for why its output broke off"),
-        LineError::TooLong => {
-            (SourceErrorKind::Malformed, "Deselect the field that holds so much, or the stream that it belongs to")
+        LineError::Input(_) => {
+            (SourceErrorKind::Unavailable, "See the tap's own log for why its output broke off")
         }
-        LineError::NotUtf8 => {
-            (SourceErrorKind::Malformed, "Make the tap write UTF-8, for example with PYTHONIOENCODING=utf-8")
-        }
+        LineError::TooLong => (
+            SourceErrorKind::Malformed,
+            "Deselect the field that holds so much, or the stream that it belongs to",
+        ),
+        LineError::NotUtf8 => (
+            SourceErrorKind::Malformed,
+            "Make the tap write UTF-8, for example with PYTHONIOENCODING=utf-8",
+        ),
     };
-    SourceError::new(kind, format!("Line {number} of the Singer stream can't be read"), remedy).caused_by(error)
+    SourceError::new(kind, format!("Line {number} of the Singer stream can't be read"), remedy)
+        .caused_by(error)
 }

@@ -35,11 +35,15 @@ pub(super) fn scaled(lexeme: &str, scale: u8) -> Result<i128, NumberFault> {
         return Ok(0);
     }
     let fraction_digits = i64::try_from(fraction.len()).unwrap_or(i64::MAX);
-    let shift = exponent.saturating_add(i64::from(scale) + trailing_zeros).saturating_sub(fraction_digits);
-    let shift = u32::try_from(shift).map_err(|_| if shift < 0 { NumberFault::TooFine } else { NumberFault::TooLarge })?;
+    let shift =
+        exponent.saturating_add(i64::from(scale) + trailing_zeros).saturating_sub(fraction_digits);
+    let shift = u32::try_from(shift)
+        .map_err(|_| if shift < 0 { NumberFault::TooFine } else { NumberFault::TooLarge })?;
     let scaled = 10_i128.checked_pow(shift).and_then(|factor| unscaled.checked_mul(factor));
     match scaled {
-        Some(number) if number < 10_i128.pow(MAX_DIGITS) => Ok(if is_negative { -number } else { number }),
+        Some(number) if number < 10_i128.pow(MAX_DIGITS) => {
+            Ok(if is_negative { -number } else { number })
+        }
         _ => Err(NumberFault::TooLarge),
     }
 }
@@ -48,7 +52,11 @@ pub(super) fn scaled(lexeme: &str, scale: u8) -> Result<i128, NumberFault> {
 pub(super) fn scaled_text(text: &str, scale: u8) -> Result<i128, NumberFault> {
     let text = text.trim_ascii();
     let lexeme = text.strip_prefix('+').unwrap_or(text);
-    if singer::json::is_number(lexeme) { scaled(lexeme, scale) } else { Err(NumberFault::NotANumber) }
+    if singer::json::is_number(lexeme) {
+        scaled(lexeme, scale)
+    } else {
+        Err(NumberFault::NotANumber)
+    }
 }
 
 /// A whole number of 64 bits. `1.0` and `1e3` are whole; JSON doesn't tell them from `1` and `1000`.
@@ -130,7 +138,11 @@ mod tests {
             (NINES, 10_i128.pow(38) - 1),
         ] {
             assert_eq!(scaled(lexeme, 9), Ok(expected), "{lexeme}");
-            assert_eq!(scaled(&format!("-{lexeme}").replace("--", ""), 9).map(i128::abs), Ok(expected.abs()), "{lexeme}");
+            assert_eq!(
+                scaled(&format!("-{lexeme}").replace("--", ""), 9).map(i128::abs),
+                Ok(expected.abs()),
+                "{lexeme}"
+            );
         }
     }
 
@@ -139,7 +151,13 @@ mod tests {
         for lexeme in ["0.0000000001", "1e-10", "1.0000000001", "5e-9999999999999999999999"] {
             assert_eq!(scaled(lexeme, 9), Err(NumberFault::TooFine), "{lexeme}");
         }
-        for lexeme in ["1e29", "100000000000000000000000000000", "1e400", "1e99999999999999999999", &"9".repeat(400)] {
+        for lexeme in [
+            "1e29",
+            "100000000000000000000000000000",
+            "1e400",
+            "1e99999999999999999999",
+            &"9".repeat(400),
+        ] {
             assert_eq!(scaled(lexeme, 9), Err(NumberFault::TooLarge), "{lexeme}");
         }
     }

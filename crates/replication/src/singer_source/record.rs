@@ -5,7 +5,9 @@
 
 use std::{collections::HashSet, fmt};
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::value::RawValue;
 use singer::instant;
 
@@ -94,12 +96,14 @@ impl Reader<'_> {
         }
         Fault {
             code: ReasonCode::Undecodable,
-            reason: "A string of the record is not Unicode text: it has an unpaired surrogate".to_owned(),
+            reason: "A string of the record is not Unicode text: it has an unpaired surrogate"
+                .to_owned(),
         }
     }
 
     fn wrong_type(&self) -> Fault {
-        let expected = self.plan.get(self.current).map_or("a value", |column| column.kind.expected());
+        let expected =
+            self.plan.get(self.current).map_or("a value", |column| column.kind.expected());
         self.fault_at_current(ReasonCode::WrongType, &format!("is not {expected}"))
     }
 
@@ -160,7 +164,10 @@ impl Reader<'_> {
             Some(b'n') => Ok(()),
             _ => Err(Fault {
                 code: ReasonCode::WrongType,
-                reason: format!("The value of `{}` is not an object", fields.path.trim_end_matches('.')),
+                reason: format!(
+                    "The value of `{}` is not an object",
+                    fields.path.trim_end_matches('.')
+                ),
             }),
         }
     }
@@ -206,7 +213,7 @@ impl<'de> DeserializeSeed<'de> for ColumnSeed<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        let Reader { columns, row, fault, current, .. } = self.reader;
+        let Reader { columns, row, current, .. } = self.reader;
         let Some(column) = columns.get_mut(*current) else {
             return Err(D::Error::custom("no such column"));
         };
@@ -218,7 +225,7 @@ impl<'de> DeserializeSeed<'de> for ColumnSeed<'_, '_> {
             ValueSeed { column, found: &mut found }.deserialize(deserializer)
         };
         if let Some((code, what)) = found {
-            *fault = Some(self.reader.fault_at_current(code, what));
+            self.reader.fault = Some(self.reader.fault_at_current(code, what));
         }
         read
     }
@@ -254,7 +261,9 @@ impl ValueSeed<'_, '_> {
             Some(b'n') => self.column.push_null(),
             _ if *self.column.kind() == ValueKind::Json => self.column.push_text(text),
             Some(b'-' | b'0'..=b'9') => return self.number(text),
-            Some(b'"') if *self.column.kind() == ValueKind::NumberText => return self.number_text(text),
+            Some(b'"') if *self.column.kind() == ValueKind::NumberText => {
+                return self.number_text(text);
+            }
             _ => return Err(E::custom("not a number")),
         }
         Ok(())
@@ -264,7 +273,8 @@ impl ValueSeed<'_, '_> {
         let pushed = if *self.column.kind() == ValueKind::Integer {
             number::integer(lexeme).map(|number| self.column.push_integer(number))
         } else {
-            number::scaled(lexeme, NUMBER_SCALE.unsigned_abs()).map(|number| self.column.push_number(number))
+            number::scaled(lexeme, NUMBER_SCALE.unsigned_abs())
+                .map(|number| self.column.push_number(number))
         };
         pushed.map_err(|fault| self.number_fault(fault))
     }
@@ -279,7 +289,8 @@ impl ValueSeed<'_, '_> {
     }
 
     fn number_fault<E: serde::de::Error>(self, fault: NumberFault) -> E {
-        const _: () = assert!(NUMBER_PRECISION == 38 && NUMBER_SCALE == 9, "the reasons name these figures");
+        const _: () =
+            assert!(NUMBER_PRECISION == 38 && NUMBER_SCALE == 9, "the reasons name these figures");
         let is_integer = *self.column.kind() == ValueKind::Integer;
         *self.found = match fault {
             NumberFault::TooFine if is_integer => None,
@@ -287,8 +298,12 @@ impl ValueSeed<'_, '_> {
                 Some((ReasonCode::NumberRange, "is a whole number of more than 64 bits"))
             }
             NumberFault::TooFine => Some((ReasonCode::NumberRange, "has more than 9 decimals")),
-            NumberFault::TooLarge => Some((ReasonCode::NumberRange, "has more than 29 digits before the point")),
-            NumberFault::NotANumber => Some((ReasonCode::NumberRange, "is a text that is no number")),
+            NumberFault::TooLarge => {
+                Some((ReasonCode::NumberRange, "has more than 29 digits before the point"))
+            }
+            NumberFault::NotANumber => {
+                Some((ReasonCode::NumberRange, "is a text that is no number"))
+            }
         };
         given_up()
     }
@@ -342,6 +357,8 @@ fn timestamp_fault(error: instant::InstantError) -> &'static str {
     match error {
         instant::InstantError::Unparsable => "is not an RFC 3339 date-time with an offset",
         instant::InstantError::FinerThanMicroseconds => "is finer than a microsecond",
-        instant::InstantError::LeapSecond => "is a leap second, which has no place on the time line",
+        instant::InstantError::LeapSecond => {
+            "is a leap second, which has no place on the time line"
+        }
     }
 }

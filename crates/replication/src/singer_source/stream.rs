@@ -29,6 +29,8 @@ use crate::{
 pub(super) enum StreamError {
     #[error(transparent)]
     Schema(#[from] singer::SchemaError),
+    #[error("The stream has no name")]
+    Nameless,
     #[error("The key field `{0}` is not a field of the schema")]
     MissingKey(String),
     #[error("The key field `{0}` can hold other values than plain ones of one type")]
@@ -90,9 +92,13 @@ pub(super) struct Arrival {
 impl SingerStream {
     /// A stream with this description.
     pub(super) fn new(message: SchemaMessage, versions: Versions) -> Result<Self, StreamError> {
+        if message.stream.is_empty() {
+            return Err(StreamError::Nameless);
+        }
         let properties = singer::StreamSchema::read(&message.schema)?.properties;
         let layout = Layout::of(&properties);
-        let position = |name: &String| layout.columns.iter().position(|column| column.name == *name);
+        let position =
+            |name: &String| layout.columns.iter().position(|column| column.name == *name);
         let mut keys = Vec::new();
         for name in message.keys() {
             if !properties.contains_key(name) {
@@ -103,7 +109,8 @@ impl SingerStream {
                 _ => return Err(StreamError::UnusableKey(name.clone())),
             }
         }
-        let replication_key = message.bookmark_properties.first().filter(|name| position(name).is_some());
+        let replication_key =
+            message.bookmark_properties.first().filter(|name| position(name).is_some());
         let schema = StreamSchema {
             stream: StreamName::new(message.stream.as_str()),
             columns: layout.stream_columns(),
@@ -204,7 +211,8 @@ impl SingerStream {
         sequence: &SequenceClock,
     ) -> Option<RowBatch> {
         let position = self.waiting.good_rows();
-        let is_second = self.waiting.rejects.last().is_some_and(|reject| reject.position == position);
+        let is_second =
+            self.waiting.rejects.last().is_some_and(|reject| reject.position == position);
         let full = if is_second && position > 0 { self.send(sequence) } else { None };
         self.waiting.open(arrival, version);
         self.waiting.rejects.push(Rejected {
@@ -219,12 +227,14 @@ impl SingerStream {
 
     /// Takes everything out that was not sent yet, as one batch.
     pub(super) fn send(&mut self, sequence: &SequenceClock) -> Option<RowBatch> {
-        let Buffered { rows, given_up, rejects, bytes, version, since } = std::mem::take(&mut self.waiting);
+        let Buffered { rows, given_up, rejects, bytes, version, since } =
+            std::mem::take(&mut self.waiting);
         let (received_at, extracted_at) = since?;
         let arrays: Vec<ArrayRef> = self.columns.iter_mut().map(Column::take).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let mut batch = RecordBatch::try_new_with_options(Arc::clone(&self.arrow), arrays, &options)
-            .expect("every column has a value for every row, in the schema's types");
+        let mut batch =
+            RecordBatch::try_new_with_options(Arc::clone(&self.arrow), arrays, &options)
+                .expect("every column has a value for every row, in the schema's types");
         if !given_up.is_empty() {
             let mut is_good = vec![true; rows];
             for row in given_up {
@@ -259,7 +269,10 @@ impl SingerStream {
             None => Ok(()),
             Some(&key) => Err(Fault {
                 code: ReasonCode::MissingKey,
-                reason: format!("The key field `{}` is missing or null", self.layout.columns[key].name),
+                reason: format!(
+                    "The key field `{}` is missing or null",
+                    self.layout.columns[key].name
+                ),
             }),
         }
     }
@@ -268,7 +281,10 @@ impl SingerStream {
 impl Buffered {
     fn open(&mut self, arrival: Arrival, version: Option<i64>) {
         self.version = version;
-        self.since.get_or_insert((arrival.received_at, arrival.time_extracted.unwrap_or(arrival.received_at)));
+        self.since.get_or_insert((
+            arrival.received_at,
+            arrival.time_extracted.unwrap_or(arrival.received_at),
+        ));
     }
 
     fn good_rows(&self) -> usize {

@@ -53,13 +53,11 @@ impl Versions {
         Self { active, waiting: None }
     }
 
-    /// Whether rows wait.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.waiting.is_some()
-    }
-
     /// Places a row: the change to announce before it, and the version that it waits in.
-    pub(super) fn place(&mut self, version: Option<i64>) -> Result<(VersionChange, Option<i64>), VersionError> {
+    pub(super) fn place(
+        &mut self,
+        version: Option<i64>,
+    ) -> Result<(VersionChange, Option<i64>), VersionError> {
         let Some(version) = version else { return Ok((VersionChange::None, None)) };
         if self.active == Some(version) {
             return Ok((VersionChange::None, None));
@@ -89,7 +87,9 @@ impl Versions {
     pub(super) fn finish(&mut self) -> Result<VersionChange, i64> {
         match self.waiting {
             None => Ok(VersionChange::None),
-            Some(Waiting { version, is_activation_asked: true, .. }) => Ok(self.activate_waiting(version)),
+            Some(Waiting { version, is_activation_asked: true, .. }) => {
+                Ok(self.activate_waiting(version))
+            }
             Some(Waiting { version, .. }) => Err(version),
         }
     }
@@ -107,13 +107,16 @@ impl Versions {
                 Ok(VersionChange::Adopted(version))
             }
             (Some(active), _) if version == active => Ok(VersionChange::None),
-            (Some(active), _) if version < active => Err(VersionError::Outdated { version, active }),
+            (Some(active), _) if version < active => {
+                Err(VersionError::Outdated { version, active })
+            }
             (_, Some(waiting)) if version != waiting.version => {
                 Err(VersionError::Overlapping { version, waiting: waiting.version })
             }
             (_, Some(_)) => Ok(VersionChange::None),
             (_, None) => {
-                self.waiting = Some(Waiting { version, has_rows: false, is_activation_asked: false });
+                self.waiting =
+                    Some(Waiting { version, has_rows: false, is_activation_asked: false });
                 Ok(VersionChange::Begun(version))
             }
         }
@@ -140,10 +143,9 @@ mod tests {
         assert_eq!(versions.place(Some(8)), Ok((None, Some(8))));
         assert_eq!(versions.place(Some(7)), Ok((None, Option::None)));
         assert_eq!(versions.place(Option::None), Ok((None, Option::None)));
-        assert!(versions.is_waiting());
         assert_eq!(versions.activate(8), Ok(Activated(8)));
         assert_eq!(versions.place(Some(8)), Ok((None, Option::None)));
-        assert!(!versions.is_waiting());
+        assert_eq!(versions, Versions::new(Some(8)));
     }
 
     #[test]
@@ -161,7 +163,10 @@ mod tests {
         assert_eq!(versions.activate(6), Err(VersionError::Outdated { version: 6, active: 7 }));
         assert_eq!(versions.place(Some(6)), Err(VersionError::Outdated { version: 6, active: 7 }));
         assert_eq!(versions.place(Some(8)), Ok((Begun(8), Some(8))));
-        assert_eq!(versions.place(Some(9)), Err(VersionError::Overlapping { version: 9, waiting: 8 }));
+        assert_eq!(
+            versions.place(Some(9)),
+            Err(VersionError::Overlapping { version: 9, waiting: 8 })
+        );
         assert_eq!(versions.finish(), Err(8));
     }
 }

@@ -17,9 +17,7 @@ pub(super) fn syntax_error(error: &serde_json::Error) -> MessageError {
     if error.is_eof() {
         MessageError::Truncated
     } else {
-        MessageError::NotJson {
-            column: error.column(),
-        }
+        MessageError::NotJson { column: error.column() }
     }
 }
 
@@ -47,9 +45,7 @@ impl<'line> Envelope<'line> {
         let mut repeated = None;
         let mut deserializer = serde_json::Deserializer::from_str(line);
         let envelope = deserializer
-            .deserialize_map(EnvelopeVisitor {
-                repeated: &mut repeated,
-            })
+            .deserialize_map(EnvelopeVisitor { repeated: &mut repeated })
             .and_then(|envelope| deserializer.end().map(|()| envelope));
         match (envelope, repeated) {
             (_, Some(field)) => Err(MessageError::RepeatedField { field }),
@@ -63,17 +59,9 @@ impl<'line> Envelope<'line> {
             Some(text) => text_of(text),
             None => None,
         };
-        let kind = Fields {
-            envelope: &self,
-            kind: "",
-            stream: stream.as_deref(),
-        }
-        .required("type", "a string", text_of)?;
-        let fields = |kind| Fields {
-            envelope: &self,
-            kind,
-            stream: stream.as_deref(),
-        };
+        let kind = Fields { envelope: &self, kind: "", stream: stream.as_deref() }
+            .required("type", "a string", text_of)?;
+        let fields = |kind| Fields { envelope: &self, kind, stream: stream.as_deref() };
         if kind.eq_ignore_ascii_case("RECORD") {
             fields("RECORD").record().map(Message::Record)
         } else if kind.eq_ignore_ascii_case("STATE") {
@@ -85,9 +73,7 @@ impl<'line> Envelope<'line> {
         } else if kind.eq_ignore_ascii_case("BATCH") {
             fields("BATCH").batch()
         } else {
-            Ok(Message::Unknown {
-                kind: kind.into_owned(),
-            })
+            Ok(Message::Unknown { kind: kind.into_owned() })
         }
     }
 
@@ -168,18 +154,15 @@ impl<'line> Fields<'_, 'line> {
 
     fn state(&self) -> Result<StateMessage, MessageError> {
         let value = self.required("value", "a JSON value", Some)?;
-        Ok(StateMessage {
-            value: value.to_owned(),
-        })
+        Ok(StateMessage { value: value.to_owned() })
     }
 
     fn schema(&self) -> Result<SchemaMessage, MessageError> {
         const NAMES: &str = "a list of strings";
         Ok(SchemaMessage {
             stream: self.stream_name()?,
-            schema: self.required("schema", "an object", |text| {
-                object_of(text).and_then(parsed)
-            })?,
+            schema: self
+                .required("schema", "an object", |text| object_of(text).and_then(parsed))?,
             key_properties: self.optional("key_properties", NAMES, parsed)?,
             bookmark_properties: self
                 .optional("bookmark_properties", NAMES, parsed)?
@@ -219,14 +202,11 @@ impl<'line> Fields<'_, 'line> {
         expected: &'static str,
         read: impl FnOnce(&'line RawValue) -> Option<T>,
     ) -> Result<T, MessageError> {
-        let text = self
-            .envelope
-            .field(field)
-            .ok_or_else(|| MessageError::MissingField {
-                kind: self.kind,
-                stream: self.stream.map(str::to_owned),
-                field,
-            })?;
+        let text = self.envelope.field(field).ok_or_else(|| MessageError::MissingField {
+            kind: self.kind,
+            stream: self.stream.map(str::to_owned),
+            field,
+        })?;
         read(text).ok_or_else(|| self.invalid(field, expected))
     }
 
@@ -238,9 +218,9 @@ impl<'line> Fields<'_, 'line> {
         read: impl FnOnce(&'line RawValue) -> Option<T>,
     ) -> Result<Option<T>, MessageError> {
         match self.envelope.field(field) {
-            Some(text) if text.get() != "null" => read(text)
-                .map(Some)
-                .ok_or_else(|| self.invalid(field, expected)),
+            Some(text) if text.get() != "null" => {
+                read(text).map(Some).ok_or_else(|| self.invalid(field, expected))
+            }
             _ => Ok(None),
         }
     }
@@ -258,11 +238,7 @@ impl<'line> Fields<'_, 'line> {
 /// A string, borrowed from the line unless it has escapes.
 fn text_of(text: &RawValue) -> Option<Cow<'_, str>> {
     let inner = text.get().strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') {
-        parsed(text).map(Cow::Owned)
-    } else {
-        Some(Cow::Borrowed(inner))
-    }
+    if inner.contains('\\') { parsed(text).map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
 }
 
 fn object_of(text: &RawValue) -> Option<&RawValue> {

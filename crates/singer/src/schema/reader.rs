@@ -24,20 +24,13 @@ pub(super) struct Reader<'schema> {
 impl<'schema> Reader<'schema> {
     /// A reader of the schema `root`, which references are looked up in.
     pub(super) fn new(root: &'schema Value) -> Self {
-        Self {
-            root,
-            path: Vec::new(),
-            open_references: Vec::new(),
-            places: 0,
-        }
+        Self { root, path: Vec::new(), open_references: Vec::new(), places: 0 }
     }
 
     pub(super) fn property(&mut self, schema: &'schema Value) -> Result<PropertyType, SchemaError> {
         self.places += 1;
         if self.places > MAX_PLACES || self.path.len() > MAX_DEPTH {
-            return Err(SchemaError::TooLarge {
-                path: self.path.clone(),
-            });
+            return Err(SchemaError::TooLarge { path: self.path.clone() });
         }
         let keywords = match schema {
             Value::Object(keywords) => keywords,
@@ -68,9 +61,7 @@ impl<'schema> Reader<'schema> {
         if self.open_references.contains(&reference) {
             return Ok(PropertyType::untyped());
         }
-        let target = reference
-            .strip_prefix('#')
-            .and_then(|pointer| self.root.pointer(pointer));
+        let target = reference.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
         let Some(target) = target else {
             return Err(SchemaError::UnresolvedReference {
                 path: self.path.clone(),
@@ -95,23 +86,21 @@ impl<'schema> Reader<'schema> {
             _ => None,
         };
         let names = names.ok_or_else(|| self.invalid("type", EXPECTED))?;
-        names
-            .into_iter()
-            .try_fold(PropertyType::default(), |property, name| {
-                let one = match name {
-                    "null" => PropertyType::null(),
-                    "boolean" => PropertyType::of(Shape::Boolean),
-                    "integer" => PropertyType::of(Shape::Integer),
-                    "number" => PropertyType::of(Shape::Number {
-                        multiple_of: keywords.get("multipleOf").and_then(number_text),
-                    }),
-                    "string" => PropertyType::of(Shape::Text(text_format(keywords))),
-                    "object" => PropertyType::of(Shape::Object(self.properties(keywords)?)),
-                    "array" => PropertyType::of(Shape::Array(Box::new(self.items(keywords)?))),
-                    _ => return Err(self.invalid("type", EXPECTED)),
-                };
-                Ok(property.or(one))
-            })
+        names.into_iter().try_fold(PropertyType::default(), |property, name| {
+            let one = match name {
+                "null" => PropertyType::null(),
+                "boolean" => PropertyType::of(Shape::Boolean),
+                "integer" => PropertyType::of(Shape::Integer),
+                "number" => PropertyType::of(Shape::Number {
+                    multiple_of: keywords.get("multipleOf").and_then(number_text),
+                }),
+                "string" => PropertyType::of(Shape::Text(text_format(keywords))),
+                "object" => PropertyType::of(Shape::Object(self.properties(keywords)?)),
+                "array" => PropertyType::of(Shape::Array(Box::new(self.items(keywords)?))),
+                _ => return Err(self.invalid("type", EXPECTED)),
+            };
+            Ok(property.or(one))
+        })
     }
 
     fn properties(
@@ -150,11 +139,9 @@ impl<'schema> Reader<'schema> {
         let Value::Array(alternatives) = alternatives else {
             return Err(self.invalid("anyOf", "a list of schemas"));
         };
-        alternatives
-            .iter()
-            .try_fold(PropertyType::default(), |property, alternative| {
-                Ok(property.or(self.property(alternative)?))
-            })
+        alternatives.iter().try_fold(PropertyType::default(), |property, alternative| {
+            Ok(property.or(self.property(alternative)?))
+        })
     }
 
     /// All of several schemas hold at once. One that says something decides; several objects add
@@ -170,9 +157,7 @@ impl<'schema> Reader<'schema> {
                 said.push(part);
             }
         }
-        let are_objects = said
-            .iter()
-            .all(|part| matches!(part.shape(), Some(Shape::Object(_))));
+        let are_objects = said.iter().all(|part| matches!(part.shape(), Some(Shape::Object(_))));
         if said.len() == 1 || are_objects {
             let merged = said.into_iter().reduce(PropertyType::or);
             Ok(merged.unwrap_or_else(PropertyType::untyped))
@@ -190,9 +175,7 @@ impl<'schema> Reader<'schema> {
             return Ok(PropertyType::of(Shape::Object(self.properties(keywords)?)));
         }
         if keywords.contains_key("items") {
-            return Ok(PropertyType::of(Shape::Array(Box::new(
-                self.items(keywords)?,
-            ))));
+            return Ok(PropertyType::of(Shape::Array(Box::new(self.items(keywords)?))));
         }
         let values = match (keywords.get("enum"), keywords.get("const")) {
             (Some(Value::Array(values)), _) => values.as_slice(),
@@ -213,11 +196,7 @@ impl<'schema> Reader<'schema> {
     }
 
     fn invalid(&self, keyword: &'static str, expected: &'static str) -> SchemaError {
-        SchemaError::InvalidKeyword {
-            path: self.path.clone(),
-            keyword,
-            expected,
-        }
+        SchemaError::InvalidKeyword { path: self.path.clone(), keyword, expected }
     }
 }
 
