@@ -8,7 +8,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let library_dir = env::var("DUCKDB_LIB_DIR").unwrap_or_default();
     let source = Path::new(&library_dir).join("libduckdb.so");
     let source = fs::canonicalize(&source).map_err(|error| {
-        format!("The DuckDB library `{}` is missing ({error}); run `cargo xtask setup`", source.display())
+        format!(
+            "The DuckDB library `{}` is missing ({error}); run `cargo xtask setup`",
+            source.display()
+        )
     })?;
     println!("cargo::rerun-if-changed={}", source.display());
     let out = PathBuf::from(env::var("OUT_DIR")?);

@@ -18,20 +18,14 @@ pub(crate) fn ensure(workspace: &Workspace, talk: Talk) -> Result<PathBuf, Failu
         talk.in_place(&format!("cargo-deny {VERSION}"));
         return Ok(program);
     }
-    talk.doing(&format!("Building cargo-deny {VERSION}, about a minute"));
+    talk.doing(&format!("Building cargo-deny {VERSION}, a minute or two"));
     let build = tools.join("build");
     let mut install = workspace.cargo();
     // Built without optimisation: it takes half the time, and the tool has a few hundred packages to read.
-    install.env("CARGO_PROFILE_DEV_DEBUG", "0").args([
-        "install",
-        "--debug",
-        "--locked",
-        "--version",
-        VERSION,
-    ]);
-    process::run(
-        install.arg("--root").arg(&tools).arg("--target-dir").arg(&build).arg("cargo-deny"),
-    )?;
+    install.env("CARGO_PROFILE_DEV_DEBUG", "0");
+    install.args(["install", "--quiet", "--debug", "--locked", "--version", VERSION]);
+    install.arg("--root").arg(&tools).arg("--target-dir").arg(&build).arg("cargo-deny");
+    process::run(&mut install)?;
     // Only the program is wanted; that its parts cannot be removed is no reason to fail.
     fs::remove_dir_all(&build).ok();
     installed(&tools).ok_or_else(|| {

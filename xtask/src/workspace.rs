@@ -8,9 +8,6 @@ use std::{
 
 use crate::{failure::Failure, json_text, process};
 
-/// The variable that tells the `duckdb` crate where its library is; `.cargo/config.toml` gives the default.
-const DUCKDB_LIBRARY_VARIABLE: &str = "DUCKDB_LIB_DIR";
-
 /// The work tree this program was built from.
 pub(crate) struct Workspace {
     root: PathBuf,
@@ -51,22 +48,17 @@ impl Workspace {
             .ok_or_else(|| Failure::new("`cargo metadata` did not name the target folder"))
     }
 
-    /// The folder that the environment names for the DuckDB library, if it is not the one that set-up fills.
+    /// The folder that the user's environment names for the DuckDB library. Cargo runs this program with the default of
+    /// `.cargo/config.toml`, which is the folder that set-up fills; any other is the user's own.
     pub(crate) fn own_duckdb_library(&self) -> Option<PathBuf> {
-        let named = PathBuf::from(env::var_os(DUCKDB_LIBRARY_VARIABLE)?);
+        let named = PathBuf::from(env::var_os("DUCKDB_LIB_DIR")?);
         (named != self.dependencies().join("duckdb")).then_some(named)
     }
 
     /// Cargo, of the toolchain that runs this program, in the root.
-    ///
-    /// `cargo run` hands this program the variables of `.cargo/config.toml`. The default is taken out again, so that
-    /// cargo sees the environment that it sees when it is called by hand and does not build things anew.
     pub(crate) fn cargo(&self) -> Command {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(&self.root);
-        if self.own_duckdb_library().is_none() {
-            cargo.env_remove(DUCKDB_LIBRARY_VARIABLE);
-        }
         cargo
     }
 }

@@ -149,7 +149,9 @@ pub(crate) struct LoadArguments {
 /// The command line of `target-backstitch`.
 #[derive(Debug, Parser)]
 #[command(name = "target-backstitch", version, styles = STYLES, after_help = DELIVERY, max_term_width = 100)]
-#[command(about = "Loads what a Singer tap writes on standard input; `backstitch load` for Singer runners")]
+#[command(
+    about = "Loads what a Singer tap writes on standard input; `backstitch load` for Singer runners"
+)]
 pub(crate) struct TargetCommandLine {
     /// A JSON file with `destination` and `schema` (or `default_target_schema`), and perhaps `integration`
     #[arg(long, short, value_name = "FILE")]
@@ -227,7 +229,8 @@ mod tests {
     #[test]
     fn the_help_of_load_states_the_delivery_promise() {
         let mut command = CommandLine::command();
-        let load = command.find_subcommand_mut("load").map(|load| load.render_long_help().to_string());
+        let load =
+            command.find_subcommand_mut("load").map(|load| load.render_long_help().to_string());
         assert!(load.is_some_and(|help| help.contains("loaded at least once")));
     }
 }

@@ -2,8 +2,16 @@
 
 use std::sync::Arc;
 
-use replication::{destination::Destination, source::Source};
-use secrecy::SecretString;
+use bronto_sim::{DEFAULT_TOKEN, RunningServer};
+use destination_duckdb::{DuckDb, DuckDbConfig};
+use destination_postgres::{Postgres, PostgresConfig};
+use replication::{
+    destination::{Destination, DestinationError},
+    source::Source,
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+use tap_bronto::{BrontoSource, TapConfig, config::Settings};
 
 use crate::{
     command_line::SchemaArguments,
@@ -34,31 +42,83 @@ pub(crate) fn target(arguments: &SchemaArguments) -> Result<Target, Failure> {
         let chosen = &arguments.integration;
         return config::load(&chosen.config, chosen.name.as_deref())?.target();
     };
-    let schema = SchemaName::parse(schema).map_err(|error| Failure::configuration(error.to_string()))?;
+    let schema =
+        SchemaName::parse(schema).map_err(|error| Failure::configuration(error.to_string()))?;
     let parsed = DestinationAddress::from_argument(address)?;
     Ok(Target { address: parsed.address, password: parsed.password, schema, nested: None })
 }
 
-/// The destination of a command that only looks: a DuckDB file that doesn't exist is not made.
+/// What the destination is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To load rows.
+    Load,
+    /// To look only: nothing is made or changed, and others may look at the same time.
+    Look,
+}
+
+/// The destination, for loading.
 ///
 /// # Errors
-/// When there is nothing to look at, or the address is wrong.
+/// When the address is wrong, or a setting doesn't fit it.
+pub(crate) fn destination(target: &Target) -> Result<Arc<dyn Destination>, Failure> {
+    open(target, Purpose::Load)
+}
+
+/// The destination of a command that only looks.
+///
+/// # Errors
+/// When the address is wrong, or there is nothing to look at.
 pub(crate) fn existing(target: &Target) -> Result<Arc<dyn Destination>, Failure> {
     if let DestinationAddress::DuckDb(path) = &target.address
         && !path.exists()
     {
         let message = format!("The DuckDB file `{}` does not exist", path.display());
-        return Err(Failure::new(ExitStatus::Destination, message).with_hint("Run the integration first"));
+        return Err(
+            Failure::new(ExitStatus::Destination, message).with_hint("Run the integration first")
+        );
     }
-    destination(target)
+    open(target, Purpose::Look)
 }
 
-/// The destination.
-///
-/// # Errors
-/// When the address is wrong.
-pub(crate) fn destination(target: &Target) -> Result<Arc<dyn Destination>, Failure> {
-    Err(Failure::configuration("STUB"))
+fn open(target: &Target, purpose: Purpose) -> Result<Arc<dyn Destination>, Failure> {
+    let failed = |error: DestinationError| Failure::from(&error);
+    let schema = target.schema.as_str();
+    match &target.address {
+        DestinationAddress::DuckDb(path) => {
+            refuse_nested(
+                target.nested,
+                Nested::Subtables,
+                "DuckDB keeps arrays in list columns in this version",
+            )?;
+            let config = DuckDbConfig::new(path, schema);
+            let destination = match purpose {
+                Purpose::Load => DuckDb::new(config),
+                Purpose::Look => DuckDb::open_read_only(config),
+            };
+            Ok(Arc::new(destination.map_err(failed)?))
+        }
+        DestinationAddress::Postgres(url) => {
+            refuse_nested(
+                target.nested,
+                Nested::Native,
+                "PostgreSQL keeps arrays in subtables in this version",
+            )?;
+            let config = PostgresConfig::parse(url, schema).map_err(failed)?;
+            let config = match &target.password {
+                Some(password) => config.with_password(password.clone()),
+                None => config.password_from_environment().map_err(failed)?,
+            };
+            Ok(Arc::new(Postgres::new(config).map_err(failed)?))
+        }
+    }
+}
+
+fn refuse_nested(wanted: Option<Nested>, missing: Nested, why: &str) -> Result<(), Failure> {
+    if wanted == Some(missing) {
+        return Err(Failure::configuration(why).with_hint("Leave out `nested`"));
+    }
+    Ok(())
 }
 
 /// The source of a Bronto integration.
@@ -66,5 +126,42 @@ pub(crate) fn destination(target: &Target) -> Result<Arc<dyn Destination>, Failu
 /// # Errors
 /// When the token is missing, or a setting is wrong.
 pub(crate) fn bronto(integration: &Integration) -> Result<Box<dyn Source>, Failure> {
-    Err(Failure::configuration("STUB"))
+    let settings = &integration.source;
+    let token = settings.token.read("The Bronto token")?;
+    let mut values = settings.others.clone();
+    values.insert("token".to_owned(), token.expose_secret().into());
+    if let Some(start_date) = settings.start_date {
+        values.insert("start_date".to_owned(), start_date.to_rfc3339().into());
+    }
+    let mut config = tap_config(values)?;
+    config.selection.clone_from(&integration.selection);
+    bronto_source(config)
+}
+
+/// The source of a simulated account. Its clock stands still, so nothing in it needs time to settle.
+///
+/// # Errors
+/// When the settings don't fit each other.
+pub(crate) fn simulated(account: &RunningServer) -> Result<Box<dyn Source>, Failure> {
+    let values =
+        json!({ "token": DEFAULT_TOKEN, "endpoint": account.endpoint(), "settle_seconds": 0 });
+    bronto_source(tap_config(values.as_object().cloned().unwrap_or_default())?)
+}
+
+fn tap_config(values: Map<String, Value>) -> Result<TapConfig, Failure> {
+    let mut settings = Settings::default();
+    let config =
+        settings.add_json(&Value::Object(values).to_string()).and_then(|()| settings.into_config());
+    config.map_err(|error| {
+        let mut problems = error.problems.into_iter();
+        let (message, hint) =
+            problems.next().map(|first| (first.message, first.remedy)).unwrap_or_default();
+        problems.fold(Failure::configuration(message).with_hint(hint), |failure, problem| {
+            failure.and(problem.message)
+        })
+    })
+}
+
+fn bronto_source(config: TapConfig) -> Result<Box<dyn Source>, Failure> {
+    Ok(Box::new(BrontoSource::new(config).map_err(|error| Failure::from(&error))?))
 }

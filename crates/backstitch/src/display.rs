@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::{exit::ExitStatus, failure::Failure};
 
 /// Tables have a line under the titles and nothing else, so that they can be copied.
-const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+const STYLE: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// Prints text on standard output. A reader that went away is no error: it has seen enough.
 ///
@@ -19,7 +20,8 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(ExitStatus::Unexpected, "Standard output can't be written").caused_by(&error))
+            Err(Failure::new(ExitStatus::Unexpected, "Standard output can't be written")
+                .caused_by(&error))
         }
         _ => Ok(()),
     }
@@ -59,26 +61,33 @@ impl Column {
     }
 }
 
-/// Renders rows under their titles; as wide as the terminal at most.
+/// Renders rows under their titles, after an empty line; as wide as the terminal at most.
 pub(crate) fn table(columns: &[Column], rows: &[Vec<String>]) -> String {
     let is_shown = |position: usize, column: &Column| {
-        !matches!(column, Column::Rare(_)) || rows.iter().any(|row| row.get(position).is_some_and(|cell| cell != "0"))
+        !matches!(column, Column::Rare(_))
+            || rows.iter().any(|row| row.get(position).is_some_and(|cell| cell != "0"))
     };
-    let shown: Vec<(usize, Column)> =
-        columns.iter().copied().enumerate().filter(|(position, column)| is_shown(*position, column)).collect();
+    let shown: Vec<(usize, Column)> = columns
+        .iter()
+        .copied()
+        .enumerate()
+        .filter(|(position, column)| is_shown(*position, column))
+        .collect();
     let mut table = Table::new();
     table.load_style(STYLE);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(shown.iter().map(|(_, column)| column.title()));
     for row in rows {
-        table.add_row(shown.iter().map(|(position, _)| row.get(*position).cloned().unwrap_or_default()));
+        table.add_row(
+            shown.iter().map(|(position, _)| row.get(*position).cloned().unwrap_or_default()),
+        );
     }
     for (place, (_, column)) in shown.iter().enumerate() {
         if let Some(styled) = table.column_mut(place) {
             styled.set_cell_alignment(column.alignment());
         }
     }
-    format!("\n{}\n\n", table.trim_fmt())
+    format!("\n{}\n", table.trim_fmt())
 }
 
 /// A count with its thousands apart, `12,345`.
@@ -114,8 +123,14 @@ mod tests {
 
     #[test]
     fn figures_stand_right_and_rare_zeros_are_left_out() {
-        let columns = [Column::Text("Table"), Column::Figure("Rows"), Column::Rare("Rejected"), Column::Rare("Deleted")];
-        let rows = [["contact", "12,345", "0", "0"], ["list", "7", "0", "2"]].map(|row| row.map(str::to_owned).to_vec());
+        let columns = [
+            Column::Text("Table"),
+            Column::Figure("Rows"),
+            Column::Rare("Rejected"),
+            Column::Rare("Deleted"),
+        ];
+        let rows = [["contact", "12,345", "0", "0"], ["list", "7", "0", "2"]]
+            .map(|row| row.map(str::to_owned).to_vec());
         insta::assert_snapshot!(table(&columns, &rows), @r"
          Table       Rows   Deleted
         ────────────────────────────

@@ -10,6 +10,7 @@ use replication::{
     destination::{DestinationError, DestinationErrorKind},
     run::RunError,
     source::{SourceError, SourceErrorKind},
+    stream::StreamName,
 };
 use serde_json::{Value, json};
 
@@ -48,18 +49,19 @@ impl Failure {
     pub(crate) fn caused_by(mut self, error: &dyn Error) -> Self {
         let mut next = Some(error);
         while let Some(cause) = next {
-            self.add_cause(cause.to_string());
+            self = self.and(cause.to_string());
             next = cause.source();
         }
         self
     }
 
-    /// Adds a cause, unless the text above it says the same already.
-    fn add_cause(&mut self, cause: String) {
+    /// Adds a line to what is wrong, unless the line above says the same already.
+    pub(crate) fn and(mut self, line: String) -> Self {
         let above = self.causes.last().unwrap_or(&self.message);
-        if !cause.is_empty() && !above.contains(&cause) {
-            self.causes.push(cause);
+        if !line.is_empty() && !above.contains(&line) {
+            self.causes.push(line);
         }
+        self
     }
 
     /// How the process ends.
@@ -119,35 +121,38 @@ impl From<&RunError> for Failure {
         match error {
             RunError::Source(error) => error.into(),
             RunError::Destination(error) => error.into(),
-            RunError::Streams(failed) => match failed.as_slice() {
-                [(stream, error)] => Self::new(
-                    source_exit(error.kind),
-                    format!("Stream `{stream}` could not be replicated"),
-                )
-                .with_hint(source_hint(error))
+            RunError::Streams(failed) => streams(error, failed),
+            RunError::Books(_) => Self::new(ExitStatus::Books, error.to_string())
+                .with_hint(error.remedy())
                 .caused_by(error),
-                _ => several_streams(error, failed.iter().map(|(stream, error)| (stream.as_str(), error))),
-            },
-            RunError::Books(_) => {
-                Self::new(ExitStatus::Books, error.to_string()).with_hint(error.remedy()).caused_by(error)
-            }
-            RunError::Observer(_) => {
-                Self::new(ExitStatus::Unexpected, error.to_string()).with_hint(error.remedy()).caused_by(error)
-            }
+            RunError::Observer(_) => Self::new(ExitStatus::Unexpected, error.to_string())
+                .with_hint(error.remedy())
+                .caused_by(error),
         }
     }
 }
 
-/// Several streams failed, each on its own: one line each. The first decides the exit code and the hint.
-fn several_streams<'e>(error: &RunError, failed: impl Iterator<Item = (&'e str, &'e SourceError)>) -> Failure {
-    let mut failure = Failure::new(ExitStatus::Unexpected, "Several streams could not be replicated")
-        .with_hint(error.remedy());
-    for (position, (stream, error)) in failed.enumerate() {
-        if position == 0 {
-            failure.exit = source_exit(error.kind);
+/// Streams that failed, each on its own. If all of them say the same, it is said once.
+fn streams(error: &RunError, failed: &[(StreamName, SourceError)]) -> Failure {
+    let mut failed: Vec<&(StreamName, SourceError)> = failed.iter().collect();
+    failed.sort_by_key(|(stream, _)| stream.as_str());
+    let exit = error.source_kind().map_or(ExitStatus::Unexpected, source_exit);
+    let Some((first, cause)) = failed.first() else { return Failure::new(exit, error.to_string()) };
+    let names: Vec<String> = failed.iter().map(|(stream, _)| format!("`{stream}`")).collect();
+    let failure = Failure::new(exit, format!("{} could not be replicated", names.join(", ")));
+    if failed.iter().all(|(_, error)| error.message == cause.message) {
+        return failure.with_hint(source_hint(cause)).caused_by(cause);
+    }
+    let decisive = failed
+        .iter()
+        .find(|(_, error)| source_exit(error.kind) == exit)
+        .map_or(first, |(stream, _)| stream);
+    let mut failure = failure;
+    for (stream, error) in failed {
+        if stream == decisive {
             failure = failure.with_hint(source_hint(error));
         }
-        failure.add_cause(format!("`{stream}`: {error}"));
+        failure = failure.and(format!("`{stream}`: {error}"));
     }
     failure
 }

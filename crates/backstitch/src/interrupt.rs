@@ -55,7 +55,7 @@ impl Interrupts {
             stop.cancel();
             tracing::warn!("Stopping at the next checkpoint; a second signal stops at once");
             let again = next(&mut interrupt, &mut terminate).await;
-            std::process::exit(i32::from(again.exit_code()));
+            exit_at_once(again)
         });
         Ok(Self { received, listener })
     }
@@ -70,6 +70,12 @@ impl Drop for Interrupts {
     fn drop(&mut self) {
         self.listener.abort();
     }
+}
+
+/// Ends the process without cleaning up: that is what a second signal asks for. The destination rolls back by itself.
+#[expect(clippy::disallowed_methods, reason = "nothing is to be waited for, destructors included")]
+fn exit_at_once(signal: Signal) -> ! {
+    std::process::exit(i32::from(signal.exit_code()))
 }
 
 async fn next(interrupt: &mut SignalStream, terminate: &mut SignalStream) -> Signal {

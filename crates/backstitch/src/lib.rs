@@ -36,13 +36,21 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The program `backstitch`.
 #[must_use]
 pub fn program() -> ExitCode {
+    install_cryptography();
     end(CommandLine::parse().command.execute())
 }
 
 /// The program `target-backstitch`.
 #[must_use]
 pub fn singer_target() -> ExitCode {
+    install_cryptography();
     end(commands::target::execute(&TargetCommandLine::parse()))
+}
+
+/// Chooses the implementation of TLS's cryptography for everything in the process.
+fn install_cryptography() {
+    let provider = rustls::crypto::ring::default_provider();
+    provider.install_default().expect("nothing else has chosen before the program's first line");
 }
 
 /// Prints the failure, if there is one, and gives the exit code.

@@ -4,8 +4,9 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use indicatif::MultiProgress;
 use replication::{
-    destination::Destination,
-    run::{CommitObserver, RunContext, RunOptions, RunReport, replicate},
+    claim::Refusal,
+    destination::{Destination, DestinationError, DestinationErrorKind},
+    run::{CommitObserver, RunContext, RunError, RunOptions, RunReport, replicate},
     source::Source,
 };
 
@@ -28,6 +29,8 @@ pub(crate) struct Outcome {
     pub(crate) failure: Option<Failure>,
     /// The signal that stopped it, if one did.
     pub(crate) signal: Option<Signal>,
+    /// Why the schema could not be claimed, if that was it.
+    pub(crate) refusal: Option<Refusal>,
 }
 
 impl Outcome {
@@ -60,13 +63,24 @@ pub(crate) async fn run(
     let bars = screen.map(|screen| ProgressBars::follow(screen, Arc::clone(&context.progress)));
     let result = Box::pin(replicate(source, destination, options, context)).await;
     drop(bars);
-    let (report, failure) = match result {
+    let (report, error) = match result {
         Ok(report) => (report, None),
-        Err(failure) => (*failure.report, Some(Failure::from(&failure.error))),
+        Err(failure) => (*failure.report, Some(failure.error)),
     };
     // A signal that came when everything was done already has interrupted nothing.
     let signal = interrupts.received().filter(|_| report.interrupted);
-    Ok(Outcome { report, failure, signal })
+    let failure = error.as_ref().map(Failure::from);
+    Ok(Outcome { report, failure, signal, refusal: error.and_then(refusal) })
+}
+
+fn refusal(error: RunError) -> Option<Refusal> {
+    match error {
+        RunError::Destination(DestinationError {
+            kind: DestinationErrorKind::Claim(refusal),
+            ..
+        }) => Some(refusal),
+        _ => None,
+    }
 }
 
 /// Runs a command's work on a runtime of its own.
@@ -74,9 +88,10 @@ pub(crate) async fn run(
 /// # Errors
 /// Those of the work; or when no runtime can be started.
 pub(crate) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
-        Failure::new(ExitStatus::Unexpected, "The runtime can't be started").caused_by(&error)
-    })?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+            Failure::new(ExitStatus::Unexpected, "The runtime can't be started").caused_by(&error)
+        })?;
     let result = runtime.block_on(Box::pin(work));
     runtime.shutdown_timeout(SHUTDOWN_DEADLINE);
     result

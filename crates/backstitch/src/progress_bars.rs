@@ -38,7 +38,10 @@ impl ProgressBars {
             loop {
                 ticks.tick().await;
                 for (stream, progress) in board.snapshot() {
-                    draw(bars.entry(stream.clone()).or_insert_with(|| new_bar(&place, &stream)), &progress);
+                    draw(
+                        bars.entry(stream.clone()).or_insert_with(|| new_bar(&place, &stream)),
+                        &progress,
+                    );
                 }
             }
         });
@@ -67,14 +70,23 @@ fn draw(bar: &ProgressBar, progress: &StreamProgress) {
 }
 
 /// How much of the bar is full. An unknown part shows as an empty bar until the stream is done.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a bar's length is only looked at")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a bar's length is only looked at"
+)]
 fn position(progress: &StreamProgress) -> u64 {
     let part = if progress.done { 1.0 } else { progress.fraction.unwrap_or(0.0).clamp(0.0, 1.0) };
     (part * STEPS as f64) as u64
 }
 
 fn message(progress: &StreamProgress) -> String {
-    let mut message = format!("{} read · {} loaded", display::count(progress.extracted), display::count(progress.loaded));
+    let mut message = format!(
+        "{} read · {} loaded",
+        display::count(progress.extracted),
+        display::count(progress.loaded)
+    );
     if progress.rejected > 0 {
         message.push_str(&format!(" · {} rejected", display::count(progress.rejected)));
     }

@@ -57,7 +57,10 @@ pub(crate) fn stillborn(failure: &Failure) -> Value {
 }
 
 /// How long a run took, in seconds.
-#[expect(clippy::cast_precision_loss, reason = "a duration of a run in milliseconds is far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a duration of a run in milliseconds is far below 2^52"
+)]
 pub(crate) fn seconds(report: &RunReport) -> f64 {
     (report.finished_at - report.started_at).num_milliseconds() as f64 / 1000.0
 }
@@ -79,13 +82,21 @@ pub(crate) fn summary(report: &RunReport) -> String {
         ];
         let rows: Vec<Vec<String>> = report.tables.iter().map(table_row).collect();
         text.push_str(&display::table(&columns, &rows));
+        text.push('\n');
     }
     for gap in &report.gaps {
         let (from, to) = (display::instant(Some(gap.from)), display::instant(Some(gap.to)));
-        text.push_str(&format!("Gap in {}: {from} to {to} can't be read: {}\n", gap.stream, gap.reason));
+        text.push_str(&format!(
+            "Gap in {}: {from} to {to} can't be read: {}\n",
+            gap.stream, gap.reason
+        ));
     }
     if let Some(settled) = &report.settled {
-        let verdict = if settled.balances() { "its books balance" } else { "its books do NOT balance; see the log" };
+        let verdict = if settled.balances() {
+            "its books balance"
+        } else {
+            "its books do NOT balance; see the log"
+        };
         text.push_str(&format!("Settled after {}: {verdict}\n", settled.predecessor));
     }
     text

@@ -64,7 +64,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let mut body = Body::default();
         event.record(&mut body);
         let time = Utc::now().format("%Y-%m-%d %H:%M:%S,%3fZ");
@@ -108,7 +113,8 @@ impl Visit for Body {
         if field.name() == "message" {
             self.message = text;
         } else {
-            write!(self.fields, " {}={text}", field.name()).expect("writing to a string never fails");
+            write!(self.fields, " {}={text}", field.name())
+                .expect("writing to a string never fails");
         }
     }
 }
@@ -166,8 +172,10 @@ mod tests {
     fn lines_have_the_form_of_stitch() {
         let captured = Captured::default();
         let writer = captured.clone();
-        let subscriber =
-            tracing_subscriber::fmt().event_format(StitchLine).with_writer(move || writer.clone()).finish();
+        let subscriber = tracing_subscriber::fmt()
+            .event_format(StitchLine)
+            .with_writer(move || writer.clone())
+            .finish();
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(target: "tap_bronto::state", "State update: adding bookmarks.contact.modified = \"x\"");
             tracing::warn!(target: "destination_duckdb", attempt = 2, "Waiting for\nthe file");
@@ -184,6 +192,9 @@ mod tests {
             ]
         );
         let time = &text[..24];
-        assert!(chrono::NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S,%3fZ").is_ok(), "{time}");
+        assert!(
+            chrono::NaiveDateTime::parse_from_str(time, "%Y-%m-%d %H:%M:%S,%3fZ").is_ok(),
+            "{time}"
+        );
     }
 }

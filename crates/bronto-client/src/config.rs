@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use crate::endpoint::Endpoint;
 use crate::error::ClientError;
-use crate::fault::Retry;
+use crate::fault_code::Retry;
 
 /// How much longer the pauses are when the service is down for maintenance (fault 108).
 const SLOWLY: u32 = 10;

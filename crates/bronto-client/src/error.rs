@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::decode::AnswerDefect;
 use crate::endpoint::EndpointError;
-use crate::fault::{Blame, Fault, FaultCode, Retry};
+use crate::fault::Fault;
+use crate::fault_code::{Blame, FaultCode, Retry};
 use crate::request::Function;
 
 /// Why a call failed.

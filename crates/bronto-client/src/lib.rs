@@ -26,6 +26,7 @@ mod endpoint;
 mod envelope;
 mod error;
 mod fault;
+mod fault_code;
 pub mod lexical;
 mod object;
 mod object_tables;
@@ -40,7 +41,8 @@ pub use config::{Backoff, ClientConfig, RootCertificate};
 pub use decode::AnswerDefect;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Class, ClientError};
-pub use fault::{Blame, Fault, FaultCode, Retry};
+pub use fault::Fault;
+pub use fault_code::{Blame, FaultCode, Retry};
 pub use object::{Field, Kind, ObjectTable};
 pub use object_tables::{ACTIVITY, CONTACT, LIST, UNSUBSCRIBE};
 pub use request::{

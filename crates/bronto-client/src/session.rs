@@ -10,7 +10,8 @@ use crate::client::{Client, Failure};
 use crate::decode::{self, Answer, Rows};
 use crate::envelope;
 use crate::error::ClientError;
-use crate::fault::{Fault, FaultCode, Retry};
+use crate::fault::Fault;
+use crate::fault_code::{FaultCode, Retry};
 use crate::request::{Cursor, Function, ReadActivities, ReadRequest};
 use crate::sink::RowSink;
 
@@ -241,9 +242,7 @@ impl Session {
             return Err(if tries == 1 { *source } else { ClientError::GaveUp { tries, source } });
         }
         let pause = self.client.backoff().pause(tries, retry, retry_after);
-        let pause_ms = pause.as_millis();
-        let cause = &error as &dyn std::error::Error;
-        tracing::warn!(error = cause, tries, pause_ms, "A request failed and is tried again");
+        log_retry(&error, tries, pause);
         self.client.count(|statistics| statistics.retries += 1);
         tokio::time::sleep(pause).await;
         Ok(())
@@ -292,6 +291,13 @@ impl Session {
         self.proven = false;
         self.open_query = None;
     }
+}
+
+/// Says that a request failed and that another try follows.
+fn log_retry(error: &ClientError, tries: u32, pause: Duration) {
+    let cause: &(dyn std::error::Error + 'static) = error;
+    let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+    tracing::warn!(error = cause, tries, pause_ms, "A request failed and is tried again");
 }
 
 /// Whether a fault only says that the activity window is at its end.

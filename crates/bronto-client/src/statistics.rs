@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::fault::FaultCode;
+use crate::fault_code::FaultCode;
 use crate::request::Function;
 
 /// Counts over all sessions of a client since it was made. A snapshot; see

@@ -48,9 +48,7 @@ impl Chance {
     /// The draws that decide `subject` for the thing with this number.
     pub(crate) fn of(seed: u64, subject: Subject, number: u64) -> Self {
         let subject = mix((subject as u64 + 1).wrapping_mul(STEP));
-        Self(mix(
-            seed ^ subject.wrapping_add(mix(number.wrapping_add(STEP)))
-        ))
+        Self(mix(seed ^ subject.wrapping_add(mix(number.wrapping_add(STEP)))))
     }
 
     /// Sixty-four fresh bits.
@@ -96,15 +94,15 @@ impl Chance {
     }
 
     /// One of the choices, each equally likely.
-    pub(crate) fn pick<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
+    pub(crate) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         let limit = u32::try_from(choices.len()).unwrap_or(u32::MAX);
-        &choices[self.below(limit) as usize]
+        choices[self.below(limit) as usize]
     }
 
     /// One of the choices, the first ones far likelier.
-    pub(crate) fn pick_skewed<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
+    pub(crate) fn pick_skewed<T: Copy>(&mut self, choices: &[T]) -> T {
         let limit = u32::try_from(choices.len()).unwrap_or(u32::MAX);
-        &choices[self.skewed(limit) as usize]
+        choices[self.skewed(limit) as usize]
     }
 
     /// A share of `whole` that is small more often than large: `whole × u^power`.
@@ -147,10 +145,7 @@ mod tests {
             assert!(chance.skewed(5) < 5);
             assert!((0..1000).contains(&chance.share(1000, 3)));
         }
-        assert!(
-            seen.iter().all(|count| (800..1200).contains(count)),
-            "{seen:?}"
-        );
+        assert!(seen.iter().all(|count| (800..1200).contains(count)), "{seen:?}");
         assert_eq!(chance.below(0), 0);
     }
 }

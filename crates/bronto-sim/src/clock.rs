@@ -28,12 +28,7 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn new(start: DateTime<Utc>, mode: ClockMode) -> Self {
-        Self {
-            start: start.into(),
-            started: Instant::now(),
-            mode,
-            shift_nanos: AtomicI64::new(0),
-        }
+        Self { start: start.into(), started: Instant::now(), mode, shift_nanos: AtomicI64::new(0) }
     }
 
     pub(crate) fn now(&self) -> UtcInstant {
@@ -43,9 +38,7 @@ impl Clock {
             }
             ClockMode::Frozen => 0,
         };
-        self.start
-            .plus_nanos(elapsed)
-            .plus_nanos(self.shift_nanos.load(Ordering::Relaxed))
+        self.start.plus_nanos(elapsed).plus_nanos(self.shift_nanos.load(Ordering::Relaxed))
     }
 
     /// Moves the clock by this many seconds, backwards if negative.
@@ -56,10 +49,7 @@ impl Clock {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::unwrap_used,
-    reason = "a failed set-up should stop the test"
-)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
     use super::*;
 

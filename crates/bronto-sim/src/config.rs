@@ -14,9 +14,7 @@ pub const DEFAULT_TOKEN: &str = "3D5A2C10-7B1E-4E0B-8F44-19D0A7C2B6EE";
 /// The thirty days before it hold the end of daylight saving time in the default zone of returned dates.
 #[must_use]
 pub fn default_now() -> DateTime<Utc> {
-    Utc.timestamp_opt(1_795_438_800, 0)
-        .single()
-        .expect("a timestamp in UTC is never ambiguous")
+    Utc.timestamp_opt(1_795_438_800, 0).single().expect("a timestamp in UTC is never ambiguous")
 }
 
 /// What a token may do, as Bronto's bit mask: read 1, write 2, send 4.
@@ -57,19 +55,13 @@ impl TokenGrant {
     /// A token that may read, as Stitch's set-up page asks for.
     #[must_use]
     pub fn reading(token: impl Into<String>) -> Self {
-        Self {
-            token: token.into(),
-            permissions: Permissions::READ,
-        }
+        Self { token: token.into(), permissions: Permissions::READ }
     }
 
     /// A token that may write and send but not read: every read answers with fault 104.
     #[must_use]
     pub fn without_read(token: impl Into<String>) -> Self {
-        Self {
-            token: token.into(),
-            permissions: Permissions::WRITE.and(Permissions::SEND),
-        }
+        Self { token: token.into(), permissions: Permissions::WRITE.and(Permissions::SEND) }
     }
 }
 

@@ -10,11 +10,12 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use futures::stream;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use crate::account::Table;
-use crate::account::mutation::{Mutation, MutationReport};
+use crate::account::mutation::Mutation;
 use crate::service::Service;
 use crate::statistics::Stats;
 
@@ -63,21 +64,22 @@ async fn stats(State(service): State<Arc<Service>>) -> Json<Stats> {
     Json(service.stats())
 }
 
-async fn mutate(
-    State(service): State<Arc<Service>>,
-    Json(mutation): Json<Mutation>,
-) -> Json<MutationReport> {
-    Json(service.mutate(&mutation))
+async fn mutate(State(service): State<Arc<Service>>, body: Bytes) -> Response {
+    match parse::<Mutation>(&body) {
+        Ok(mutation) => Json(service.mutate(&mutation)).into_response(),
+        Err(refusal) => refusal,
+    }
 }
 
 async fn behaviours(State(service): State<Arc<Service>>) -> Response {
     Json(service.behaviours.values()).into_response()
 }
 
-async fn set_behaviours(
-    State(service): State<Arc<Service>>,
-    Json(changes): Json<Map<String, Value>>,
-) -> Response {
+async fn set_behaviours(State(service): State<Arc<Service>>, body: Bytes) -> Response {
+    let changes = match parse::<Map<String, Value>>(&body) {
+        Ok(changes) => changes,
+        Err(refusal) => return refusal,
+    };
     for (name, value) in changes {
         let value = match value {
             Value::String(text) => text,
@@ -88,4 +90,11 @@ async fn set_behaviours(
         }
     }
     behaviours(State(service)).await
+}
+
+/// Reads JSON whatever its content type, so that a plain `curl -d` works.
+#[expect(clippy::result_large_err, reason = "the refusal is sent at once")]
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Response> {
+    serde_json::from_slice(body)
+        .map_err(|error| (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response())
 }

@@ -20,14 +20,8 @@ const FAULTS: &[FaultKind] = &[
     kind(104, "You do not have valid access for this method."),
     kind(105, "You must specify at least one item in the input array."),
     kind(106, "Unable to verify parameter %"),
-    kind(
-        107,
-        "There was an error in your soap request. Please examine the request and try again.",
-    ),
-    kind(
-        108,
-        "The API is currently undergoing maintenance. Please try your request again later.",
-    ),
+    kind(107, "There was an error in your soap request. Please examine the request and try again."),
+    kind(108, "The API is currently undergoing maintenance. Please try your request again later."),
     kind(109, "This site is currently marked as 'inactive'"),
     kind(110, "Required fields are missing: %"),
     kind(111, "Your IP address does not have access for token %."),
@@ -65,10 +59,7 @@ impl Fault {
 
     /// The fault with this code, naming what it is about.
     pub(crate) fn about(code: u16, argument: impl Into<String>) -> Self {
-        Self {
-            code,
-            argument: argument.into(),
-        }
+        Self { code, argument: argument.into() }
     }
 
     pub(crate) fn is_known(code: u16) -> bool {
@@ -115,10 +106,7 @@ impl Fault {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::unwrap_used,
-    reason = "a failed set-up should stop the test"
-)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
     use super::*;
 

@@ -36,16 +36,11 @@ operators! {
 pub(crate) struct DateRules {
     operators: DateOperators,
     zone: Tz,
-    pub(crate) fraction: Fraction,
 }
 
 impl DateRules {
     pub(crate) fn new(settings: &Settings) -> Self {
-        Self {
-            operators: settings.date_operators,
-            zone: settings.day_zone,
-            fraction: settings.returned_fraction,
-        }
+        Self { operators: settings.date_operators, zone: settings.day_zone }
     }
 
     /// The instants that pass a date operator; none if it isn't one for dates.
@@ -99,14 +94,10 @@ impl DateRules {
     /// The first instant of a day; where daylight saving skips midnight, the hour after.
     fn midnight(&self, date: NaiveDate) -> UtcInstant {
         let midnight = date.and_time(NaiveTime::MIN);
-        let first = self
-            .zone
-            .from_local_datetime(&midnight)
-            .earliest()
-            .or_else(|| {
-                let later = midnight + TimeDelta::hours(1);
-                self.zone.from_local_datetime(&later).earliest()
-            });
+        let first = self.zone.from_local_datetime(&midnight).earliest().or_else(|| {
+            let later = midnight + TimeDelta::hours(1);
+            self.zone.from_local_datetime(&later).earliest()
+        });
         first.map_or(UtcInstant::MIN, |first| first.to_utc().into())
     }
 }
@@ -154,10 +145,7 @@ impl TextCondition {
     }
 
     pub(crate) fn equal_to(value: String) -> Self {
-        Self {
-            operator: Operator::EqualTo,
-            value,
-        }
+        Self { operator: Operator::EqualTo, value }
     }
 
     /// Whether a text passes; an absent one passes only what is negative.
@@ -223,10 +211,7 @@ pub(crate) struct ContactFilter {
 
 impl ContactFilter {
     pub(crate) fn new(any: bool) -> Self {
-        Self {
-            any,
-            conditions: Vec::new(),
-        }
+        Self { any, conditions: Vec::new() }
     }
 
     pub(crate) fn add_text(&mut self, field: &'static str, condition: TextCondition) {
@@ -307,10 +292,7 @@ impl Condition {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::unwrap_used,
-    reason = "a failed set-up should stop the test"
-)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
     use super::*;
 
@@ -319,11 +301,7 @@ mod tests {
     }
 
     fn passes(operators: DateOperators, operator: Operator, wanted: &str, actual: &str) -> bool {
-        let rules = DateRules {
-            operators,
-            zone: Tz::America__New_York,
-            fraction: Fraction::Millis,
-        };
+        let rules = DateRules { operators, zone: Tz::America__New_York };
         let interval = rules.interval(operator, at(wanted)).unwrap();
         interval.passes(at(actual))
     }

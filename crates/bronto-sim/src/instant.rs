@@ -52,9 +52,7 @@ impl UtcInstant {
         let text = text.trim();
         let utc = match DateTime::parse_from_rfc3339(text) {
             Ok(instant) => instant.with_timezone(&Utc),
-            Err(_) => NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f")
-                .ok()?
-                .and_utc(),
+            Err(_) => NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok()?.and_utc(),
         };
         Some(utc.into())
     }
@@ -62,11 +60,7 @@ impl UtcInstant {
 
 impl From<DateTime<Utc>> for UtcInstant {
     fn from(instant: DateTime<Utc>) -> Self {
-        let clamped = if instant.year() < 1970 {
-            i64::MIN
-        } else {
-            i64::MAX
-        };
+        let clamped = if instant.year() < 1970 { i64::MIN } else { i64::MAX };
         Self(instant.timestamp_nanos_opt().unwrap_or(clamped))
     }
 }
@@ -142,10 +136,7 @@ impl DateForm {
         let utc = instant.to_utc().naive_utc();
         let offset_seconds = match self.zone {
             ReturnedZone::Z | ReturnedZone::Absent => 0,
-            ReturnedZone::Zone(zone) => zone
-                .offset_from_utc_datetime(&utc)
-                .fix()
-                .local_minus_utc(),
+            ReturnedZone::Zone(zone) => zone.offset_from_utc_datetime(&utc).fix().local_minus_utc(),
         };
         let local = utc + chrono::TimeDelta::seconds(i64::from(offset_seconds));
         write_civil(local, out);
@@ -202,11 +193,7 @@ fn write_fraction(nanosecond: u32, digits: usize, trimmed: bool, out: &mut Vec<u
     }
     let text = format!("{nanosecond:09}");
     let kept = &text[..digits];
-    let kept = if trimmed {
-        kept.trim_end_matches('0')
-    } else {
-        kept
-    };
+    let kept = if trimmed { kept.trim_end_matches('0') } else { kept };
     if !kept.is_empty() {
         out.push(b'.');
         out.extend_from_slice(kept.as_bytes());
@@ -222,10 +209,7 @@ fn write_offset(seconds: i32, out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::unwrap_used,
-    reason = "a failed set-up should stop the test"
-)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
     use super::*;
 
@@ -268,10 +252,7 @@ mod tests {
         let z = ReturnedZone::Z;
         assert_eq!(written(text, z, Fraction::None), "2026-01-02T03:04:05Z");
         assert_eq!(written(text, z, Fraction::Zeros), "2026-01-02T03:04:05.000Z");
-        assert_eq!(
-            written(text, z, Fraction::Micros),
-            "2026-01-02T03:04:05.999999Z"
-        );
+        assert_eq!(written(text, z, Fraction::Micros), "2026-01-02T03:04:05.999999Z");
         assert_eq!(
             written("2026-01-02T03:04:05.5Z", z, Fraction::Trimmed),
             "2026-01-02T03:04:05.5Z"

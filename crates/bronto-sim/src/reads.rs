@@ -40,11 +40,8 @@ impl Reading<'_> {
                 && filter.passes(&self.account.contact(number), fraction)
         };
         let shows_all = self.settings.deleted_contacts == crate::settings::Visibility::Shown;
-        let keep: Option<&dyn Fn(u32) -> bool> = if shows_all && filter.is_empty() {
-            None
-        } else {
-            Some(&keep)
-        };
+        let keep: Option<&dyn Fn(u32) -> bool> =
+            if shows_all && filter.is_empty() { None } else { Some(&keep) };
         let page = self.page(candidates, keep, query.page, PAGE_LIMIT);
         let matched = if self.settings.mutate_between_pages > 0 && !page.is_empty() {
             let passes = |number: &u32| keep.is_none_or(|keep| keep(*number));
@@ -98,11 +95,8 @@ impl Reading<'_> {
         inbound: bool,
         query: &ActivityQuery,
     ) -> Result<Vec<u32>, Fault> {
-        let known = if inbound {
-            ActivityKind::INBOUND_TYPES
-        } else {
-            ActivityKind::OUTBOUND_TYPES
-        };
+        let known =
+            if inbound { ActivityKind::INBOUND_TYPES } else { ActivityKind::OUTBOUND_TYPES };
         if let Some(unknown) = query.types.iter().find(|kind| !known.contains(&kind.as_str())) {
             return Err(Fault::about(1202, unknown));
         }
@@ -266,9 +260,7 @@ impl Reading<'_> {
 }
 
 fn is_wanted(wanted: Option<&str>, kind: IdKind, number: Option<u32>) -> bool {
-    wanted.is_none_or(|wanted| {
-        number.is_some() && ObjectId::number(kind, wanted) == number
-    })
+    wanted.is_none_or(|wanted| number.is_some() && ObjectId::number(kind, wanted) == number)
 }
 
 fn page_size(query: &NamedQuery) -> Result<u32, Fault> {
@@ -276,9 +268,7 @@ fn page_size(query: &NamedQuery) -> Result<u32, Fault> {
     match query.page_size {
         None => Ok(PAGE_LIMIT),
         Some(size) if size > most => Err(Fault::about(114, most.to_string())),
-        Some(size) if size < LEAST_PAGE_SIZE => {
-            Err(Fault::about(115, LEAST_PAGE_SIZE.to_string()))
-        }
+        Some(size) if size < LEAST_PAGE_SIZE => Err(Fault::about(115, LEAST_PAGE_SIZE.to_string())),
         Some(size) => Ok(u32::try_from(size).expect("checked against the limits")),
     }
 }

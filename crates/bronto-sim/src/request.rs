@@ -20,11 +20,8 @@ const XSI: &str = "http://www.w3.org/2001/XMLSchema-instance";
 
 /// Parses the text of a request within its limits.
 pub(crate) fn parse_document(text: &str) -> Result<Document<'_>, Fault> {
-    let options = ParsingOptions {
-        allow_dtd: false,
-        nodes_limit: NODES_LIMIT,
-        ..ParsingOptions::default()
-    };
+    let options =
+        ParsingOptions { allow_dtd: false, nodes_limit: NODES_LIMIT, ..ParsingOptions::default() };
     Document::parse_with_options(text, options).map_err(|_| Fault::new(107))
 }
 
@@ -61,11 +58,7 @@ impl<'a> Envelope<'a> {
             .and_then(|header| elements(header).find(|node| node.has_tag_name("sessionId")))
             .and_then(|id| id.text())
             .map(str::trim);
-        Ok(Self {
-            operation,
-            session,
-            parameters,
-        })
+        Ok(Self { operation, session, parameters })
     }
 
     /// The parameters, checked against the schema.
@@ -74,9 +67,9 @@ impl<'a> Envelope<'a> {
         check(self.parameters, kind)?;
         let parameters = Parameters(self.parameters);
         Ok(match self.operation {
-            Operation::Login => Request::Login {
-                token: parameters.text("apiToken").unwrap_or_default(),
-            },
+            Operation::Login => {
+                Request::Login { token: parameters.text("apiToken").unwrap_or_default() }
+            }
             Operation::Logout => Request::Logout,
             Operation::ReadContacts => Request::Contacts(ContactQuery::read(parameters, rules)?),
             Operation::ReadLists => Request::Lists(NamedQuery::read(parameters)?),
@@ -84,8 +77,7 @@ impl<'a> Envelope<'a> {
             Operation::ReadUnsubscribes => {
                 Request::Unsubscribes(UnsubscribeQuery::read(parameters)?)
             }
-            Operation::ReadRecentInboundActivities
-            | Operation::ReadRecentOutboundActivities => {
+            Operation::ReadRecentInboundActivities | Operation::ReadRecentOutboundActivities => {
                 Request::Activities(ActivityQuery::read(parameters)?)
             }
         })
@@ -146,7 +138,7 @@ pub(crate) struct ActivityQuery {
 impl ContactQuery {
     fn read(parameters: Parameters<'_>, rules: &DateRules) -> Result<Self, Fault> {
         let flag = |name| parameters.flag(name);
-        let fields = parameters
+        let mut fields: Vec<u32> = parameters
             .texts("fields")
             .into_iter()
             .map(|id| {
@@ -155,6 +147,9 @@ impl ContactQuery {
                     .ok_or_else(|| Fault::about(401, id))
             })
             .collect::<Result<_, _>>()?;
+        // Whatever order they were asked in, they come in the account's own.
+        fields.sort_unstable();
+        fields.dedup();
         Ok(Self {
             filter: contact_filter(parameters.child("filter"), rules)?,
             view: crate::account::contact::ContactView {
@@ -301,7 +296,8 @@ fn check(node: Node<'_, '_>, kind: &ComplexType) -> Result<(), Fault> {
         let mut known = kind.all_elements();
         let element = known.find(|element| element.name == name.name());
         let element = element.filter(|_| name.namespace().is_none()).ok_or_else(invalid)?;
-        if !element.repeated && elements(node).filter(|other| other.tag_name() == name).count() > 1 {
+        if !element.repeated && elements(node).filter(|other| other.tag_name() == name).count() > 1
+        {
             return Err(invalid());
         }
         if let ElementType::Api(kind) = element.kind

@@ -49,13 +49,7 @@ enum Delivery {
 
 impl Reply {
     pub(crate) fn xml(status: StatusCode, body: Vec<u8>) -> Self {
-        Self {
-            status,
-            content_type: XML,
-            body,
-            gzipped: false,
-            delivery: Delivery::Whole,
-        }
+        Self { status, content_type: XML, body, gzipped: false, delivery: Delivery::Whole }
     }
 
     /// What takes the place of an answer under this failure; none if the answer itself is damaged.
@@ -70,11 +64,9 @@ impl Reply {
         let unavailable = "<html><head><title>503 Service Temporarily Unavailable</title></head>\
                            <body><h1>Service Temporarily Unavailable</h1></body></html>";
         let reply = match failure {
-            Failure::Http500 => page(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "text/plain",
-                "Internal Server Error",
-            ),
+            Failure::Http500 => {
+                page(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "Internal Server Error")
+            }
             Failure::Http503 => page(StatusCode::SERVICE_UNAVAILABLE, HTML, unavailable),
             Failure::Html => page(
                 StatusCode::OK,
@@ -84,10 +76,9 @@ impl Reply {
             ),
             Failure::Empty => page(StatusCode::OK, XML, ""),
             Failure::Deep => Self::xml(StatusCode::OK, b"<a>".repeat(1_000_000)),
-            Failure::Endless => Self {
-                delivery: Delivery::Endless,
-                ..page(StatusCode::OK, XML, "")
-            },
+            Failure::Endless => {
+                Self { delivery: Delivery::Endless, ..page(StatusCode::OK, XML, "") }
+            }
             Failure::Redirect => Self {
                 delivery: Delivery::Redirect,
                 ..page(StatusCode::TEMPORARY_REDIRECT, HTML, "")
@@ -115,10 +106,8 @@ impl Reply {
         if self.delivery == Delivery::Endless || self.body.is_empty() {
             return Ok(());
         }
-        let mut encoder = GzEncoder::new(
-            Vec::with_capacity(self.body.len() / 8),
-            Compression::fast(),
-        );
+        let mut encoder =
+            GzEncoder::new(Vec::with_capacity(self.body.len() / 8), Compression::fast());
         encoder.write_all(&self.body)?;
         self.body = encoder.finish()?;
         self.gzipped = true;

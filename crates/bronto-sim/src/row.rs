@@ -40,12 +40,7 @@ pub(crate) struct Row<'a, S> {
 
 impl<'a, S: Sink> Row<'a, S> {
     pub(crate) fn new(sink: &'a mut S, settings: &'a Settings, seed: u64, identity: u64) -> Self {
-        Self {
-            sink,
-            settings,
-            seed,
-            identity,
-        }
+        Self { sink, settings, seed, identity }
     }
 
     /// How the one `float` of the API is written.
@@ -185,9 +180,7 @@ impl<'a, S: Sink> Row<'a, S> {
         }
         let mut chance = self.chance(Subject::Nil, name);
         let places = u32::try_from(count + 1).unwrap_or(u32::MAX);
-        chance
-            .rate(self.settings.nil_rate)
-            .then(|| chance.below(places) as usize)
+        chance.rate(self.settings.nil_rate).then(|| chance.below(places) as usize)
     }
 
     fn with_control_character<'t>(&self, name: &str, value: &'t str) -> Cow<'t, str> {
@@ -207,7 +200,7 @@ impl<'a, S: Sink> Row<'a, S> {
         let at = middle.map_or(value.len(), |(at, _)| at);
         let mut changed = String::with_capacity(value.len() + 1);
         changed.push_str(&value[..at]);
-        changed.push(*chance.pick(characters));
+        changed.push(chance.pick(characters));
         changed.push_str(&value[at..]);
         Cow::Owned(changed)
     }
@@ -217,9 +210,9 @@ impl<'a, S: Sink> Row<'a, S> {
     }
 
     fn chance(&self, subject: Subject, name: &str) -> Chance {
-        let name = name.bytes().fold(0_u64, |hash, byte| {
-            hash.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte)
-        });
+        let name = name
+            .bytes()
+            .fold(0_u64, |hash, byte| hash.wrapping_mul(0x0100_0000_01b3) ^ u64::from(byte));
         Chance::of(self.seed, subject, self.identity.wrapping_add(name))
     }
 }

@@ -117,9 +117,7 @@ impl ComplexType {
     /// The elements of the base, then its own.
     pub(crate) fn all_elements(&self) -> impl Iterator<Item = &'static Element> {
         let base = self.base.and_then(Self::named);
-        base.map_or(&[][..], |base| base.elements)
-            .iter()
-            .chain(self.elements)
+        base.map_or(&[][..], |base| base.elements).iter().chain(self.elements)
     }
 }
 
@@ -131,13 +129,7 @@ pub(crate) struct Enumeration {
 }
 
 const fn optional(name: &'static str, kind: ElementType) -> Element {
-    Element {
-        name,
-        kind,
-        required: false,
-        repeated: false,
-        nillable: false,
-    }
+    Element { name, kind, required: false, repeated: false, nillable: false }
 }
 
 const fn xs(name: &'static str, kind: &'static str) -> Element {
@@ -169,12 +161,7 @@ const fn api(name: &'static str, kind: &'static str) -> Element {
 }
 
 const fn complex(name: &'static str, elements: &'static [Element]) -> ComplexType {
-    ComplexType {
-        name,
-        attributes: "",
-        base: None,
-        elements,
-    }
+    ComplexType { name, attributes: "", base: None, elements }
 }
 
 /// Elements that several filters repeat.
@@ -231,10 +218,7 @@ pub(crate) const COMPLEX_TYPES: &[ComplexType] = &[
     ),
     complex("readListsResponse", &[results("mailListObject")]),
     complex("readOnlyContactData", READ_ONLY_CONTACT_DATA),
-    complex(
-        "readRecentInboundActivities",
-        &[api("filter", "recentInboundActivitySearchRequest")],
-    ),
+    complex("readRecentInboundActivities", &[api("filter", "recentInboundActivitySearchRequest")]),
     complex("readRecentInboundActivitiesResponse", &[results("recentActivityObject")]),
     complex(
         "readRecentOutboundActivities",
@@ -278,10 +262,7 @@ pub(crate) const COMPLEX_TYPES: &[ComplexType] = &[
     complex("unsubscribeObject", UNSUBSCRIBE),
     complex(
         "writeResult",
-        &[
-            int("errors").repeated().nillable(),
-            api("results", "resultItem").repeated().nillable(),
-        ],
+        &[int("errors").repeated().nillable(), api("results", "resultItem").repeated().nillable()],
     ),
 ];
 
@@ -301,8 +282,7 @@ const CONTACT_FILTER: &[Element] = &[
     string_values("customSource"),
 ];
 
-const NAMED_FILTER: &[Element] =
-    &[api("type", "filterType"), strings("id"), string_values("name")];
+const NAMED_FILTER: &[Element] = &[api("type", "filterType"), strings("id"), string_values("name")];
 
 const READ_CONTACTS: &[Element] = &[
     api("filter", "contactFilter"),
@@ -441,10 +421,7 @@ const ACTIVITY: &[Element] = &[
 
 /// Every enumeration that the served operations reach.
 pub(crate) const ENUMERATIONS: &[Enumeration] = &[
-    Enumeration {
-        name: "filterType",
-        values: &["AND", "OR"],
-    },
+    Enumeration { name: "filterType", values: &["AND", "OR"] },
     Enumeration {
         name: "filterOperator",
         values: &[
@@ -470,8 +447,5 @@ pub(crate) const ENUMERATIONS: &[Enumeration] = &[
             "AfterOrSameDay",
         ],
     },
-    Enumeration {
-        name: "readDirection",
-        values: &["NEXT", "FIRST"],
-    },
+    Enumeration { name: "readDirection", values: &["NEXT", "FIRST"] },
 ];

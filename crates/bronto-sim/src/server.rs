@@ -81,10 +81,7 @@ impl Server {
     /// [`StartError`] if a behaviour is unknown or the address is taken.
     pub fn start_blocking(config: &SimConfig) -> Result<RunningServer, StartError> {
         let service = Arc::new(Service::new(config)?);
-        let listen_error = |source| StartError::Listen {
-            address: config.listen,
-            source,
-        };
+        let listen_error = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).map_err(listen_error)?;
         listener.set_nonblocking(true).map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
@@ -98,11 +95,7 @@ impl Server {
             let _entered = runtime.enter();
             tokio::net::TcpListener::from_std(listener).map_err(listen_error)?
         };
-        let running = RunningServer {
-            service,
-            address,
-            runtime: Some(runtime),
-        };
+        let running = RunningServer { service, address, runtime: Some(runtime) };
         running.serve(listener);
         Ok(running)
     }
@@ -178,10 +171,7 @@ impl RunningServer {
 
     /// Moves the simulated clock, backwards if negative.
     pub fn advance_seconds(&self, seconds: i64) {
-        self.service.mutate(&Mutation {
-            advance_seconds: seconds,
-            ..Mutation::default()
-        });
+        self.service.mutate(&Mutation { advance_seconds: seconds, ..Mutation::default() });
     }
 
     /// Sets a behaviour from the next call on.
@@ -249,10 +239,8 @@ struct Api {
 }
 
 fn router(service: &Arc<Service>, address: SocketAddr) -> Router {
-    let api = Api {
-        service: Arc::clone(service),
-        wsdl: crate::wsdl::render(&endpoint(address)).into(),
-    };
+    let api =
+        Api { service: Arc::clone(service), wsdl: crate::wsdl::render(&endpoint(address)).into() };
     Router::new()
         .route("/v4", get(describe).post(call))
         .route("/v4/", get(describe).post(call))
@@ -276,9 +264,7 @@ async fn date_of_the_account(
 }
 
 async fn describe(State(api): State<Api>, uri: Uri) -> Response {
-    let wants_wsdl = uri
-        .query()
-        .is_some_and(|query| query.eq_ignore_ascii_case("wsdl"));
+    let wants_wsdl = uri.query().is_some_and(|query| query.eq_ignore_ascii_case("wsdl"));
     if wants_wsdl {
         let content_type = [(header::CONTENT_TYPE, "text/xml;charset=UTF-8")];
         return (content_type, api.wsdl.to_string()).into_response();
@@ -361,14 +347,14 @@ fn reply_to(service: &Service, body: &[u8], settings: &Settings) -> Reply {
 async fn mutate_by_itself(service: Arc<Service>) {
     const STEPS_PER_SECOND: u32 = 5;
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / STEPS_PER_SECOND);
-    let mut owed = 0;
+    let mut owed: u32 = 0;
     loop {
         ticks.tick().await;
         let rate = service.behaviours.settings().mutate_per_second;
         if rate == 0 {
             continue;
         }
-        owed += rate;
+        owed = rate.saturating_add(owed);
         let count = owed / STEPS_PER_SECOND;
         owed %= STEPS_PER_SECOND;
         if count > 0 {

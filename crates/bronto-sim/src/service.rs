@@ -37,10 +37,7 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn new(config: &SimConfig) -> Result<Self, BehaviourError> {
-        let changes = config
-            .behaviours
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()));
+        let changes = config.behaviours.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         Ok(Self {
             seed: config.seed,
             tokens: config.tokens.clone(),
@@ -58,10 +55,7 @@ impl Service {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        Stats {
-            sessions: self.sessions().opened(),
-            ..self.statistics.snapshot()
-        }
+        Stats { sessions: self.sessions().opened(), ..self.statistics.snapshot() }
     }
 
     /// A copy of the account as it is; small, since rows are made when they are written.
@@ -103,7 +97,15 @@ impl Service {
         if let (103, Some(session)) = (code, envelope.session) {
             self.sessions().close(session);
         }
-        Fault::about(code, self.tokens.first().map_or("", |grant| grant.token.as_str()))
+        let argument = match code {
+            // As on the real server, these messages contain the token.
+            102 | 111 => self.tokens.first().map_or("", |grant| grant.token.as_str()),
+            106 | 110 => "pageNumber",
+            114 => "5000",
+            115 => "10",
+            _ => "",
+        };
+        Fault::about(code, argument)
     }
 
     /// Answers a call with the body of its response.
@@ -178,8 +180,7 @@ impl Service {
         drop(account);
         self.statistics.rows(Table::Contact.name(), page.len());
         if !matched.is_empty() {
-            self.account_mut()
-                .touch_some(&matched, settings.mutate_between_pages, now);
+            self.account_mut().touch_some(&matched, settings.mutate_between_pages, now);
         }
     }
 
@@ -198,8 +199,7 @@ impl Service {
         if !query.continues {
             let _checked = reading.activity_page_size(query.size, 0)?;
             let cursor = Cursor::new(reading.activities(inbound, query)?);
-            self.sessions()
-                .open_cursor(session, operation, settings.cursor_scope, cursor);
+            self.sessions().open_cursor(session, operation, settings.cursor_scope, cursor);
         }
         let page = {
             let mut sessions = self.sessions();
@@ -210,21 +210,13 @@ impl Service {
             cursor.next_page(size)
         };
         if page.is_empty() {
-            let ending = if query.continues {
-                settings.cursor_end
-            } else {
-                settings.empty_window
-            };
+            let ending = if query.continues { settings.cursor_end } else { settings.empty_window };
             return match ending {
                 Ending::Fault => Err(Fault::new(116)),
                 Ending::Empty => Ok(()),
             };
         }
-        let table = if inbound {
-            Table::InboundActivity
-        } else {
-            Table::OutboundActivity
-        };
+        let table = if inbound { Table::InboundActivity } else { Table::OutboundActivity };
         self.render(reading, table, &page, objects);
         Ok(())
     }
@@ -240,12 +232,7 @@ impl Service {
         settings: &'a Settings,
         now: UtcInstant,
     ) -> Reading<'a> {
-        Reading {
-            account,
-            settings,
-            seed: self.seed,
-            now,
-        }
+        Reading { account, settings, seed: self.seed, now }
     }
 
     // A panic while a lock is held would leave the account half changed only inside one mutation; the

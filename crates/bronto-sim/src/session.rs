@@ -22,11 +22,7 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     pub(crate) fn new(rows: Vec<u32>) -> Self {
-        Self {
-            rows,
-            position: 0,
-            pages: 0,
-        }
+        Self { rows, position: 0, pages: 0 }
     }
 
     /// How many pages were read.
@@ -62,11 +58,7 @@ pub(crate) struct Sessions {
 
 impl Sessions {
     pub(crate) fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            opened: 0,
-            open: HashMap::new(),
-        }
+        Self { seed, opened: 0, open: HashMap::new() }
     }
 
     /// How many sessions were ever opened.
@@ -97,12 +89,7 @@ impl Sessions {
             low >> 48 & 0xfff,
             low & 0xffff_ffff_ffff
         );
-        let session = Session {
-            permissions,
-            last_used: now,
-            calls: 0,
-            cursors: HashMap::new(),
-        };
+        let session = Session { permissions, last_used: now, calls: 0, cursors: HashMap::new() };
         self.open.insert(id.clone(), session);
         id
     }
@@ -171,18 +158,12 @@ pub(crate) fn stale_fault(settings: &Settings) -> Fault {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::unwrap_used,
-    reason = "a failed set-up should stop the test"
-)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
     use super::*;
 
     fn settings() -> Settings {
-        Settings {
-            session_idle_seconds: 1_200,
-            ..Settings::default()
-        }
+        Settings { session_idle_seconds: 1_200, ..Settings::default() }
     }
 
     fn now() -> UtcInstant {
@@ -204,9 +185,8 @@ mod tests {
     fn a_session_dies_of_idleness_and_each_use_restarts_the_clock() {
         let mut sessions = Sessions::new(1);
         let id = sessions.open(Permissions::READ, now());
-        let mut later = |seconds| {
-            sessions.use_once(Some(&id), now().plus_seconds(seconds), &settings())
-        };
+        let mut later =
+            |seconds| sessions.use_once(Some(&id), now().plus_seconds(seconds), &settings());
         assert!(later(1_200).is_ok());
         assert!(later(2_400).is_ok());
         assert_eq!(later(3_601).unwrap_err().code(), 103);
@@ -231,14 +211,10 @@ mod tests {
     #[test]
     fn cursors_belong_to_session_and_function() {
         let mut sessions = Sessions::new(1);
-        let (first, second) = (
-            sessions.open(Permissions::READ, now()),
-            sessions.open(Permissions::READ, now()),
-        );
-        let (inbound, outbound) = (
-            Operation::ReadRecentInboundActivities,
-            Operation::ReadRecentOutboundActivities,
-        );
+        let (first, second) =
+            (sessions.open(Permissions::READ, now()), sessions.open(Permissions::READ, now()));
+        let (inbound, outbound) =
+            (Operation::ReadRecentInboundActivities, Operation::ReadRecentOutboundActivities);
         let cursor = || Cursor::new(vec![1, 2, 3]);
         sessions.open_cursor(&first, inbound, CursorScope::Function, cursor());
         assert!(sessions.cursor(&second, inbound).is_none());

@@ -10,10 +10,7 @@ pub(crate) trait Choice: Copy + 'static {
     const WORDS: &'static [(&'static str, Self)];
 
     fn named(word: &str) -> Option<Self> {
-        Self::WORDS
-            .iter()
-            .find(|(known, _)| *known == word)
-            .map(|(_, choice)| *choice)
+        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, choice)| *choice)
     }
 }
 
@@ -160,18 +157,12 @@ impl Failure {
         if let Ok(code) = word.parse() {
             return crate::fault::Fault::is_known(code).then_some(Self::Fault(code));
         }
-        Self::WORDS
-            .iter()
-            .find(|(known, _)| *known == word)
-            .map(|(_, failure)| *failure)
+        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, failure)| *failure)
     }
 
     /// The word for a failure that isn't a fault.
     pub(crate) fn name(self) -> &'static str {
-        Self::WORDS
-            .iter()
-            .find(|(_, known)| *known == self)
-            .map_or("fault", |(word, _)| word)
+        Self::WORDS.iter().find(|(_, known)| *known == self).map_or("fault", |(word, _)| word)
     }
 }
 
@@ -218,10 +209,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn date_form(&self) -> DateForm {
-        DateForm {
-            zone: self.returned_zone,
-            fraction: self.returned_fraction,
-        }
+        DateForm { zone: self.returned_zone, fraction: self.returned_fraction }
     }
 }
 

@@ -16,12 +16,7 @@ impl<'a> TruthSink<'a> {
     pub(crate) fn new(out: &'a mut Vec<u8>) -> Self {
         let start = out.len();
         out.push(b'{');
-        Self {
-            out,
-            start,
-            needs_comma: false,
-            unholdable: false,
-        }
+        Self { out, start, needs_comma: false, unholdable: false }
     }
 
     /// Ends the line; a row that no text can hold leaves none. Answers whether there is one.

@@ -77,16 +77,9 @@ fn write_types(out: &mut String) -> std::fmt::Result {
 }
 
 fn write_complex_type(out: &mut String, complex: &ComplexType) -> std::fmt::Result {
-    writeln!(
-        out,
-        "      <xs:complexType name=\"{}\"{}>",
-        complex.name, complex.attributes
-    )?;
+    writeln!(out, "      <xs:complexType name=\"{}\"{}>", complex.name, complex.attributes)?;
     if let Some(base) = complex.base {
-        writeln!(
-            out,
-            "        <xs:complexContent>\n        <xs:extension base=\"tns:{base}\">"
-        )?;
+        writeln!(out, "        <xs:complexContent>\n        <xs:extension base=\"tns:{base}\">")?;
     }
     writeln!(out, "        <xs:sequence>")?;
     for element in complex.elements {
@@ -104,11 +97,7 @@ fn write_element(out: &mut String, element: &Element) -> std::fmt::Result {
         ElementType::Xs(kind) => ("xs", kind),
         ElementType::Api(kind) => ("tns", kind),
     };
-    write!(
-        out,
-        "          <xs:element name=\"{}\" type=\"{prefix}:{kind}\"",
-        element.name
-    )?;
+    write!(out, "          <xs:element name=\"{}\" type=\"{prefix}:{kind}\"", element.name)?;
     if !element.required {
         out.write_str(" minOccurs=\"0\"")?;
     }
@@ -135,10 +124,7 @@ fn write_messages(out: &mut String) -> std::fmt::Result {
              <wsdl:part name=\"parameters\" element=\"tns:{name}\"/>"
         )?;
         if operation.needs_session() {
-            writeln!(
-                out,
-                "    <wsdl:part name=\"sessionHeader\" element=\"tns:sessionHeader\"/>"
-            )?;
+            writeln!(out, "    <wsdl:part name=\"sessionHeader\" element=\"tns:sessionHeader\"/>")?;
         }
         writeln!(
             out,

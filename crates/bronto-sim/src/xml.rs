@@ -193,10 +193,7 @@ pub(crate) fn envelope(operation: &str, objects: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::unwrap_used,
-    reason = "a failed set-up should stop the test"
-)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
     use proptest::prelude::*;
 

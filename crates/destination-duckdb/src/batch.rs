@@ -50,7 +50,7 @@ impl Offer {
 
     /// The table expression that reads it.
     pub(crate) fn table(&self) -> String {
-        format!("{FUNCTION}({})", self.number)
+        format!("{FUNCTION}({}::ubigint)", self.number)
     }
 }
 
@@ -79,7 +79,10 @@ impl VTab for BatchFunction {
 
     fn bind(bind: &BindInfo) -> Result<RecordBatch, Box<dyn Error>> {
         let number = bind.get_parameter(0).to_uint64();
-        let batch = offered().get(&number).cloned().ok_or_else(|| format!("{FUNCTION}: nothing is offered as {number}"))?;
+        let batch = offered()
+            .get(&number)
+            .cloned()
+            .ok_or_else(|| format!("{FUNCTION}: nothing is offered as {number}"))?;
         for field in batch.schema().fields() {
             bind.add_result_column(field.name(), to_duckdb_logical_type_for_field(field)?);
         }
@@ -94,11 +97,15 @@ impl VTab for BatchFunction {
         Ok(Scan { next_row: AtomicUsize::new(0), rows_per_chunk })
     }
 
-    fn func(function: &TableFunctionInfo<Self>, output: &mut DataChunkHandle) -> Result<(), Box<dyn Error>> {
+    fn func(
+        function: &TableFunctionInfo<Self>,
+        output: &mut DataChunkHandle,
+    ) -> Result<(), Box<dyn Error>> {
         let batch = function.get_bind_data();
         let scan = function.get_init_data();
         // Each call takes the next rows, so calls from several threads would not overlap either.
-        let start = scan.next_row.fetch_add(scan.rows_per_chunk, Ordering::Relaxed).min(batch.num_rows());
+        let start =
+            scan.next_row.fetch_add(scan.rows_per_chunk, Ordering::Relaxed).min(batch.num_rows());
         let length = scan.rows_per_chunk.min(batch.num_rows() - start);
         if length == 0 {
             output.set_len(0);
@@ -136,8 +143,12 @@ mod tests {
         register(&connection).unwrap();
         for count in [0, 1, 2048, 2049, 10_000] {
             let offer = Offer::new(numbers(count));
-            let sql = format!("select count(*), coalesce(sum(n), 0)::bigint from {}", offer.table());
-            let read = |()| connection.query_row(&sql, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)));
+            let sql =
+                format!("select count(*), coalesce(sum(n), 0)::bigint from {}", offer.table());
+            let read = |()| {
+                connection
+                    .query_row(&sql, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+            };
             assert_eq!(read(()).unwrap(), (count, count * (count - 1) / 2));
             drop(offer);
             assert!(read(()).unwrap_err().to_string().contains("nothing is offered"));

@@ -1,6 +1,10 @@
 //! The connection check: whether the file can be written, found out without leaving anything behind.
 
-use std::{path::Path, process, sync::atomic::{AtomicU32, Ordering}};
+use std::{
+    path::Path,
+    process,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use replication::{
     destination::DestinationError,
@@ -46,7 +50,8 @@ async fn write(handle: &Handle) -> Result<String, DestinationError> {
     }
     static TRIALS: AtomicU32 = AtomicU32::new(0);
     let number = TRIALS.fetch_add(1, Ordering::Relaxed);
-    let beside = handle.path().with_file_name(format!(".backstitch-check-{}-{number}", process::id()));
+    let beside =
+        handle.path().with_file_name(format!(".backstitch-check-{}-{number}", process::id()));
     let trial_file = DuckDb::new(DuckDbConfig::new(&beside, TRIAL))?;
     let tried = trial_file.handle().try_out(trial).await;
     trial_file.close().await;
@@ -70,7 +75,8 @@ fn trial(session: &Session) -> Result<(), DestinationError> {
 
 /// Removes the trial file, and the log that DuckDB keeps beside it until the file is closed.
 fn remove(path: &Path) -> std::io::Result<()> {
-    let log = path.with_file_name(format!("{}.wal", path.file_name().unwrap_or_default().to_string_lossy()));
+    let log = path
+        .with_file_name(format!("{}.wal", path.file_name().unwrap_or_default().to_string_lossy()));
     for path in [path, log.as_path()] {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
@@ -81,6 +87,10 @@ fn remove(path: &Path) -> std::io::Result<()> {
 }
 
 fn step(name: &str, result: Result<String, DestinationError>) -> CheckStep {
-    let result = result.map_err(|error| CheckFailure { message: error.message, remedy: error.remedy });
+    let result = result.map_err(|error| CheckFailure {
+        retriable: error.kind.is_retriable(),
+        message: error.message,
+        remedy: error.remedy,
+    });
     CheckStep { name: name.to_owned(), result }
 }

@@ -31,10 +31,17 @@ struct Stored {
 }
 
 /// Creates what is missing and claims the schema, within the session's transaction.
-pub(crate) fn claim(session: &Session, request: &ClaimRequest, now: DateTime<Utc>) -> Result<Claim, DestinationError> {
+pub(crate) fn claim(
+    session: &Session,
+    request: &ClaimRequest,
+    now: DateTime<Utc>,
+) -> Result<Claim, DestinationError> {
     session.run(&sql::create_schema(&session.place), "create the schema")?;
     for table in system::TABLES {
-        session.run(&sql::create_system_table(&session.place, table), &format!("create the table `{}`", table.name))?;
+        session.run(
+            &sql::create_system_table(&session.place, table),
+            &format!("create the table `{}`", table.name),
+        )?;
     }
     let stored = stored(session)?;
     let before = stored.iter().find(|row| row.stream.is_empty());
@@ -54,7 +61,8 @@ pub(crate) fn claim(session: &Session, request: &ClaimRequest, now: DateTime<Utc
     ];
     session.execute(&write(&session.place), parameters, "claim the schema")?;
     drop_waiting_tables(session)?;
-    let start_date = before.and_then(|row| row.start_date.clone()).or_else(|| request.start_date.clone());
+    let start_date =
+        before.and_then(|row| row.start_date.clone()).or_else(|| request.start_date.clone());
     let memory = before.map_or(Ok(ClaimMemory::default()), memory_of)?;
     Ok(Claim {
         token,
@@ -68,14 +76,23 @@ pub(crate) fn claim(session: &Session, request: &ClaimRequest, now: DateTime<Utc
 }
 
 /// Renews the lease.
-pub(crate) fn renew(session: &Session, claim: &Claim, now: DateTime<Utc>) -> Result<(), DestinationError> {
+pub(crate) fn renew(
+    session: &Session,
+    claim: &Claim,
+    now: DateTime<Utc>,
+) -> Result<(), DestinationError> {
     let parameters = [instant(now + claim.lease), instant(now), Parameter::BigInt(claim.token)];
-    let count = session.execute(&sql::renew_claim(&session.place), parameters, "renew the claim")?;
+    let count =
+        session.execute(&sql::renew_claim(&session.place), parameters, "renew the claim")?;
     held(session, count)
 }
 
 /// Lets the claim go, if it is still this one.
-pub(crate) fn release(session: &Session, claim: &Claim, now: DateTime<Utc>) -> Result<(), DestinationError> {
+pub(crate) fn release(
+    session: &Session,
+    claim: &Claim,
+    now: DateTime<Utc>,
+) -> Result<(), DestinationError> {
     let parameters = [instant(now), Parameter::BigInt(claim.token)];
     session.execute(&sql::release_claim(&session.place), parameters, "release the claim")?;
     Ok(())
@@ -88,9 +105,11 @@ pub(crate) fn fence(
     memory: &ClaimMemory,
     now: DateTime<Utc>,
 ) -> Result<(), DestinationError> {
-    let memory = serde_json::to_string(memory)
-        .map_err(|error| crate::session::defect("The claim's memory can't be written as JSON").caused_by(error))?;
-    let parameters = [instant(now + claim.lease), text(memory), instant(now), Parameter::BigInt(claim.token)];
+    let memory = serde_json::to_string(memory).map_err(|error| {
+        crate::session::defect("The claim's memory can't be written as JSON").caused_by(error)
+    })?;
+    let parameters =
+        [instant(now + claim.lease), text(memory), instant(now), Parameter::BigInt(claim.token)];
     let count = session.execute(&sql::fence(&session.place), parameters, "check the claim")?;
     held(session, count)
 }
@@ -200,9 +219,11 @@ fn unreadable(stream: &str, error: serde_json::Error) -> DestinationError {
 fn drop_waiting_tables(session: &Session) -> Result<(), DestinationError> {
     let doing = "look for waiting tables";
     let parameters = session.place.named(NEXT_VERSION_PREFIX);
-    let tables: Vec<String> = session.rows(sql::FIND_WAITING_TABLES, parameters, doing, |row| row.get(0))?;
+    let tables: Vec<String> =
+        session.rows(sql::FIND_WAITING_TABLES, parameters, doing, |row| row.get(0))?;
     for table in tables {
-        session.run(&sql::drop_table(&session.place, &table), &format!("drop the table `{table}`"))?;
+        session
+            .run(&sql::drop_table(&session.place, &table), &format!("drop the table `{table}`"))?;
     }
     Ok(())
 }

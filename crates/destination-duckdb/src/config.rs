@@ -56,7 +56,10 @@ impl DuckDbConfig {
             );
         }
         if self.threads == Some(0) {
-            return wrong("DuckDB can't run on 0 threads".to_owned(), "Leave `threads` out, or give at least 1");
+            return wrong(
+                "DuckDB can't run on 0 threads".to_owned(),
+                "Leave `threads` out, or give at least 1",
+            );
         }
         Ok(())
     }
@@ -74,8 +77,14 @@ mod tests {
             refused(DuckDbConfig::new(":memory:", "s")).as_deref(),
             Some("`:memory:` does not name a DuckDB file")
         );
-        assert_eq!(refused(DuckDbConfig::new("..", "s")).as_deref(), Some("`..` does not name a DuckDB file"));
-        assert_eq!(refused(DuckDbConfig::new("a", "")).as_deref(), Some("`` can't be the name of a schema"));
+        assert_eq!(
+            refused(DuckDbConfig::new("..", "s")).as_deref(),
+            Some("`..` does not name a DuckDB file")
+        );
+        assert_eq!(
+            refused(DuckDbConfig::new("a", "")).as_deref(),
+            Some("`` can't be the name of a schema")
+        );
         let no_threads = DuckDbConfig { threads: Some(0), ..DuckDbConfig::new("a", "s") };
         assert_eq!(refused(no_threads).as_deref(), Some("DuckDB can't run on 0 threads"));
     }

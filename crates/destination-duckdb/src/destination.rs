@@ -12,7 +12,8 @@ use chrono::Utc;
 use replication::{
     claim::{Claim, ClaimMemory, ClaimRequest},
     destination::{
-        Destination, DestinationError, DestinationErrorKind, LedgerTotals, RejectRecord, StateRow, UnitTransaction,
+        Destination, DestinationError, DestinationErrorKind, LedgerTotals, RejectRecord, StateRow,
+        UnitTransaction,
     },
     ledger::LoadRecord,
     source::CheckStep,
@@ -96,7 +97,11 @@ impl DuckDb {
             ));
         }
         let sql = sql::as_text(sql);
-        self.handle.work(Access::Read, None, move |session| session.query_text(&sql)).await
+        self.handle.look(move |session| session.query_text(&sql)).await
+    }
+
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     fn with_access(config: DuckDbConfig, access: Access) -> Result<Self, DestinationError> {
@@ -130,7 +135,7 @@ impl Handle {
         &self,
         read: impl FnOnce(&Session) -> Result<T, DestinationError> + Send + 'static,
     ) -> Result<T, DestinationError> {
-        if self.exists().await { self.work(Access::Read, None, read).await } else { Ok(T::default()) }
+        if self.exists().await { self.look(read).await } else { Ok(T::default()) }
     }
 
     /// Writes something in a transaction of its own.
@@ -140,6 +145,29 @@ impl Handle {
     ) -> Result<T, DestinationError> {
         let turn = self.turn().await?;
         self.work(Access::Write, Some(turn), move |session| session.in_transaction(write)).await
+    }
+
+    /// Does work that need not be able to write.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Session) -> Result<T, DestinationError> + Send + 'static,
+    ) -> Result<T, DestinationError> {
+        self.work(Access::Read, None, look).await
+    }
+
+    /// Does work in a transaction that is rolled back.
+    pub(crate) async fn try_out(
+        &self,
+        work: impl FnOnce(&Session) -> Result<(), DestinationError> + Send + 'static,
+    ) -> Result<(), DestinationError> {
+        let turn = self.turn().await?;
+        let tried = move |session: &Session| {
+            session.run(sql::BEGIN, "begin a transaction")?;
+            let done = work(session);
+            session.run(sql::ROLLBACK, "roll back")?;
+            done
+        };
+        self.work(Access::Write, Some(turn), tried).await
     }
 
     async fn work<T: Send + 'static>(
@@ -155,7 +183,9 @@ impl Handle {
     /// Waits for the turn to write the file.
     async fn turn(&self) -> Result<OwnedMutexGuard<()>, DestinationError> {
         if !self.is_writable() {
-            return Err(crate::session::defect("A destination that was opened to be read was asked to write"));
+            return Err(crate::session::defect(
+                "A destination that was opened to be read was asked to write",
+            ));
         }
         let turn = self.joined().await?.turn();
         tokio::time::timeout(TURN_DEADLINE, turn.lock_owned()).await.map_err(|_| {
@@ -193,12 +223,21 @@ impl Handle {
                 return Err(error);
             }
             if pause == FIRST_PAUSE {
-                tracing::warn!("{error}; waiting for it, at most {} seconds", self.config.lock_wait.as_secs());
+                tracing::warn!(
+                    "{error}; waiting for it, at most {} seconds",
+                    self.config.lock_wait.as_secs()
+                );
             }
             tokio::time::sleep(pause.min(left)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         };
-        Ok(Session::new(connection, Place::new(catalog, &self.config.schema), pass, turn, self.path()))
+        Ok(Session::new(
+            connection,
+            Place::new(catalog, &self.config.schema),
+            pass,
+            turn,
+            self.path(),
+        ))
     }
 
     /// The file that all users of its path share.
@@ -262,7 +301,9 @@ impl Destination for DuckDb {
 
     async fn count(&self, table: &str) -> Result<Option<u64>, DestinationError> {
         let table = table.to_owned();
-        let read = move |session: &Session| session.has_table(&table)?.then(|| session.count(&table)).transpose();
+        let read = move |session: &Session| {
+            session.has_table(&table)?.then(|| session.count(&table)).transpose()
+        };
         self.handle.read(read).await
     }
 
@@ -278,7 +319,11 @@ impl Destination for DuckDb {
         self.handle.read(ledger::totals).await
     }
 
-    async fn rejects(&self, table: Option<&str>, limit: usize) -> Result<Vec<RejectRecord>, DestinationError> {
+    async fn rejects(
+        &self,
+        table: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<RejectRecord>, DestinationError> {
         let table = table.map(str::to_owned);
         self.handle.read(move |session| rejects::list(session, table.as_deref(), limit)).await
     }

@@ -8,8 +8,13 @@ use replication::{
 };
 
 /// Errors whose text may quote a row's values. They are told by their class only, without the text.
-const VALUE_ERRORS: [&str; 5] =
-    ["Conversion Error", "Invalid Input Error", "Out of Range Error", "Constraint Error", "Mismatch Type Error"];
+const VALUE_ERRORS: [&str; 5] = [
+    "Conversion Error",
+    "Invalid Input Error",
+    "Out of Range Error",
+    "Constraint Error",
+    "Mismatch Type Error",
+];
 
 /// Texts by which operating systems say that there is no space.
 const NO_SPACE: [&str; 4] =
@@ -33,7 +38,11 @@ pub(crate) fn failed(path: &Path, doing: &str, error: duckdb::Error) -> Destinat
         return refused_value(path, doing, &text);
     }
     let (kind, message, remedy) = meaning(&text, &file.to_string()).unwrap_or_else(|| {
-        let kind = if is_fatal(&text) { DestinationErrorKind::Unavailable } else { DestinationErrorKind::Refused };
+        let kind = if is_fatal(&text) {
+            DestinationErrorKind::Unavailable
+        } else {
+            DestinationErrorKind::Refused
+        };
         (kind, format!("DuckDB could not {doing} (file `{file}`)"), "See DuckDB's message below")
     });
     DestinationError::new(kind, message, remedy).caused_by(error)
@@ -57,7 +66,11 @@ fn meaning(text: &str, file: &str) -> Option<(DestinationErrorKind, String, &'st
     use DestinationErrorKind::{Configuration, Full, Refused, Unavailable};
     let has = |marks: &[&str]| marks.iter().any(|mark| text.contains(mark));
     let found = if has(&NO_SPACE) {
-        (Full, format!("There is no space left for file `{file}`"), "Make space on its disk, then run again")
+        (
+            Full,
+            format!("There is no space left for file `{file}`"),
+            "Make space on its disk, then run again",
+        )
     } else if has(&["Out of Memory Error"]) {
         (
             Configuration,
@@ -70,22 +83,43 @@ fn meaning(text: &str, file: &str) -> Option<(DestinationErrorKind, String, &'st
             format!("`{file}` exists but is not a DuckDB database"),
             "Choose another path; this file was not touched",
         )
+    } else if has(&["Corrupt database file", "Could not read enough bytes"]) {
+        (
+            Refused,
+            format!("File `{file}` is damaged"),
+            "Restore it from a backup, or replicate into a new file; a damaged file is not written",
+        )
     } else if has(&["version number", "storage version", "Failed to read WAL of version"]) {
         (
             Refused,
-            format!("File `{file}` was written by a version of DuckDB that this program can't read"),
+            format!(
+                "File `{file}` was written by a version of DuckDB that this program can't read"
+            ),
             "Update Backstitch, or export the file with the DuckDB that wrote it and import it into a new one",
         )
-    } else if has(&["Permission denied", "Read-only file system", "Operation not permitted", "read-only mode!"]) {
+    } else if has(&[
+        "Permission denied",
+        "Read-only file system",
+        "Operation not permitted",
+        "read-only mode!",
+    ]) {
         (
             Refused,
             format!("File `{file}` can't be written"),
             "Give this user the right to write the file and its folder (DuckDB keeps its log beside the file)",
         )
     } else if has(&["database does not exist"]) {
-        (Refused, format!("File `{file}` does not exist"), "Replicate something into it first, or check the path")
+        (
+            Refused,
+            format!("File `{file}` does not exist"),
+            "Replicate something into it first, or check the path",
+        )
     } else if has(&["No such file or directory"]) {
-        (Configuration, format!("The folder of `{file}` does not exist"), "Create the folder, or check the path")
+        (
+            Configuration,
+            format!("The folder of `{file}` does not exist"),
+            "Create the folder, or check the path",
+        )
     } else if has(&["Failed to parse memory limit", "Unknown unit for memory", "memory_limit"]) {
         (
             Configuration,
@@ -95,7 +129,9 @@ fn meaning(text: &str, file: &str) -> Option<(DestinationErrorKind, String, &'st
     } else if has(&["TransactionContext Error"]) && has(&["onflict", "altered"]) {
         (
             Unavailable,
-            format!("Another program in this process changed the same table of `{file}` at the same time"),
+            format!(
+                "Another program in this process changed the same table of `{file}` at the same time"
+            ),
             "Run again",
         )
     } else {
@@ -111,7 +147,11 @@ fn value_error(text: &str) -> Option<&'static str> {
 fn refused_value(path: &Path, doing: &str, text: &str) -> DestinationError {
     DestinationError::new(
         DestinationErrorKind::Row(ReasonCode::RefusedByDestination),
-        format!("DuckDB could not {doing} (file `{}`): {}", path.display(), value_error(text).unwrap_or("Error")),
+        format!(
+            "DuckDB could not {doing} (file `{}`): {}",
+            path.display(),
+            value_error(text).unwrap_or("Error")
+        ),
         "See the rejected rows; their values don't fit the table",
     )
 }
@@ -126,7 +166,8 @@ fn lock_holder(text: &str) -> Option<String> {
         let (program, rest) = held.split_once("(PID ")?;
         let (pid, _) = rest.split_once(')')?;
         let program = program.trim();
-        let name = Path::new(program).file_name().map_or(program.into(), |name| name.to_string_lossy());
+        let name =
+            Path::new(program).file_name().map_or(program.into(), |name| name.to_string_lossy());
         Some(format!("`{name}` (process {pid})"))
     };
     Some(named().unwrap_or_else(|| "another program".to_owned()))
@@ -149,32 +190,59 @@ mod tests {
         );
         assert_eq!(error.kind, DestinationErrorKind::Busy);
         assert_eq!(error.message, "File `w.duckdb` is locked by `python3.11` (process 20643)");
-        let error = told("IO Error: Could not set lock on file \"/srv/w.duckdb\": Resource temporarily unavailable");
+        let error = told(
+            "IO Error: Could not set lock on file \"/srv/w.duckdb\": Resource temporarily unavailable",
+        );
         assert_eq!(error.message, "File `w.duckdb` is locked by another program");
     }
 
     #[test]
     fn a_refused_value_is_not_told() {
-        let error = told("Conversion Error: Malformed JSON at byte 1 of input: unexpected character.  Input: \"secret\"");
+        let error = told(
+            "Conversion Error: Malformed JSON at byte 1 of input: unexpected character.  Input: \"secret\"",
+        );
         assert_eq!(error.kind, DestinationErrorKind::Row(ReasonCode::RefusedByDestination));
-        assert_eq!(error.message, "DuckDB could not merge rows into `contact` (file `w.duckdb`): Conversion Error");
+        assert_eq!(
+            error.message,
+            "DuckDB could not merge rows into `contact` (file `w.duckdb`): Conversion Error"
+        );
         assert!(error.cause.is_none());
     }
 
     #[test]
     fn failures_are_told_apart() {
         let kind = |text: &str| told(text).kind;
-        assert_eq!(kind("IO Error: Could not write file: No space left on device"), DestinationErrorKind::Full);
-        assert_eq!(kind("Out of Memory Error: could not allocate block"), DestinationErrorKind::Configuration);
         assert_eq!(
-            kind("IO Error: Trying to read a database file with version number 99, but we can only read versions"),
+            kind("IO Error: Could not write file: No space left on device"),
+            DestinationErrorKind::Full
+        );
+        assert_eq!(
+            kind("Out of Memory Error: could not allocate block"),
+            DestinationErrorKind::Configuration
+        );
+        assert_eq!(
+            kind(
+                "IO Error: Trying to read a database file with version number 99, but we can only read versions"
+            ),
             DestinationErrorKind::Refused
         );
         assert_eq!(
-            kind("TransactionContext Error: Transaction conflict: it has been altered by a different transaction"),
+            kind(
+                "TransactionContext Error: Transaction conflict: it has been altered by a different transaction"
+            ),
             DestinationErrorKind::Unavailable
         );
-        assert_eq!(kind("Catalog Error: Table with name contact does not exist!"), DestinationErrorKind::Refused);
-        assert_eq!(kind("FATAL Error: Failed: database has been invalidated"), DestinationErrorKind::Unavailable);
+        assert_eq!(
+            kind("IO Error: Corrupt database file: computed checksum 1 does not"),
+            DestinationErrorKind::Refused
+        );
+        assert_eq!(
+            kind("Catalog Error: Table with name contact does not exist!"),
+            DestinationErrorKind::Refused
+        );
+        assert_eq!(
+            kind("FATAL Error: Failed: database has been invalidated"),
+            DestinationErrorKind::Unavailable
+        );
     }
 }

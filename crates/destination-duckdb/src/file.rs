@@ -19,7 +19,12 @@ use duckdb::{AccessMode, Config, Connection};
 use replication::destination::{DestinationError, DestinationErrorKind};
 use tokio::{runtime::Handle, task::AbortHandle};
 
-use crate::{batch, config::DuckDbConfig, failure};
+use crate::{
+    batch,
+    config::DuckDbConfig,
+    failure,
+    sql::{self, Place},
+};
 
 static FILES: LazyLock<Mutex<HashMap<PathBuf, Arc<SharedFile>>>> = LazyLock::new(Mutex::default);
 
@@ -108,11 +113,6 @@ impl User {
         Ok(Self { file })
     }
 
-    /// The file's canonical path.
-    pub(crate) fn path(&self) -> &Path {
-        &self.file.path
-    }
-
     /// Whose turn it is to write the file.
     pub(crate) fn turn(&self) -> Arc<tokio::sync::Mutex<()>> {
         Arc::clone(&self.file.turn)
@@ -148,8 +148,10 @@ impl User {
                 state.open.insert(opened)
             }
         };
-        let connection =
-            open.root.try_clone().map_err(|error| failure::failed(&file.path, "connect to the database", error))?;
+        let connection = open
+            .root
+            .try_clone()
+            .map_err(|error| failure::failed(&file.path, "connect to the database", error))?;
         open.sessions += 1;
         Ok((connection, open.catalog.clone(), Pass { user: Arc::clone(self) }))
     }
@@ -196,7 +198,12 @@ impl SharedFile {
         allowed && !open.broken && open.identity == identity(&self.path)
     }
 
-    fn open(self: &Arc<Self>, config: &DuckDbConfig, access: Access, number: u64) -> Result<Open, DestinationError> {
+    fn open(
+        self: &Arc<Self>,
+        config: &DuckDbConfig,
+        access: Access,
+        number: u64,
+    ) -> Result<Open, DestinationError> {
         let failed = |error| failure::failed(&self.path, "open the database", error);
         let root = settings(config, access)
             .and_then(|settings| Connection::open_with_flags(&self.path, settings))
@@ -204,11 +211,27 @@ impl SharedFile {
         // Timestamps are cast from and to text in the session's zone; ours are UTC.
         root.execute_batch("set global timezone = 'UTC'").map_err(failed)?;
         batch::register(&root).map_err(failed)?;
-        let catalog = root.query_row("select current_database()", [], |row| row.get(0)).map_err(failed)?;
+        let catalog: String =
+            root.query_row("select current_database()", [], |row| row.get(0)).map_err(failed)?;
+        if access == Access::Write {
+            bind_indexes(&root, &catalog).map_err(failed)?;
+        }
         let identity = identity(&self.path);
-        let timer = Handle::current().spawn(release(Arc::clone(self), number, config.release_after)).abort_handle();
+        let timer = Handle::current()
+            .spawn(release(Arc::clone(self), number, config.release_after))
+            .abort_handle();
         tracing::debug!(file = %self.path.display(), "Opened the DuckDB file");
-        Ok(Open { root, catalog, access, identity, number, sessions: 0, expired: false, broken: false, timer })
+        Ok(Open {
+            root,
+            catalog,
+            access,
+            identity,
+            number,
+            sessions: 0,
+            expired: false,
+            broken: false,
+            timer,
+        })
     }
 
     /// The time of an opening is up.
@@ -230,9 +253,31 @@ async fn release(file: Arc<SharedFile>, number: u64, after: Duration) {
     drop(tokio::task::spawn_blocking(move || file.expire(number)));
 }
 
+/// Makes DuckDB read the indexes that people put on tables. It does so by itself only when a table is first written, and
+/// too late for that transaction: one that deletes a key and inserts it again, as an update of a list does, would fail on
+/// a unique index.
+fn bind_indexes(root: &Connection, catalog: &str) -> duckdb::Result<()> {
+    let mut statement = root.prepare(sql::FIND_INDEXED_TABLES)?;
+    let tables =
+        statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    for table in tables {
+        let (schema, table) = table?;
+        // Somebody else's table may have an index of a kind that isn't built in; that is no reason to fail here.
+        if let Err(error) =
+            root.execute_batch(&sql::bind_indexes(&Place::new(catalog, schema), &table))
+        {
+            tracing::debug!(%error, table, "Could not read the indexes of a table");
+        }
+    }
+    Ok(())
+}
+
 fn settings(config: &DuckDbConfig, access: Access) -> duckdb::Result<Config> {
-    let threshold =
-        if config.memory_limit.is_some() { CHECKPOINT_THRESHOLD_LIMITED } else { CHECKPOINT_THRESHOLD };
+    let threshold = if config.memory_limit.is_some() {
+        CHECKPOINT_THRESHOLD_LIMITED
+    } else {
+        CHECKPOINT_THRESHOLD
+    };
     let mut settings = Config::default()
         .access_mode(match access {
             Access::Read => AccessMode::ReadOnly,

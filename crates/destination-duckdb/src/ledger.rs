@@ -20,14 +20,19 @@ use crate::{
 pub(crate) fn record(session: &Session, loads: &[LoadRecord]) -> Result<(), DestinationError> {
     for load in loads {
         let doing = format!("add batch `{}` of `{}` to the ledger", load.batch_id, load.table);
-        session.execute(&sql::insert_load(&session.place), parameters(load), &doing).map_err(|error| {
-            // The only values that DuckDB can refuse here are a batch and a table that are there already.
-            if matches!(error.kind, DestinationErrorKind::Row(_)) {
-                defect(format!("Batch `{}` of `{}` is in the ledger already", load.batch_id, load.table))
-            } else {
-                error
-            }
-        })?;
+        session.execute(&sql::insert_load(&session.place), parameters(load), &doing).map_err(
+            |error| {
+                // The only values that DuckDB can refuse here are a batch and a table that are there already.
+                if matches!(error.kind, DestinationErrorKind::Row(_)) {
+                    defect(format!(
+                        "Batch `{}` of `{}` is in the ledger already",
+                        load.batch_id, load.table
+                    ))
+                } else {
+                    error
+                }
+            },
+        )?;
     }
     Ok(())
 }
@@ -41,7 +46,9 @@ pub(crate) fn loads(session: &Session, limit: usize) -> Result<Vec<LoadRecord>, 
 }
 
 /// The sums of the ledger, per table.
-pub(crate) fn totals(session: &Session) -> Result<BTreeMap<String, LedgerTotals>, DestinationError> {
+pub(crate) fn totals(
+    session: &Session,
+) -> Result<BTreeMap<String, LedgerTotals>, DestinationError> {
     if !session.has_table(LOADS.name)? {
         return Ok(BTreeMap::new());
     }
@@ -58,7 +65,10 @@ pub(crate) fn totals(session: &Session) -> Result<BTreeMap<String, LedgerTotals>
         };
         Ok((row.get(0)?, totals))
     };
-    Ok(session.rows(&sql::totals(&session.place), [], "sum up the ledger", read)?.into_iter().collect())
+    Ok(session
+        .rows(&sql::totals(&session.place), [], "sum up the ledger", read)?
+        .into_iter()
+        .collect())
 }
 
 /// A ledger row in the order of its columns.

@@ -4,8 +4,8 @@ use std::{collections::HashSet, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, Int64Array, Int64Builder, LargeStringBuilder, RecordBatch, TimestampMicrosecondArray,
-        TimestampMicrosecondBuilder,
+        ArrayRef, Int64Array, Int64Builder, LargeStringBuilder, RecordBatch,
+        TimestampMicrosecondArray, TimestampMicrosecondBuilder,
     },
     datatypes::{DataType, Field, Schema, TimeUnit},
     error::ArrowError,
@@ -37,12 +37,19 @@ pub(crate) fn add(
     let mut seen = HashSet::new();
     let mut added = 0;
     for chunk in rejects.chunks(CHUNK) {
-        let fresh: Vec<(String, &RejectedRow)> =
-            chunk.iter().map(|reject| (reject.id(), reject)).filter(|(id, _)| seen.insert(id.clone())).collect();
+        let fresh: Vec<(String, &RejectedRow)> = chunk
+            .iter()
+            .map(|reject| (reject.id(), reject))
+            .filter(|(id, _)| seen.insert(id.clone()))
+            .collect();
         let batch = batch(run_id, &fresh, now)
             .map_err(|error| defect("Rejected rows could not be made a batch").caused_by(error))?;
         let offer = Offer::new(batch);
-        added += session.execute(&sql::insert_rejects(&session.place, &offer.table()), [], "store rejected rows")?;
+        added += session.execute(
+            &sql::insert_rejects(&session.place, &offer.table()),
+            [],
+            "store rejected rows",
+        )?;
     }
     Ok(added)
 }
@@ -119,7 +126,9 @@ fn batch(
             let data_type = match system_type {
                 SystemType::Text => DataType::LargeUtf8,
                 SystemType::Bigint => DataType::Int64,
-                SystemType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+                SystemType::Timestamp => {
+                    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+                }
             };
             Field::new(*name, data_type, true)
         })
@@ -136,6 +145,8 @@ fn nulls(system_type: SystemType, count: usize) -> ArrayRef {
             Arc::new(builder.finish())
         }
         SystemType::Bigint => Arc::new(Int64Array::new_null(count)),
-        SystemType::Timestamp => Arc::new(TimestampMicrosecondArray::new_null(count).with_timezone("UTC")),
+        SystemType::Timestamp => {
+            Arc::new(TimestampMicrosecondArray::new_null(count).with_timezone("UTC"))
+        }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use chrono::{DateTime, Utc};
 use duckdb::{
     Connection, Row, params_from_iter,
     types::{TimeUnit, Value},
 };
-use chrono::{DateTime, Utc};
 use replication::destination::{DestinationError, DestinationErrorKind};
 use tokio::{runtime::Handle, sync::OwnedMutexGuard};
 
@@ -68,12 +68,18 @@ impl Session {
     ) -> Result<Vec<T>, DestinationError> {
         self.connection
             .prepare(sql)
-            .and_then(|mut statement| statement.query_map(params_from_iter(parameters), read)?.collect())
+            .and_then(|mut statement| {
+                statement.query_map(params_from_iter(parameters), read)?.collect()
+            })
             .map_err(|error| self.failed(doing, error))
     }
 
     /// Runs a query of one row of counts.
-    pub(crate) fn counts<const COUNT: usize>(&self, sql: &str, doing: &str) -> Result<[u64; COUNT], DestinationError> {
+    pub(crate) fn counts<const COUNT: usize>(
+        &self,
+        sql: &str,
+        doing: &str,
+    ) -> Result<[u64; COUNT], DestinationError> {
         let read = |row: &Row<'_>| {
             let mut counts = [0; COUNT];
             for (position, count) in counts.iter_mut().enumerate() {
@@ -86,14 +92,38 @@ impl Session {
 
     /// Whether the schema has this table.
     pub(crate) fn has_table(&self, table: &str) -> Result<bool, DestinationError> {
-        let found = self.rows(sql::FIND_TABLE, self.place.named(table), "look for a table", |_| Ok(()))?;
+        let found =
+            self.rows(sql::FIND_TABLE, self.place.named(table), "look for a table", |_| Ok(()))?;
         Ok(!found.is_empty())
     }
 
     /// The number of rows of a table that exists.
     pub(crate) fn count(&self, table: &str) -> Result<u64, DestinationError> {
-        let [count] = self.counts(&sql::count(&self.place, table), &format!("count the rows of `{table}`"))?;
+        let [count] =
+            self.counts(&sql::count(&self.place, table), &format!("count the rows of `{table}`"))?;
         Ok(count)
+    }
+
+    /// The names of a query's columns and its rows, all of which must be text. The query can't write.
+    pub(crate) fn query_text(&self, sql: &str) -> Result<TextTable, DestinationError> {
+        self.run(sql::BEGIN_READ_ONLY, "begin a transaction")?;
+        let read = || {
+            let mut statement = self.connection.prepare(sql)?;
+            let mut found = statement.query([])?;
+            let names = found.as_ref().map(duckdb::Statement::column_names).unwrap_or_default();
+            let mut rows = Vec::new();
+            while let Some(row) = found.next()? {
+                rows.push(
+                    (0..names.len())
+                        .map(|position| row.get(position))
+                        .collect::<duckdb::Result<_>>()?,
+                );
+            }
+            Ok((names, rows))
+        };
+        let read = read().map_err(|error| self.failed("answer the query", error));
+        self.run(sql::ROLLBACK, "end the query")?;
+        read
     }
 
     /// What an error means; closes the file behind this session if the database is beyond use.
@@ -111,20 +141,27 @@ impl Session {
     ) -> Result<T, DestinationError> {
         self.run(sql::BEGIN, "begin a transaction")?;
         let done = work(self);
-        let end = if done.is_ok() { self.run(sql::COMMIT, "commit") } else { self.run(sql::ROLLBACK, "roll back") };
+        let end = if done.is_ok() {
+            self.run(sql::COMMIT, "commit")
+        } else {
+            self.run(sql::ROLLBACK, "roll back")
+        };
         let done = done?;
         end?;
         Ok(done)
     }
 }
 
+/// The names of columns, and rows of text.
+pub(crate) type TextTable = (Vec<String>, Vec<Vec<Option<String>>>);
+
 /// Runs blocking work on a thread that may block.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, DestinationError> + Send + 'static,
 ) -> Result<T, DestinationError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
-        Err(defect("A task that used DuckDB did not end").caused_by(error))
-    })
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(defect("A task that used DuckDB did not end").caused_by(error)))
 }
 
 /// Drops what may block when it is dropped (a roll-back, a closing checkpoint) where that does no harm.
@@ -161,7 +198,10 @@ pub(crate) fn count(value: u64) -> Value {
 }
 
 /// An instant from a column read with `epoch_us`.
-pub(crate) fn read_instant(row: &Row<'_>, position: usize) -> duckdb::Result<Option<DateTime<Utc>>> {
+pub(crate) fn read_instant(
+    row: &Row<'_>,
+    position: usize,
+) -> duckdb::Result<Option<DateTime<Utc>>> {
     Ok(row.get::<_, Option<i64>>(position)?.and_then(DateTime::from_timestamp_micros))
 }
 

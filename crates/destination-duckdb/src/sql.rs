@@ -1,5 +1,8 @@
 //! Every statement that this crate sends, and the one function that quotes identifiers.
 
+#[cfg(test)]
+mod tests;
+
 use duckdb::types::Value;
 use replication::{
     stream::{Column, ColumnType, NUMBER_PRECISION, NUMBER_SCALE, StreamSchema, WinnerRule},
@@ -24,6 +27,11 @@ pub(crate) const FIND_COLUMNS: &str = "select table_name, column_name, data_type
 /// The waiting tables of a schema; parameters: database, schema, prefix.
 pub(crate) const FIND_WAITING_TABLES: &str = "select table_name from duckdb_tables() \
      where database_name = ? and lower(schema_name) = lower(?) and starts_with(table_name, ?)";
+
+/// The tables that have an index: schema, table.
+pub(crate) const FIND_INDEXED_TABLES: &str = "select schema_name, table_name from duckdb_indexes() \
+     where database_name = current_database() union select schema_name, table_name from duckdb_constraints() \
+     where database_name = current_database() and constraint_type in ('PRIMARY KEY', 'UNIQUE')";
 
 /// The name under which the rows being loaded go in a statement, and that of the rows in the table.
 const LOADED: &str = "loaded";
@@ -95,7 +103,11 @@ pub(crate) fn create_system_table(place: &Place, table: &SystemTable) -> String 
         format!("{} {type_name}", quoted(name))
     });
     let key = list(table.key.iter().map(|name| quoted(name)));
-    format!("create table if not exists {} ({}, primary key ({key}))", place.table(table.name), list(columns))
+    format!(
+        "create table if not exists {} ({}, primary key ({key}))",
+        place.table(table.name),
+        list(columns)
+    )
 }
 
 pub(crate) fn create_table<'column>(
@@ -103,8 +115,16 @@ pub(crate) fn create_table<'column>(
     table: &str,
     columns: impl Iterator<Item = &'column Column>,
 ) -> String {
-    let columns = list(columns.map(|column| format!("{} {}", quoted(&column.name), type_name(&column.column_type))));
+    let columns = list(
+        columns
+            .map(|column| format!("{} {}", quoted(&column.name), type_name(&column.column_type))),
+    );
     format!("create table {} ({columns})", place.table(table))
+}
+
+/// A table that is created only to see whether that is possible.
+pub(crate) fn create_trial_table(place: &Place, table: &str) -> String {
+    format!("create table {} (trial bigint)", place.table(table))
 }
 
 pub(crate) fn add_column(place: &Place, table: &str, column: &Column) -> String {
@@ -173,7 +193,12 @@ pub(crate) fn delete_other_versions(place: &Place, waiting: &str) -> String {
 }
 
 /// Compares a waiting table with the live one by key: new rows, rows that differ, rows that don't, rows that are gone.
-pub(crate) fn compare_versions(place: &Place, waiting: &str, live: &str, schema: &StreamSchema) -> String {
+pub(crate) fn compare_versions(
+    place: &Place,
+    waiting: &str,
+    live: &str,
+    schema: &StreamSchema,
+) -> String {
     let differs = differs(schema, LOADED, STORED);
     let both = format!("{LOADED}.rowid is not null and {STORED}.rowid is not null");
     format!(
@@ -188,12 +213,22 @@ pub(crate) fn compare_versions(place: &Place, waiting: &str, live: &str, schema:
     )
 }
 
+/// Deletes nothing, which makes DuckDB read the indexes of a table.
+pub(crate) fn bind_indexes(place: &Place, table: &str) -> String {
+    format!("delete from {} where false", place.table(table))
+}
+
 pub(crate) fn delete_all(place: &Place, table: &str) -> String {
     format!("delete from {}", place.table(table))
 }
 
 /// Copies the rows of a waiting table into the live one.
-pub(crate) fn copy_version(place: &Place, waiting: &str, live: &str, schema: &StreamSchema) -> String {
+pub(crate) fn copy_version(
+    place: &Place,
+    waiting: &str,
+    live: &str,
+    schema: &StreamSchema,
+) -> String {
     append(place, live, schema, &place.table(waiting))
 }
 
@@ -279,8 +314,9 @@ pub(crate) fn loads(place: &Place) -> String {
 
 /// The sums of the ledger by table.
 pub(crate) fn totals(place: &Place) -> String {
-    let sums = ["received", "inserted", "updated", "unchanged", "superseded", "rejected", "deleted"]
-        .map(|name| format!("sum({name})::bigint"));
+    let sums =
+        ["received", "inserted", "updated", "unchanged", "superseded", "rejected", "deleted"]
+            .map(|name| format!("sum({name})::bigint"));
     format!(
         "select table_name, {}, epoch_us(max(committed_at)) from {} group by table_name",
         list(sums.into_iter()),
@@ -324,7 +360,11 @@ fn column_names(schema: &StreamSchema) -> Vec<String> {
 
 /// Whether two rows have the same key.
 fn same_key(schema: &StreamSchema, left: &str, right: &str) -> String {
-    let columns = schema.key.iter().map(|name| quoted(name)).map(|name| format!("{left}.{name} = {right}.{name}"));
+    let columns = schema
+        .key
+        .iter()
+        .map(|name| quoted(name))
+        .map(|name| format!("{left}.{name} = {right}.{name}"));
     format!("({})", columns.collect::<Vec<_>>().join(" and "))
 }
 

@@ -61,7 +61,11 @@ pub(crate) fn prepare(
         fit(session, schema, &waiting)?;
         // A version that this run gave up may have left rows behind.
         let delete = sql::delete_other_versions(&session.place, &waiting);
-        session.execute(&delete, [Parameter::BigInt(version)], &format!("clear the table `{waiting}`"))?;
+        session.execute(
+            &delete,
+            [Parameter::BigInt(version)],
+            &format!("clear the table `{waiting}`"),
+        )?;
     }
     Ok(())
 }
@@ -76,7 +80,15 @@ pub(crate) fn merge(session: &Session, rows: &Rows) -> Result<MergeOutcome, Dest
         check_version(rows, batch)?;
         let offer = Offer::new(batch.clone());
         if rows.schema.is_keyed() {
-            merge_batch(session, rows, &table, &offer, batch.num_rows() as u64, &doing, &mut outcome)?;
+            merge_batch(
+                session,
+                rows,
+                &table,
+                &offer,
+                batch.num_rows() as u64,
+                &doing,
+                &mut outcome,
+            )?;
         } else {
             let append = sql::append(&session.place, &table, &rows.schema, &offer.table());
             outcome.inserted += session.execute(&append, [], &doing)?;
@@ -87,7 +99,10 @@ pub(crate) fn merge(session: &Session, rows: &Rows) -> Result<MergeOutcome, Dest
 }
 
 /// The stored rows that share a key with a row of the load and differ from it, as JSON objects.
-pub(crate) fn rivals(session: &Session, rows: &Rows) -> Result<Vec<Map<String, Value>>, DestinationError> {
+pub(crate) fn rivals(
+    session: &Session,
+    rows: &Rows,
+) -> Result<Vec<Map<String, Value>>, DestinationError> {
     let table = rows.table();
     let doing = format!("compare rows with `{}`", rows.schema.table());
     let mut rivals = Vec::new();
@@ -95,9 +110,12 @@ pub(crate) fn rivals(session: &Session, rows: &Rows) -> Result<Vec<Map<String, V
         let offer = Offer::new(batch.clone());
         let query = sql::rivals(&session.place, &table, &rows.schema, &offer.table());
         let found = read_batches(session, &query, &doing)?;
-        for (found, index) in found.iter().flat_map(|found| (0..found.num_rows()).map(move |index| (found, index))) {
-            let object = serde_json::from_str(&row::render(&rows.schema, found, index))
-                .map_err(|error| defect("A stored row could not be written as JSON").caused_by(error))?;
+        for (found, index) in
+            found.iter().flat_map(|found| (0..found.num_rows()).map(move |index| (found, index)))
+        {
+            let object = serde_json::from_str(&row::render(&rows.schema, found, index)).map_err(
+                |error| defect("A stored row could not be written as JSON").caused_by(error),
+            )?;
             rivals.push(object);
         }
     }
@@ -106,7 +124,9 @@ pub(crate) fn rivals(session: &Session, rows: &Rows) -> Result<Vec<Map<String, V
 
 /// How much a number of rows changed.
 pub(crate) fn growth(before: u64, after: u64) -> Result<i64, DestinationError> {
-    after.checked_signed_diff(before).ok_or_else(|| defect("A table has more rows than can be counted"))
+    after
+        .checked_signed_diff(before)
+        .ok_or_else(|| defect("A table has more rows than can be counted"))
 }
 
 /// Merges one batch, and adds what that did to the outcome.
@@ -121,7 +141,9 @@ fn merge_batch(
 ) -> Result<(), DestinationError> {
     let (schema, source) = (&rows.schema, offer.table());
     let (mut inserted, mut updated) = (0, 0);
-    for changed in read_batches(session, &sql::merge(&session.place, table, schema, &source), doing)? {
+    for changed in
+        read_batches(session, &sql::merge(&session.place, table, schema, &source), doing)?
+    {
         let is_insert = changed.column(0).as_boolean();
         inserted += is_insert.true_count() as u64;
         updated += is_insert.false_count() as u64;
@@ -133,7 +155,8 @@ fn merge_batch(
     }
     // The rows that changed stand in the table as they came, like those that were there already; what stands there
     // otherwise has won.
-    let [alike, different] = session.counts(&sql::compare(&session.place, table, schema, &source), doing)?;
+    let [alike, different] =
+        session.counts(&sql::compare(&session.place, table, schema, &source), doing)?;
     outcome.superseded += different;
     outcome.unchanged += alike.checked_sub(inserted + updated).ok_or_else(|| {
         defect(format!("Rows merged into `{}` are not all found there afterwards", schema.table()))
@@ -141,7 +164,11 @@ fn merge_batch(
     Ok(())
 }
 
-fn read_batches(session: &Session, sql: &str, doing: &str) -> Result<Vec<RecordBatch>, DestinationError> {
+fn read_batches(
+    session: &Session,
+    sql: &str,
+    doing: &str,
+) -> Result<Vec<RecordBatch>, DestinationError> {
     session
         .connection
         .prepare(sql)
@@ -152,11 +179,16 @@ fn read_batches(session: &Session, sql: &str, doing: &str) -> Result<Vec<RecordB
 /// Rows that wait are told from older ones by their version, so each must carry it.
 fn check_version(rows: &Rows, batch: &RecordBatch) -> Result<(), DestinationError> {
     let Some(version) = rows.version else { return Ok(()) };
-    let carried = batch.column_by_name(system::TABLE_VERSION).and_then(|column| column.as_primitive_opt::<Int64Type>());
+    let carried = batch
+        .column_by_name(system::TABLE_VERSION)
+        .and_then(|column| column.as_primitive_opt::<Int64Type>());
     if carried.is_some_and(|carried| carried.iter().all(|carried| carried == Some(version))) {
         Ok(())
     } else {
-        Err(defect(format!("Rows of version {version} of `{}` carry another version", rows.schema.table())))
+        Err(defect(format!(
+            "Rows of version {version} of `{}` carry another version",
+            rows.schema.table()
+        )))
     }
 }
 
@@ -207,11 +239,17 @@ fn check_names(schema: &StreamSchema) -> Result<(), DestinationError> {
         || table.to_ascii_lowercase().starts_with(system::NEXT_VERSION_PREFIX);
     let system = system::row_columns();
     let names = || schema.columns.iter().map(|column| column.name.as_str());
-    if is_system || table.is_empty() || names().chain([table]).any(|name| name.contains('\0')) || names().any(str::is_empty)
+    if is_system
+        || table.is_empty()
+        || names().chain([table]).any(|name| name.contains('\0'))
+        || names().any(str::is_empty)
     {
         return Err(DestinationError::new(
             DestinationErrorKind::Configuration,
-            format!("Stream `{}` has a name, or a column with a name, that DuckDB can't hold", table.escape_default()),
+            format!(
+                "Stream `{}` has a name, or a column with a name, that DuckDB can't hold",
+                table.escape_default()
+            ),
             "Deselect the stream, or rename it in the tap",
         ));
     }
@@ -223,7 +261,9 @@ fn check_names(schema: &StreamSchema) -> Result<(), DestinationError> {
 fn collision(what: &str, name: &str, other: &str) -> DestinationError {
     DestinationError::new(
         DestinationErrorKind::Configuration,
-        format!("{what} collision on `{name}` (in `{other}`): DuckDB does not tell upper from lower case"),
+        format!(
+            "{what} collision on `{name}` (in `{other}`): DuckDB does not tell upper from lower case"
+        ),
         "Deselect one of the two, or rename it in the tap",
     )
 }

@@ -8,7 +8,8 @@ use chrono::Utc;
 use replication::{
     claim::{Claim, ClaimMemory},
     destination::{
-        ActivationOutcome, DestinationError, DestinationErrorKind, MergeOutcome, UnitTransaction, VersionCounts,
+        ActivationOutcome, DestinationError, DestinationErrorKind, MergeOutcome, UnitTransaction,
+        VersionCounts,
     },
     ledger::LoadRecord,
     reject::RejectedRow,
@@ -39,13 +40,20 @@ pub(crate) struct DuckDbTransaction {
 
 impl DuckDbTransaction {
     /// Opens a transaction in a session that has the turn to write.
-    pub(crate) async fn begin(session: Session, handle: Arc<Handle>) -> Result<Self, DestinationError> {
-        let session = blocking(move || session.run(sql::BEGIN, "begin a transaction").map(|()| session)).await?;
+    pub(crate) async fn begin(
+        session: Session,
+        handle: Arc<Handle>,
+    ) -> Result<Self, DestinationError> {
+        let session =
+            blocking(move || session.run(sql::BEGIN, "begin a transaction").map(|()| session))
+                .await?;
         Ok(Self { session: Some(session), handle, sealed: None })
     }
 
     fn take(&mut self) -> Result<Session, DestinationError> {
-        self.session.take().ok_or_else(|| defect("A transaction was used after a step of it was abandoned"))
+        self.session
+            .take()
+            .ok_or_else(|| defect("A transaction was used after a step of it was abandoned"))
     }
 
     /// Does work with the session on a blocking thread. If the caller goes away meanwhile, the session ends there, and the
@@ -75,12 +83,19 @@ impl Drop for DuckDbTransaction {
 
 #[async_trait]
 impl UnitTransaction for DuckDbTransaction {
-    async fn prepare(&mut self, schema: &Arc<StreamSchema>, version: Option<i64>) -> Result<(), DestinationError> {
+    async fn prepare(
+        &mut self,
+        schema: &Arc<StreamSchema>,
+        version: Option<i64>,
+    ) -> Result<(), DestinationError> {
         let schema = Arc::clone(schema);
         self.with(move |session| table::prepare(session, &schema, version)).await
     }
 
-    async fn rivals(&mut self, load: &TableLoad) -> Result<Vec<Map<String, Value>>, DestinationError> {
+    async fn rivals(
+        &mut self,
+        load: &TableLoad,
+    ) -> Result<Vec<Map<String, Value>>, DestinationError> {
         let rows = Rows::of(load);
         self.with(move |session| table::rivals(session, &rows)).await
     }
@@ -90,17 +105,29 @@ impl UnitTransaction for DuckDbTransaction {
         self.with(move |session| table::merge(session, &rows)).await
     }
 
-    async fn version_counts(&mut self, schema: &StreamSchema, _version: i64) -> Result<VersionCounts, DestinationError> {
+    async fn version_counts(
+        &mut self,
+        schema: &StreamSchema,
+        _version: i64,
+    ) -> Result<VersionCounts, DestinationError> {
         let schema = schema.clone();
         self.with(move |session| version::counts(session, &schema)).await
     }
 
-    async fn activate(&mut self, schema: &StreamSchema, _version: i64) -> Result<ActivationOutcome, DestinationError> {
+    async fn activate(
+        &mut self,
+        schema: &StreamSchema,
+        _version: i64,
+    ) -> Result<ActivationOutcome, DestinationError> {
         let schema = schema.clone();
         self.with(move |session| version::activate(session, &schema)).await
     }
 
-    async fn reject(&mut self, run_id: &str, rejects: &[RejectedRow]) -> Result<u64, DestinationError> {
+    async fn reject(
+        &mut self,
+        run_id: &str,
+        rejects: &[RejectedRow],
+    ) -> Result<u64, DestinationError> {
         let (run_id, rejects) = (run_id.to_owned(), rejects.to_vec());
         self.with(move |session| rejects::add(session, &run_id, &rejects, Utc::now())).await
     }
@@ -110,7 +137,10 @@ impl UnitTransaction for DuckDbTransaction {
         self.with(move |session| ledger::record(session, &loads)).await
     }
 
-    async fn bookmark(&mut self, states: &BTreeMap<StreamName, Value>) -> Result<(), DestinationError> {
+    async fn bookmark(
+        &mut self,
+        states: &BTreeMap<StreamName, Value>,
+    ) -> Result<(), DestinationError> {
         let states = states.clone();
         self.with(move |session| claim::bookmark(session, &states, Utc::now())).await
     }
@@ -123,7 +153,9 @@ impl UnitTransaction for DuckDbTransaction {
 
     async fn commit(mut self: Box<Self>) -> Result<(), DestinationError> {
         let session = self.take()?;
-        let Err(error) = blocking(move || session.run(sql::COMMIT, "commit")).await else { return Ok(()) };
+        let Err(error) = blocking(move || session.run(sql::COMMIT, "commit")).await else {
+            return Ok(());
+        };
         // DuckDB rolls back what it can't commit. Should its log have reached the disk all the same, the claim row tells.
         match self.handle.memory().await {
             Ok(memory) if self.sealed.is_some() && memory.last_batch == self.sealed => Ok(()),

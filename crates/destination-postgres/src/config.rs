@@ -12,6 +12,9 @@ const FORM: &str = "Write it as `postgres://USER@HOST:PORT/DATABASE`, without a 
 /// How the password is given instead; part of every remedy about one.
 pub(crate) const PASSWORD_REMEDY: &str = "Give the password outside the address: in the environment variable \
      `PGPASSWORD`, as `env:NAME` or `@file` in the configuration, or in the file that `PGPASSFILE` names";
+/// What to do about a password that was given and is wrong.
+pub(crate) const WRONG_PASSWORD_REMEDY: &str = "Look whether the password is right; it is taken \
+     from the configuration, else from `PGPASSWORD`, else from the file that `PGPASSFILE` names";
 /// The longest identifier that PostgreSQL keeps whole, in bytes.
 pub(crate) const IDENTIFIER_BYTES: usize = 63;
 
@@ -77,7 +80,9 @@ impl PostgresConfig {
         let rest = url
             .strip_prefix("postgres://")
             .or_else(|| url.strip_prefix("postgresql://"))
-            .ok_or_else(|| malformed("The address of a PostgreSQL database starts with `postgres://`"))?;
+            .ok_or_else(|| {
+                malformed("The address of a PostgreSQL database starts with `postgres://`")
+            })?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
         let (user, place) = authority.rsplit_once('@').unwrap_or(("", authority));
@@ -198,12 +203,17 @@ impl PostgresConfig {
         match mode {
             "disable" if !self.host.is_local() => Err(DestinationError::new(
                 DestinationErrorKind::Configuration,
-                format!("`sslmode=disable` would send rows and password unprotected to `{}`", self.place()),
+                format!(
+                    "`sslmode=disable` would send rows and password unprotected to `{}`",
+                    self.place()
+                ),
                 "Remove it; a server with a certificate of its own can be trusted by `sslrootcert=FILE`",
             )),
             "disable" => Ok(false),
             "allow" | "prefer" => Ok(!self.host.is_local()),
-            "require" | "verify-ca" | "verify-full" if matches!(self.host, Host::Unix(_)) => Ok(false),
+            "require" | "verify-ca" | "verify-full" if matches!(self.host, Host::Unix(_)) => {
+                Ok(false)
+            }
             "require" | "verify-ca" | "verify-full" => Ok(true),
             _ => Err(DestinationError::new(
                 DestinationErrorKind::Configuration,
@@ -220,11 +230,15 @@ impl PostgresConfig {
             ("database", self.database.is_empty()),
         ];
         if let Some((part, _)) = missing.iter().find(|(_, missing)| *missing) {
-            return Err(malformed(&format!("The address of the PostgreSQL database names no {part}")));
+            return Err(malformed(&format!(
+                "The address of the PostgreSQL database names no {part}"
+            )));
         }
         let parts = [&self.user, &self.database, &self.schema];
         if self.place().contains(',') || parts.iter().any(|part| part.contains('\0')) {
-            return Err(malformed("The address must name one host, and no part may hold a NUL character"));
+            return Err(malformed(
+                "The address must name one host, and no part may hold a NUL character",
+            ));
         }
         let reserved = self.schema.starts_with("pg_") || self.schema == "information_schema";
         if self.schema.is_empty() || reserved || self.schema.len() > IDENTIFIER_BYTES {
@@ -277,7 +291,8 @@ fn decode(text: &str) -> Result<String, DestinationError> {
             continue;
         }
         let [high, low, tail @ ..] = rest else { return Err(broken()) };
-        let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let digit =
+            |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
         let (Some(high), Some(low)) = (digit(high), digit(low)) else { return Err(broken()) };
         bytes.push(high << 4 | low);
         rest = tail;
@@ -314,7 +329,9 @@ mod tests {
 
     #[test]
     fn an_address_has_all_its_parts() {
-        let config = parse("postgresql://load%40er@db.example.com:6543/ware%20house?sslmode=verify-full").unwrap();
+        let config =
+            parse("postgresql://load%40er@db.example.com:6543/ware%20house?sslmode=verify-full")
+                .unwrap();
         assert_eq!(config.user, "load@er");
         assert_eq!(config.host, Host::Tcp("db.example.com".to_owned()));
         assert_eq!((config.port, config.database.as_str(), config.tls), (6543, "ware house", true));
@@ -325,10 +342,18 @@ mod tests {
 
     #[test]
     fn traffic_that_leaves_the_machine_is_protected() {
-        for url in ["postgres://u@h/d", "postgres://u@h/d?sslmode=prefer", "postgres://u@10.0.0.1/d?sslmode=allow"] {
+        for url in [
+            "postgres://u@h/d",
+            "postgres://u@h/d?sslmode=prefer",
+            "postgres://u@10.0.0.1/d?sslmode=allow",
+        ] {
             assert!(parse(url).unwrap().tls, "{url}");
         }
-        for url in ["postgres://u@127.0.0.1/d", "postgres://u@LOCALHOST/d?sslmode=prefer", "postgres://u@[::1]/d"] {
+        for url in [
+            "postgres://u@127.0.0.1/d",
+            "postgres://u@LOCALHOST/d?sslmode=prefer",
+            "postgres://u@[::1]/d",
+        ] {
             assert!(!parse(url).unwrap().tls, "{url}");
         }
         assert!(parse("postgres://u@localhost/d?sslmode=require").unwrap().tls);
@@ -340,9 +365,14 @@ mod tests {
 
     #[test]
     fn a_password_in_the_address_is_refused_and_not_repeated() {
-        for url in ["postgres://u:hunter2@h/d", "postgres://u:@h/d", "postgres://u@h/d?password=hunter2"] {
+        for url in
+            ["postgres://u:hunter2@h/d", "postgres://u:@h/d", "postgres://u@h/d?password=hunter2"]
+        {
             let refusal = refusal(url);
-            assert!(refusal.starts_with("The address of the PostgreSQL database holds a password. "), "{refusal}");
+            assert!(
+                refusal.starts_with("The address of the PostgreSQL database holds a password. "),
+                "{refusal}"
+            );
             assert!(refusal.contains("PGPASSWORD") && !refusal.contains("hunter2"), "{refusal}");
         }
         // Not a password to us, but surely one to whoever wrote it.
@@ -353,10 +383,20 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        for (url, part) in [("postgres://h/d", "user"), ("postgres://u@/d", "host"), ("postgres://u@h", "database")] {
+        for (url, part) in [
+            ("postgres://h/d", "user"),
+            ("postgres://u@/d", "host"),
+            ("postgres://u@h", "database"),
+        ] {
             assert!(refusal(url).contains(&format!("names no {part}")), "{}", refusal(url));
         }
-        for url in ["postgres://u@h:0/d", "postgres://u@a,b/d", "postgres://u@h/%4", "postgres://u@h/%ff", "u@h/d"] {
+        for url in [
+            "postgres://u@h:0/d",
+            "postgres://u@a,b/d",
+            "postgres://u@h/%4",
+            "postgres://u@h/%ff",
+            "u@h/d",
+        ] {
             parse(url).unwrap_err();
         }
         for schema in ["", "pg_catalog", "information_schema", &"s".repeat(64)] {

@@ -44,10 +44,15 @@ impl Connector {
     /// Opens a connection and sets it up.
     pub(crate) async fn open(&self) -> Result<Connection, DestinationError> {
         let deadlines = self.config.deadlines;
-        let opened = timeout(deadlines.connect, self.connect()).await.unwrap_or(Err(Trouble::Deadline));
-        let (client, task) = opened.map_err(|trouble| failure::connecting(trouble, &self.config))?;
+        let opened =
+            timeout(deadlines.connect, self.connect()).await.unwrap_or(Err(Trouble::Deadline));
+        let (client, task) =
+            opened.map_err(|trouble| failure::connecting(trouble, &self.config))?;
         let connection = Connection { client, _task: task, deadline: deadlines.statement + GRACE };
         connection.run(&sql::session(&deadlines), &Doing::task("set up a session")).await?;
+        if connection.try_run(sql::NOTICE_VANISHED_CLIENT).await.is_err() {
+            tracing::debug!("The server notices only between statements when a client has gone");
+        }
         Ok(connection)
     }
 
@@ -72,7 +77,8 @@ impl Connector {
         let (client, task) = match &self.tls {
             Some(tls) => {
                 config.ssl_mode(SslMode::Require);
-                let (client, connection) = config.connect(tls.clone()).await.map_err(Trouble::Client)?;
+                let (client, connection) =
+                    config.connect(tls.clone()).await.map_err(Trouble::Client)?;
                 (client, tokio::spawn(drive(connection)))
             }
             None => {
@@ -140,7 +146,7 @@ impl Connection {
         doing: &Doing,
     ) -> Result<Row, DestinationError> {
         let rows = self.query(sql, parameters, doing).await?;
-        rows.into_iter().next().ok_or_else(|| unexpected(doing))
+        rows.into_iter().next().ok_or_else(|| failure::unexpected(doing))
     }
 
     /// Sends data for a `copy … from stdin` statement, and returns the number of rows that the server took.
@@ -180,15 +186,6 @@ impl Connection {
             Err(_) => Err(Trouble::Deadline),
         }
     }
-}
-
-/// An answer that a statement of ours can't have.
-pub(crate) fn unexpected(doing: &Doing) -> DestinationError {
-    DestinationError::new(
-        DestinationErrorKind::Bug,
-        format!("PostgreSQL gave an unexpected answer: {doing:?}"),
-        "Report this defect",
-    )
 }
 
 /// Room for one connection that is kept for its next user.

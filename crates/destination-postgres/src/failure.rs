@@ -9,7 +9,7 @@ use replication::{
 };
 use tokio_postgres::{Error, error::DbError, error::Severity};
 
-use crate::config::{PASSWORD_REMEDY, PostgresConfig};
+use crate::config::{PASSWORD_REMEDY, PostgresConfig, WRONG_PASSWORD_REMEDY};
 
 /// What was being done when something went wrong; completes the sentence "PostgreSQL refused to …".
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,15 @@ impl Trouble {
     }
 }
 
+/// An answer that a statement of ours can't have.
+pub(crate) fn unexpected(doing: &Doing) -> DestinationError {
+    DestinationError::new(
+        Kind::Bug,
+        format!("PostgreSQL gave an unexpected answer when asked to {}", doing.text),
+        "Report this defect",
+    )
+}
+
 /// A connection that could not be made.
 pub(crate) fn connecting(trouble: Trouble, config: &PostgresConfig) -> DestinationError {
     let place = config.place();
@@ -92,7 +101,10 @@ pub(crate) fn connecting(trouble: Trouble, config: &PostgresConfig) -> Destinati
     if reason == "password missing" {
         return DestinationError::new(
             Kind::Refused,
-            format!("The PostgreSQL server at `{place}` asks for the password of `{}`", config.user),
+            format!(
+                "The PostgreSQL server at `{place}` asks for the password of `{}`",
+                config.user
+            ),
             PASSWORD_REMEDY,
         );
     }
@@ -122,7 +134,7 @@ fn sign_in_refused(answer: &DbError, config: &PostgresConfig) -> DestinationErro
     match answer.code().code() {
         "28P01" => refused(
             format!("The PostgreSQL server at `{place}` does not accept the password of `{user}`"),
-            PASSWORD_REMEDY.to_owned(),
+            WRONG_PASSWORD_REMEDY.to_owned(),
         ),
         "28000" => refused(
             format!("The PostgreSQL server at `{place}` does not let `{user}` sign in to `{database}`"),
@@ -154,21 +166,36 @@ fn judge(answer: &DbError, doing: &Doing) -> (Kind, &'static str) {
         return (Kind::Row(reason), "Look at the row in `_sdc_rejected`");
     }
     match code {
-        "42501" => (Kind::Refused, "Grant the role what it lacks: to create in the database, and to own its schema"),
-        "25006" => (Kind::Refused, "Name the primary server: this one is a read-only replica, or set to read-only"),
+        "42501" => (
+            Kind::Refused,
+            "Grant the role what it lacks: to create in the database, and to own its schema",
+        ),
+        "25006" => (
+            Kind::Refused,
+            "Name the primary server: this one is a read-only replica, or set to read-only",
+        ),
         "53100" => (Kind::Full, "Make room on the server's disk"),
-        "53300" => (Kind::Unavailable, "Wait, or raise the server's `max_connections` or the role's limit"),
-        "55P03" | "55006" | "40001" | "40P01" => {
-            (Kind::Busy, "Somebody else holds a lock on it; wait until they are done, or end their session")
+        "53300" => {
+            (Kind::Unavailable, "Wait, or raise the server's `max_connections` or the role's limit")
         }
-        "57014" => (Kind::Unavailable, "The statement was cancelled, or took longer than allowed; try again"),
-        "42P01" | "42703" | "42704" | "3F000" => {
-            (Kind::Refused, "Something was dropped or renamed while the run went on; start it again")
-        }
+        "55P03" | "55006" | "40001" | "40P01" => (
+            Kind::Busy,
+            "Somebody else holds a lock on it; wait until they are done, or end their session",
+        ),
+        "57014" => (
+            Kind::Unavailable,
+            "The statement was cancelled, or took longer than allowed; try again",
+        ),
+        "42P01" | "42703" | "42704" | "3F000" => (
+            Kind::Refused,
+            "Something was dropped or renamed while the run went on; start it again",
+        ),
         "21000" => (Kind::Bug, "Report this defect"),
         _ => match class(answer) {
-            "08" | "53" | "57" | "58" => (Kind::Unavailable, "Look at the server's log; try again when it is well"),
-            "28" => (Kind::Refused, PASSWORD_REMEDY),
+            "08" | "53" | "57" | "58" => {
+                (Kind::Unavailable, "Look at the server's log; try again when it is well")
+            }
+            "28" => (Kind::Refused, WRONG_PASSWORD_REMEDY),
             "25" | "26" | "34" => (Kind::Bug, "Report this defect"),
             _ => (Kind::Refused, "The server's log tells more"),
         },
@@ -196,7 +223,10 @@ fn lost(error: &Error, doing: &Doing) -> DestinationError {
     if !error.is_closed() && find::<io::Error>(error).is_none() {
         return DestinationError::new(
             Kind::Bug,
-            format!("PostgreSQL and this program misunderstood each other on the attempt to {}", doing.text),
+            format!(
+                "PostgreSQL and this program misunderstood each other on the attempt to {}",
+                doing.text
+            ),
             "Report this defect",
         )
         .caused_by(Cause::of(error));
@@ -213,7 +243,7 @@ fn class(answer: &DbError) -> &str {
     answer.code().code().get(..2).unwrap_or_default()
 }
 
-fn find<'error, E: StdError + 'static>(error: &'error Error) -> Option<&'error E> {
+fn find<E: StdError + 'static>(error: &Error) -> Option<&E> {
     let mut next: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {

@@ -24,6 +24,7 @@ mod numeric;
 mod password;
 mod prepare;
 mod reading;
+mod session;
 mod sql;
 mod tls;
 mod unit;

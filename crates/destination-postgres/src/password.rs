@@ -19,12 +19,16 @@ pub(crate) fn find(
 ) -> Result<Option<SecretString>, DestinationError> {
     if let Some(password) = variable("PGPASSWORD").filter(|password| !password.is_empty()) {
         let password = password.into_string().map_err(|_| {
-            refused("The environment variable `PGPASSWORD` is not UTF-8 text".to_owned(), "Set it anew")
+            refused(
+                "The environment variable `PGPASSWORD` is not UTF-8 text".to_owned(),
+                "Set it anew",
+            )
         })?;
         return Ok(Some(password.into()));
     }
     let named = variable("PGPASSFILE").map(PathBuf::from);
-    let Some(file) = named.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".pgpass"))) else {
+    let Some(file) = named.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".pgpass")))
+    else {
         return Ok(None);
     };
     match fs::read_to_string(&file) {
@@ -35,7 +39,8 @@ pub(crate) fn find(
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => {
             let message = format!("The password file `{}` can't be read", file.display());
-            Err(refused(message, "Make it readable for the account that runs this program").caused_by(error))
+            Err(refused(message, "Make it readable for the account that runs this program")
+                .caused_by(error))
         }
     }
 }
@@ -62,7 +67,12 @@ fn match_entry(line: &str, config: &PostgresConfig) -> Option<String> {
         Host::Unix(_) => "localhost",
     };
     let own_port = config.port.to_string();
-    let wanted = [(&host, own_host), (&port, &own_port), (&database, &config.database), (&user, &config.user)];
+    let wanted = [
+        (&host, own_host),
+        (&port, &own_port),
+        (&database, &config.database),
+        (&user, &config.user),
+    ];
     wanted.iter().all(|(entry, own)| *entry == "*" || entry == own).then_some(password)
 }
 
@@ -103,7 +113,10 @@ mod tests {
 
     fn found(variables: &[(&str, &Path)]) -> Result<Option<String>, DestinationError> {
         let variable = |name: &str| {
-            variables.iter().find(|(own, _)| *own == name).map(|(_, value)| value.as_os_str().to_owned())
+            variables
+                .iter()
+                .find(|(own, _)| *own == name)
+                .map(|(_, value)| value.as_os_str().to_owned())
         };
         Ok(find(&config(), variable)?.map(|password| password.expose_secret().to_owned()))
     }
@@ -133,7 +146,10 @@ mod tests {
         let named = write("named", "from the named file");
         write(".pgpass", "from home");
         assert_eq!(found(&[("HOME", home)]).unwrap().unwrap(), "from home");
-        assert_eq!(found(&[("HOME", home), ("PGPASSFILE", &named)]).unwrap().unwrap(), "from the named file");
+        assert_eq!(
+            found(&[("HOME", home), ("PGPASSFILE", &named)]).unwrap().unwrap(),
+            "from the named file"
+        );
         let variables = [("PGPASSWORD", Path::new("from the variable")), ("PGPASSFILE", &named)];
         assert_eq!(found(&variables).unwrap().unwrap(), "from the variable");
     }

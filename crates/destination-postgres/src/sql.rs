@@ -48,33 +48,41 @@ fn join<T: AsRef<str>>(parts: impl IntoIterator<Item = T>, separator: &str) -> S
     text
 }
 
-/// Sets a session up: deadlines, one form for instants, commits that wait until they are durable even where the
-/// server's default is not to, and a server that notices a vanished client in the middle of a statement.
+/// Sets a session up: deadlines, one form for instants, and commits that wait until they are durable even where the
+/// server's default is not to.
 pub(crate) fn session(deadlines: &Deadlines) -> String {
     format!(
         "set statement_timeout = {}; set lock_timeout = {}; \
          set idle_in_transaction_session_timeout = {}; \
          set standard_conforming_strings = on; set timezone = 'UTC'; \
-         select set_config(name, case name when 'synchronous_commit' then 'on' else '5000' end, false) \
-         from pg_catalog.pg_settings \
-         where name = 'client_connection_check_interval' or name = 'synchronous_commit' and setting = 'off'",
+         select pg_catalog.set_config('synchronous_commit', 'on', false) \
+         where pg_catalog.current_setting('synchronous_commit') = 'off'",
         deadlines.statement.as_millis(),
         deadlines.lock.as_millis(),
         deadlines.idle_transaction.as_millis(),
     )
 }
 
+/// Lets the server notice in the middle of a statement that we have gone. Not every server can.
+pub(crate) const NOTICE_VANISHED_CLIENT: &str = "set client_connection_check_interval = 5000";
+
 /// Begins a transaction whatever the server's defaults are.
 pub(crate) const BEGIN: &str = "begin transaction isolation level read committed read write";
 
 /// Waits until no other claim on the schema is being decided, until the end of the transaction.
 pub(crate) fn exclude_claims(schema_digest: u32) -> String {
-    format!("select pg_catalog.pg_advisory_xact_lock({CLAIM_LOCKS}, {})", schema_digest.cast_signed())
+    format!(
+        "select pg_catalog.pg_advisory_xact_lock({CLAIM_LOCKS}, {})",
+        schema_digest.cast_signed()
+    )
 }
 
 /// Announces the transaction of a unit to whoever claims the schema after its owner.
 pub(crate) fn announce_unit(schema_digest: u32) -> String {
-    format!("select pg_catalog.pg_advisory_xact_lock_shared({UNIT_LOCKS}, {})", schema_digest.cast_signed())
+    format!(
+        "select pg_catalog.pg_advisory_xact_lock_shared({UNIT_LOCKS}, {})",
+        schema_digest.cast_signed()
+    )
 }
 
 /// Ends the sessions of units that an earlier claim left open. They can't commit any more, but hold locks.
@@ -88,8 +96,25 @@ pub(crate) fn end_units(schema_digest: u32) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A statement in lines of readable length, for snapshots.
+    pub(crate) fn in_lines(sql: &str) -> String {
+        let mut lines = String::new();
+        let mut length = 0;
+        for word in sql.split(' ') {
+            if length > 0 {
+                length += word.len() + 1;
+                lines.push(if length > 76 { '\n' } else { ' ' });
+            }
+            if length == 0 || length > 76 {
+                length = word.len();
+            }
+            lines.push_str(word);
+        }
+        lines
+    }
 
     #[test]
     fn quotes_can_not_be_escaped() {

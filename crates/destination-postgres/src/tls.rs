@@ -13,7 +13,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::config::PostgresConfig;
 
 /// The connector for a configuration that uses TLS; none for one that doesn't.
-pub(crate) fn connector(config: &PostgresConfig) -> Result<Option<MakeRustlsConnect>, DestinationError> {
+pub(crate) fn connector(
+    config: &PostgresConfig,
+) -> Result<Option<MakeRustlsConnect>, DestinationError> {
     if !config.tls {
         return Ok(None);
     }
@@ -21,8 +23,12 @@ pub(crate) fn connector(config: &PostgresConfig) -> Result<Option<MakeRustlsConn
     let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| {
-            DestinationError::new(DestinationErrorKind::Bug, "TLS could not be set up", "Report this defect")
-                .caused_by(error)
+            DestinationError::new(
+                DestinationErrorKind::Bug,
+                "TLS could not be set up",
+                "Report this defect",
+            )
+            .caused_by(error)
         })?
         .with_root_certificates(roots(config)?)
         .with_no_client_auth();
@@ -50,7 +56,9 @@ fn roots(config: &PostgresConfig) -> Result<RootCertStore, DestinationError> {
             "Name a readable file of certificates in PEM form by `sslrootcert` in the address",
         )
     };
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| unreadable().caused_by(error))? {
+    for certificate in
+        CertificateDer::pem_file_iter(file).map_err(|error| unreadable().caused_by(error))?
+    {
         let certificate = certificate.map_err(|error| unreadable().caused_by(error))?;
         roots.add(certificate).map_err(|error| unreadable().caused_by(error))?;
     }
@@ -68,7 +76,9 @@ mod tests {
         let file = folder.path().join("empty.pem");
         std::fs::write(&file, "nothing").unwrap();
         for file in [file.as_path(), &folder.path().join("missing.pem")] {
-            let config = PostgresConfig::parse("postgres://u@h/d", "s").unwrap().with_root_certificates(file);
+            let config = PostgresConfig::parse("postgres://u@h/d", "s")
+                .unwrap()
+                .with_root_certificates(file);
             let error = connector(&config).err().unwrap();
             assert!(error.to_string().contains(file.to_str().unwrap()), "{error}");
         }

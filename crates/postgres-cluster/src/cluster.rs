@@ -78,7 +78,7 @@ impl ClusterOptions {
             server: None,
             folder,
         };
-        cluster.give(&cluster.folder.path().to_owned())?;
+        cluster.give(cluster.folder.path())?;
         cluster.initialise()?;
         let mut tries = 1;
         loop {
@@ -235,7 +235,8 @@ impl Cluster {
         fs::create_dir(&socket_folder).map_err(ClusterError::io("make the socket's folder"))?;
         self.give(&socket_folder)?;
         let password_file = self.folder.path().join("password");
-        fs::write(&password_file, &self.password).map_err(ClusterError::io("write the password"))?;
+        fs::write(&password_file, &self.password)
+            .map_err(ClusterError::io("write the password"))?;
         self.give(&password_file)?;
         let mut command = self.programs.command("initdb", self.account.as_ref());
         command
@@ -252,10 +253,21 @@ impl Cluster {
 
     /// A certificate that signs itself and is no authority, as an operator would make it for one server.
     fn make_certificate(&self) -> Result<(), ClusterError> {
-        let (key, certificate) = (self.folder.path().join("server.key"), self.folder.path().join("server.crt"));
+        let (key, certificate) =
+            (self.folder.path().join("server.key"), self.folder.path().join("server.crt"));
         let mut command = Command::new("openssl");
         command
-            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost"])
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-days",
+                "30",
+                "-subj",
+                "/CN=localhost",
+            ])
             .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
             .args(["-addext", "basicConstraints=critical,CA:FALSE"])
             .arg("-keyout")

@@ -24,7 +24,11 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts a server on the data in `data`, its log in `log`, and waits until it takes connections.
-    pub(crate) fn start(command: &mut Command, data: &Path, log: &Path) -> Result<Self, ClusterError> {
+    pub(crate) fn start(
+        command: &mut Command,
+        data: &Path,
+        log: &Path,
+    ) -> Result<Self, ClusterError> {
         let file = File::options().create(true).append(true).open(log);
         let file = file.map_err(ClusterError::io("open the server's log"))?;
         let process = command
@@ -39,7 +43,7 @@ impl Server {
             if ended.is_some() || Instant::now() > deadline {
                 return Err(ClusterError::NotReady { log: end_of(log) });
             }
-            thread::sleep(INTERVAL);
+            pause();
         }
         Ok(server)
     }
@@ -62,7 +66,7 @@ impl Server {
             if Instant::now() > deadline {
                 return Err(ClusterError::NotReady { log: "it did not stop in time".to_owned() });
             }
-            thread::sleep(INTERVAL);
+            pause();
         }
     }
 
@@ -94,11 +98,23 @@ impl Drop for Server {
     }
 }
 
+/// Waits a moment. This is a test's own thread, which has nothing else to do than to see how another process is.
+#[expect(clippy::disallowed_methods, reason = "no event tells when another process is ready")]
+fn pause() {
+    thread::sleep(INTERVAL);
+}
+
 /// Sends a signal. A process that has gone already needs none, so failures don't matter.
 fn signal(name: &str, processes: &[u32]) {
     if !processes.is_empty() {
         let processes = processes.iter().map(u32::to_string);
-        drop(Command::new("kill").arg(format!("-{name}")).args(processes).stderr(Stdio::null()).status());
+        drop(
+            Command::new("kill")
+                .arg(format!("-{name}"))
+                .args(processes)
+                .stderr(Stdio::null())
+                .status(),
+        );
     }
 }
 

@@ -39,7 +39,7 @@ impl StreamState {
             Some(Value::Object(stored)) => stored.clone(),
             Some(_) => return Err(unusable(format!("The state of `{}` is not a JSON object", stream.name()))),
         };
-        let instant = |key: &str| instant(stream, &stored, key);
+        let instant = |key: &'static str| instant(stream, &stored, key);
         let state = Self {
             stream,
             bookmark: instant(LAST_RECORD)?.map(window::floor),
@@ -69,6 +69,11 @@ impl StreamState {
     /// The last version of a full table.
     pub(crate) fn version(&self) -> Option<i64> {
         self.version
+    }
+
+    /// The bookmark can't be true; reading begins again at another one.
+    pub(crate) fn rewind(&mut self, bookmark: DateTime<Utc>) {
+        self.bookmark = Some(bookmark);
     }
 
     /// Moves the bookmark, and returns the state to store.

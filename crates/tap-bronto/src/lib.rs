@@ -1,1 +1,43 @@
-//! Bronto's streams as a source, and the tap-bronto program
+//! Bronto's streams as a [`Source`](replication::source::Source): rows from SOAP answers straight into Arrow batches.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`config`] | what can be set, and reading it from JSON and the environment |
+//! | [`streams`] | the five streams, their columns and selections |
+//! | [`catalog`] | the same as a Singer catalog, written and read |
+//! | [`activity_id`] | ids for activities, which have none |
+//! | [`source`] | the account: workers, one per stream |
+//!
+//! Inside, `window` holds the model of the server on which completeness rests, and lays the windows; `reader` reads
+//! them whole; `page` and `columns` turn answers into arrays; `seen` keeps repeated reads from repeating rows.
+//!
+//! In a program:
+//!
+//! ```no_run
+//! use tap_bronto::{BrontoSource, TapConfig};
+//!
+//! let config = TapConfig { settle_seconds: 300, ..TapConfig::new("3D5A2C10-…".into()) };
+//! let source = BrontoSource::new(config)?;
+//! # Ok::<(), replication::source::SourceError>(())
+//! ```
+
+pub mod activity_id;
+mod bookmark;
+pub mod catalog;
+mod check;
+mod columns;
+pub mod config;
+mod failure;
+mod nearest;
+mod page;
+mod reader;
+mod seen;
+pub mod source;
+pub mod streams;
+mod window;
+
+pub use activity_id::IdScheme;
+pub use config::TapConfig;
+pub use reader::default_start_date;
+pub use source::BrontoSource;
+pub use streams::{BrontoStream, NumberForm, SelectedStream};

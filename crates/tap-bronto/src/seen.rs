@@ -22,8 +22,8 @@ pub(crate) struct SeenRows {
 #[derive(Debug)]
 struct Seen {
     content: u64,
-    /// Where it was seen last: the page of contacts, the attempt of activities. 0 for an abandoned query.
-    stamp: u32,
+    /// The page on which it was seen last; 0 if that was in a query that was given up.
+    page: u32,
 }
 
 /// What a page's rows turned out to be.
@@ -47,7 +47,7 @@ impl SeenRows {
 
     /// The query is given up, and its rows may come again on any page.
     pub(crate) fn abandon(&mut self) {
-        self.rows.values_mut().for_each(|seen| seen.stamp = 0);
+        self.rows.values_mut().for_each(|seen| seen.page = 0);
         self.alike.clear();
     }
 
@@ -57,13 +57,13 @@ impl SeenRows {
         for &RowMark { key, content } in &rows.marks {
             let fresh = match self.rows.entry(key) {
                 Entry::Vacant(entry) => {
-                    entry.insert(Seen { content, stamp: page });
+                    entry.insert(Seen { content, page });
                     true
                 }
                 Entry::Occupied(mut entry) => {
                     let seen = entry.get_mut();
-                    settled.moved_back |= seen.stamp != 0 && page > seen.stamp;
-                    seen.stamp = page;
+                    settled.moved_back |= seen.page != 0 && page > seen.page;
+                    seen.page = page;
                     std::mem::replace(&mut seen.content, content) != content
                 }
             };
@@ -73,23 +73,23 @@ impl SeenRows {
         settled
     }
 
-    /// Settles activities: gives each its id, found in attempt `attempt` at the window, counted from 1.
-    pub(crate) fn settle_activities(&mut self, rows: &mut PageRows, attempt: u32, scheme: IdScheme) -> Settled {
+    /// Settles activities: gives each its id.
+    pub(crate) fn settle_activities(&mut self, rows: &mut PageRows, scheme: IdScheme) -> Settled {
         let mut settled = Settled::default();
         settled.ids.reserve(rows.marks.len());
         for &RowMark { key, content } in &rows.marks {
             let id = match scheme {
-                IdScheme::Lossless => self.number(&key, attempt),
+                IdScheme::Lossless => self.number(&key),
                 IdScheme::Compatible => key,
             };
             let fresh = match self.rows.entry(id) {
                 Entry::Vacant(entry) => {
-                    entry.insert(Seen { content, stamp: attempt });
+                    entry.insert(Seen { content, page: 1 });
                     true
                 }
                 Entry::Occupied(mut entry) => {
                     let seen = entry.get_mut();
-                    seen.stamp = attempt;
+                    seen.page = 1;
                     std::mem::replace(&mut seen.content, content) != content
                 }
             };
@@ -100,10 +100,10 @@ impl SeenRows {
         settled
     }
 
-    /// The id of the next activity of this identity.
-    fn number(&mut self, identity: &Digest16, attempt: u32) -> Digest16 {
+    /// The id of the next activity of this identity in the query.
+    fn number(&mut self, identity: &Digest16) -> Digest16 {
         let first = lossless_id(identity, 1);
-        if self.rows.get(&first).is_none_or(|seen| seen.stamp != attempt) {
+        if self.rows.get(&first).is_none_or(|seen| seen.page == 0) {
             return first;
         }
         let number = self.alike.entry(*identity).or_insert(1);
@@ -177,16 +177,17 @@ mod tests {
     #[test]
     fn activities_alike_are_numbered_and_a_new_attempt_counts_anew() {
         let mut seen = SeenRows::default();
-        let mut settle = |marks: &[(u8, u64)], attempt| {
-            seen.settle_activities(&mut page(marks, &[]), attempt, IdScheme::Lossless)
+        let settle = |seen: &mut SeenRows, marks: &[(u8, u64)]| {
+            seen.settle_activities(&mut page(marks, &[]), IdScheme::Lossless)
         };
-        let first = settle(&[(1, 1), (1, 2), (2, 1)], 1);
-        let more = settle(&[(1, 3)], 1);
+        let first = settle(&mut seen, &[(1, 1), (1, 2), (2, 1)]);
+        let more = settle(&mut seen, &[(1, 3)]);
         assert_eq!([1, 2].map(|n| lossless_id(&[1; 16], n)), first.ids[..2]);
         assert_eq!(more.ids, [lossless_id(&[1; 16], 3)]);
         // Alike rows in another order, after the cursor was lost: the set of ids is the same, and contents that
         // changed places are emitted again.
-        let again = settle(&[(1, 2), (2, 1), (1, 1), (1, 3)], 2);
+        seen.abandon();
+        let again = settle(&mut seen, &[(1, 2), (2, 1), (1, 1), (1, 3)]);
         assert_eq!(again.ids, [first.ids[0], first.ids[2], first.ids[1], more.ids[0]]);
         assert_eq!(again.fresh, [true, false, true, false]);
     }
@@ -194,7 +195,7 @@ mod tests {
     #[test]
     fn compatible_ids_are_taken_as_they_are() {
         let mut seen = SeenRows::default();
-        let settled = seen.settle_activities(&mut page(&[(1, 1), (1, 2), (1, 2)], &[]), 1, IdScheme::Compatible);
+        let settled = seen.settle_activities(&mut page(&[(1, 1), (1, 2), (1, 2)], &[]), IdScheme::Compatible);
         assert_eq!(settled.ids, [[1; 16]; 3]);
         assert_eq!(settled.fresh, [true, true, false]);
     }

@@ -207,7 +207,9 @@ mod tests {
             counts.push(rows);
             planner.complete(rows);
         }
-        assert!(counts.iter().skip(3).all(|rows| *rows == 4_000), "{counts:?}");
+        counts.pop();
+        let settled = counts.iter().skip(2).all(|rows| *rows == 4_000);
+        assert!(settled, "{:?}", counts.get(..20));
     }
 
     #[test]

@@ -32,7 +32,8 @@ impl Side {
 /// # Errors
 /// When the check can't be made. A step that failed is part of what is shown, and decides the exit status.
 pub(crate) fn execute(arguments: &CheckArguments) -> Result<ExitStatus, Failure> {
-    let integration = config::load(&arguments.integration.config, arguments.integration.name.as_deref())?;
+    let integration =
+        config::load(&arguments.integration.config, arguments.integration.name.as_deref())?;
     telemetry::start(None)?;
     let sides = pipeline::block_on(try_both(&integration))?;
     let exit = sides.iter().find_map(Side::exit).unwrap_or(ExitStatus::Done);
@@ -48,7 +49,11 @@ async fn try_both(integration: &Integration) -> Result<[Side; 2], Failure> {
     let source = connect::bronto(integration)?;
     let destination = connect::destination(&integration.target()?)?;
     Ok([
-        Side { title: "Source: Bronto".to_owned(), steps: source.check().await, failed: source_exit },
+        Side {
+            title: "Source: Bronto".to_owned(),
+            steps: source.check().await,
+            failed: source_exit,
+        },
         Side {
             title: format!("Destination: {}", destination.describe()),
             steps: destination.check().await,

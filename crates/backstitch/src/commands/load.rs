@@ -6,9 +6,8 @@ use std::io::{self, Write};
 use replication::{
     event::Bookmark,
     run::{CommitObserver, RunOptions},
-    // SINGER
+    singer_source::SingerSource,
 };
-use tokio::io::BufReader;
 
 use crate::{
     command_line::LoadArguments,
@@ -19,17 +18,16 @@ use crate::{
     pipeline, telemetry,
 };
 
-/// How much of standard input is read at once.
-const READ_BYTES: usize = 1 << 20;
-
 /// Runs the command.
 ///
 /// # Errors
 /// When the load can't start, or fails.
 pub(crate) fn execute(arguments: &LoadArguments) -> Result<ExitStatus, Failure> {
-    let schema = SchemaName::parse(&arguments.schema).map_err(|error| Failure::configuration(error.to_string()))?;
+    let schema = SchemaName::parse(&arguments.schema)
+        .map_err(|error| Failure::configuration(error.to_string()))?;
     let parsed = DestinationAddress::from_argument(&arguments.destination)?;
-    let target = Target { address: parsed.address, password: parsed.password, schema, nested: None };
+    let target =
+        Target { address: parsed.address, password: parsed.password, schema, nested: None };
     let integration = arguments.integration.clone().unwrap_or_else(|| target.schema.to_string());
     let mut options = RunOptions::new(integration);
     options.take_over = arguments.take_over;
@@ -45,8 +43,8 @@ pub(super) fn load(target: &Target, options: RunOptions) -> Result<ExitStatus, F
     telemetry::start(None)?;
     let outcome = pipeline::block_on(async {
         let destination = connect::destination(target)?;
-        let input = BufReader::with_capacity(READ_BYTES, tokio::io::stdin());
-        let source: Box<dyn replication::source::Source> = { drop(input); todo!() };
+        // What account is behind the tap, its stream doesn't tell.
+        let source = Box::new(SingerSource::new(tokio::io::stdin(), "singer"));
         pipeline::run(source, destination, options, Some(Box::new(StateWriter)), None).await
     })?;
     for table in &outcome.report.tables {

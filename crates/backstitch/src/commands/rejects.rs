@@ -35,11 +35,14 @@ pub(crate) fn execute(arguments: &RejectsArguments) -> Result<ExitStatus, Failur
         display::print("No row was rejected\n")?;
     } else {
         let closing = if rejects.len() == arguments.limit {
-            format!("Shown are the newest {}; more with `--limit`\n", display::count(count(rejects.len())))
+            format!(
+                "\nShown are the newest {}; more with `--limit`\n",
+                display::count(count(rejects.len()))
+            )
         } else {
             String::new()
         };
-        display::print(&format!("{}{}{closing}", by_reason(&rejects), rows(&rejects)))?;
+        display::print(&format!("{}\n{}{closing}", by_reason(&rejects), rows(&rejects)))?;
     }
     Ok(ExitStatus::Done)
 }
@@ -52,9 +55,19 @@ pub(super) fn by_reason(rejects: &[RejectRecord]) -> String {
     }
     let mut reasons: Vec<_> = reasons.into_iter().collect();
     reasons.sort_by_key(|(_, rows)| std::cmp::Reverse(*rows));
-    let columns = [Column::Text("Table"), Column::Figure("Rows"), Column::Text("Code"), Column::Text("Reason")];
+    let columns = [
+        Column::Text("Table"),
+        Column::Figure("Rows"),
+        Column::Text("Code"),
+        Column::Text("Reason"),
+    ];
     let row = |((table, code, reason), rows): &((&str, &str, &str), usize)| {
-        vec![(*table).to_owned(), display::count(count(*rows)), (*code).to_owned(), display::one_line(reason, 200)]
+        vec![
+            (*table).to_owned(),
+            display::count(count(*rows)),
+            (*code).to_owned(),
+            display::one_line(reason, 200),
+        ]
     };
     display::table(&columns, &reasons.iter().map(row).collect::<Vec<_>>())
 }
@@ -93,7 +106,7 @@ mod tests {
             reject("unsubscribe", "key_collision", "{\"contactId\":\"a\"}"),
             reject("unsubscribe", "key_collision", "{\"contactId\":\"b\"}"),
         ];
-        insta::assert_snapshot!(format!("{}{}", by_reason(&rejects), rows(&rejects)), @r#"
+        insta::assert_snapshot!(format!("{}\n{}", by_reason(&rejects), rows(&rejects)), @r#"
          Table         Rows   Code            Reason
         ───────────────────────────────────────────────────────────────────
          unsubscribe      2   key_collision   Another row has the same key

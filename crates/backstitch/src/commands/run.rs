@@ -1,6 +1,6 @@
 //! `backstitch run`: replicates an integration once.
 
-use chrono::{DateTime, Days, NaiveTime, Utc};
+use chrono::Utc;
 use replication::run::RunOptions;
 
 use crate::{
@@ -30,7 +30,8 @@ pub(crate) fn execute(arguments: &RunArguments) -> Result<ExitStatus, Failure> {
 }
 
 fn replicate(arguments: &RunArguments) -> Result<(Subject, Outcome), Failure> {
-    let integration = config::load(&arguments.integration.config, arguments.integration.name.as_deref())?;
+    let integration =
+        config::load(&arguments.integration.config, arguments.integration.name.as_deref())?;
     let screen = progress_bars::screen(!arguments.no_progress);
     telemetry::start(screen.as_ref())?;
     for warning in &integration.warnings {
@@ -46,7 +47,9 @@ fn replicate(arguments: &RunArguments) -> Result<(Subject, Outcome), Failure> {
     options.accept_source_change = arguments.accept_source_change;
     options.allow_empty = arguments.allow_empty;
     options.lease = integration.lease.unwrap_or(options.lease);
-    options.start_date = integration.source.start_date.or_else(|| Some(default_start_date(Utc::now())));
+    // It counts only at the first run, which stores it.
+    options.start_date =
+        integration.source.start_date.or_else(|| Some(tap_bronto::default_start_date(Utc::now())));
     let outcome = pipeline::block_on(async {
         let source = connect::bronto(&integration)?;
         let destination = connect::destination(&integration.target()?)?;
@@ -55,21 +58,22 @@ fn replicate(arguments: &RunArguments) -> Result<(Subject, Outcome), Failure> {
     Ok((subject, outcome))
 }
 
-/// Stitch's default: one year back, at midnight UTC. It counts only at the first run, which stores it.
-fn default_start_date(now: DateTime<Utc>) -> DateTime<Utc> {
-    let midnight = now.date_naive().and_time(NaiveTime::MIN).and_utc();
-    midnight.checked_sub_days(Days::new(365)).unwrap_or(midnight)
-}
-
 fn closing_words(subject: &Subject, outcome: &Outcome) -> String {
     let report = &outcome.report;
     let summary = report::summary(report);
-    let place = format!("`{}` into `{}`, schema `{}`", subject.integration, subject.destination, subject.schema);
+    let place = format!(
+        "`{}` into `{}`, schema `{}`",
+        subject.integration, subject.destination, subject.schema
+    );
     let seconds = report::seconds(report);
     let verdict = match (&outcome.failure, outcome.signal) {
         (Some(_), _) => return summary,
-        (None, Some(_)) => format!("Interrupted replicating {place}; what is shown is committed, the next run goes on"),
-        (None, None) if changes(outcome) == 0 => format!("Nothing new for {place}, in {seconds:.1} s"),
+        (None, Some(_)) => format!(
+            "Interrupted replicating {place}; what is shown is committed, the next run goes on"
+        ),
+        (None, None) if changes(outcome) == 0 => {
+            format!("Nothing new for {place}, in {seconds:.1} s")
+        }
         (None, None) => format!("Replicated {place}, in {seconds:.1} s"),
     };
     format!("{summary}{verdict}\n")
@@ -79,15 +83,4 @@ fn closing_words(subject: &Subject, outcome: &Outcome) -> String {
 pub(super) fn changes(outcome: &Outcome) -> u64 {
     let tables = outcome.report.tables.iter();
     tables.map(|table| table.counts.inserted + table.counts.updated + table.counts.deleted).sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_default_start_is_a_midnight_a_year_ago() {
-        let now = DateTime::from_timestamp(1_795_438_800, 0).unwrap_or_default();
-        assert_eq!(default_start_date(now).to_rfc3339(), "2025-11-23T00:00:00+00:00");
-    }
 }

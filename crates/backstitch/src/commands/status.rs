@@ -63,16 +63,19 @@ async fn read(destination: &dyn Destination) -> Result<Status, Failure> {
     let mut tables = BTreeMap::new();
     for name in names {
         let rows = destination.count(&name).await.map_err(|error| Failure::from(&error))?;
-        let state = streams.iter().find(|state| state.stream == name).and_then(|state| state.state.as_ref());
+        let state = streams
+            .iter()
+            .find(|state| state.stream == name)
+            .and_then(|state| state.state.as_ref());
         let totals = totals.get(&name).copied().unwrap_or_default();
-        tables.insert(name, TableStatus { rows, totals, bookmark: state.map(bookmark_text) });
+        tables.insert(name, TableStatus { rows, totals, bookmark: state.and_then(bookmark_text) });
     }
     Ok(Status { place: destination.describe(), claim: claims.into_iter().next(), tables })
 }
 
-/// A bookmark as people read it: the instant, where the state has one.
-fn bookmark_text(state: &Value) -> String {
-    state.get("last_record").and_then(Value::as_str).map_or_else(|| state.to_string(), str::to_owned)
+/// A bookmark as people read it: the instant, where the state has one. Full tables have none.
+fn bookmark_text(state: &Value) -> Option<String> {
+    state.get("last_record").and_then(Value::as_str).map(str::to_owned)
 }
 
 impl Status {
@@ -95,13 +98,15 @@ impl Status {
             Column::Text("Last commit"),
             Column::Text("Bookmark"),
         ];
-        let rows: Vec<Vec<String>> = self.tables.iter().map(|(name, table)| table.row(name)).collect();
+        let rows: Vec<Vec<String>> =
+            self.tables.iter().map(|(name, table)| table.row(name)).collect();
         text.push_str(&display::table(&columns, &rows));
         text
     }
 
     fn to_json(&self, now: DateTime<Utc>) -> Value {
-        let tables: Vec<Value> = self.tables.iter().map(|(name, table)| table.to_json(name)).collect();
+        let tables: Vec<Value> =
+            self.tables.iter().map(|(name, table)| table.to_json(name)).collect();
         let claim = self.claim.as_ref().map(|claim| {
             let holder = claim.holder.as_deref().and_then(Holder::parse);
             json!({
@@ -167,8 +172,12 @@ fn claim_text(claim: &StateRow, now: DateTime<Utc>) -> String {
     let until = display::instant(claim.lease_expires_at);
     match holder {
         None => format!("Belongs to integration `{owner}`; no run holds it"),
-        Some(holder) if is_held(claim, now) => format!("Belongs to integration `{owner}`; held by {holder} until {until}"),
-        Some(holder) => format!("Belongs to integration `{owner}`; {holder} did not let go, the next run settles its books"),
+        Some(holder) if is_held(claim, now) => {
+            format!("Belongs to integration `{owner}`; held by {holder} until {until}")
+        }
+        Some(holder) => format!(
+            "Belongs to integration `{owner}`; {holder} did not let go, the next run settles its books"
+        ),
     }
 }
 
@@ -194,7 +203,7 @@ mod tests {
             ..LedgerTotals::default()
         };
         let state = json!({ "field": "modified", "last_record": "2026-11-23T12:57:00Z" });
-        let contact = TableStatus { rows: Some(999), totals, bookmark: Some(bookmark_text(&state)) };
+        let contact = TableStatus { rows: Some(999), totals, bookmark: bookmark_text(&state) };
         Status {
             place: "`duckdb:w.duckdb`, schema `stitch_bronto`".to_owned(),
             claim: Some(claim),
@@ -222,7 +231,8 @@ mod tests {
     fn tells_a_lost_holder_from_none() {
         let after = DateTime::from_timestamp(1_795_438_900, 0).unwrap_or_default();
         let first_line = |status: Status| status.to_text(after).lines().nth(1).map(str::to_owned);
-        let lost = first_line(status(Some(r#"{"host":"h","pid":7,"incarnation":"","run_id":"r1"}"#)));
+        let lost =
+            first_line(status(Some(r#"{"host":"h","pid":7,"incarnation":"","run_id":"r1"}"#)));
         assert!(lost.is_some_and(|line| line.contains("did not let go")));
         assert!(first_line(status(None)).is_some_and(|line| line.contains("no run holds it")));
     }

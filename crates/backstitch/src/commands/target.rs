@@ -27,21 +27,31 @@ pub(crate) fn execute(arguments: &TargetCommandLine) -> Result<ExitStatus, Failu
 /// Reads the settings file: the target, and the integration that its schema belongs to. Keys that aren't known are let
 /// be, because runners add keys of their own.
 fn read(path: &Path) -> Result<(Target, String), Failure> {
-    let about = |what: &str| Failure::configuration(format!("The settings file `{}` {what}", path.display()));
-    let text = fs::read_to_string(path).map_err(|error| about("can't be read").caused_by(&error))?;
+    let about = |what: &str| {
+        Failure::configuration(format!("The settings file `{}` {what}", path.display()))
+    };
+    let text =
+        fs::read_to_string(path).map_err(|error| about("can't be read").caused_by(&error))?;
     // The parser's own message may quote a value, which may be a secret.
     let settings: Map<String, Value> = serde_json::from_str(&text)
         .map_err(|error| about(&format!("is no JSON object (line {})", error.line())))?;
-    let setting = |name: &str| settings.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let address = setting("destination")
-        .ok_or_else(|| about("has no `destination`").with_hint("Add one such as `\"duckdb:warehouse.duckdb\"`"))?;
-    let schema = setting("schema")
-        .or_else(|| setting("default_target_schema"))
-        .ok_or_else(|| about("has no `schema`").with_hint("Add the name of the schema that the rows go into"))?;
+    let setting =
+        |name: &str| settings.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let address = setting("destination").ok_or_else(|| {
+        about("has no `destination`").with_hint("Add one such as `\"duckdb:warehouse.duckdb\"`")
+    })?;
+    let schema =
+        setting("schema").or_else(|| setting("default_target_schema")).ok_or_else(|| {
+            about("has no `schema`").with_hint("Add the name of the schema that the rows go into")
+        })?;
     let parsed = DestinationAddress::from_argument(address)?;
-    let schema = SchemaName::parse(schema).map_err(|error| Failure::configuration(error.to_string()))?;
+    let schema =
+        SchemaName::parse(schema).map_err(|error| Failure::configuration(error.to_string()))?;
     let integration = setting("integration").map_or_else(|| schema.to_string(), str::to_owned);
-    Ok((Target { address: parsed.address, password: parsed.password, schema, nested: None }, integration))
+    Ok((
+        Target { address: parsed.address, password: parsed.password, schema, nested: None },
+        integration,
+    ))
 }
 
 #[cfg(test)]

@@ -55,7 +55,9 @@ impl AddressError {
     /// What to do about it.
     pub(crate) fn hint(&self) -> String {
         match self {
-            Self::NotSet(name) => format!("Set it, for example with `export {name}=postgres://USER@HOST/DATABASE`"),
+            Self::NotSet(name) => {
+                format!("Set it, for example with `export {name}=postgres://USER@HOST/DATABASE`")
+            }
             Self::Unreadable(_) => String::new(),
             Self::InlinePassword => "Leave it out, and give it in the configuration as \
                  `{ url = \"…\", password = { env = \"NAME\" } }`, or in PGPASSWORD or PGPASSFILE"
@@ -102,7 +104,10 @@ impl DestinationAddress {
     ///
     /// # Errors
     /// See [`AddressError`].
-    pub(crate) fn from_environment(name: &str, folder: &Path) -> Result<ParsedAddress, AddressError> {
+    pub(crate) fn from_environment(
+        name: &str,
+        folder: &Path,
+    ) -> Result<ParsedAddress, AddressError> {
         let text = std::env::var(name).map_err(|_| AddressError::NotSet(name.to_owned()))?;
         Self::parse_secret(&text, folder)
     }
@@ -112,7 +117,8 @@ impl DestinationAddress {
     /// # Errors
     /// See [`AddressError`].
     pub(crate) fn from_file(path: &Path, folder: &Path) -> Result<ParsedAddress, AddressError> {
-        let text = fs::read_to_string(path).map_err(|_| AddressError::Unreadable(path.to_owned()))?;
+        let text =
+            fs::read_to_string(path).map_err(|_| AddressError::Unreadable(path.to_owned()))?;
         Self::parse_secret(&text, folder)
     }
 
@@ -133,14 +139,19 @@ impl DestinationAddress {
         let (scheme, rest) = text.split_once(':').ok_or(AddressError::NoScheme)?;
         match scheme {
             "duckdb" if rest.is_empty() => Err(AddressError::NoPath),
-            "duckdb" => Ok(ParsedAddress { address: Self::DuckDb(folder.join(rest)), password: None }),
+            "duckdb" => {
+                Ok(ParsedAddress { address: Self::DuckDb(folder.join(rest)), password: None })
+            }
             "postgres" | "postgresql" => {
                 let (url, password) = split_password(text);
                 Ok(ParsedAddress { address: Self::Postgres(url), password })
             }
             later if LATER_SCHEMES.contains(&later) => Err(AddressError::NotYet(later.to_owned())),
             // What stands before the first colon of something else may be anything, a secret included.
-            other if other.len() <= 12 && other.chars().all(|c| c.is_ascii_lowercase() || c == '+') => {
+            other
+                if other.len() <= 12
+                    && other.chars().all(|c| c.is_ascii_lowercase() || c == '+') =>
+            {
                 Err(AddressError::UnknownScheme(other.to_owned()))
             }
             _ => Err(AddressError::NoScheme),
@@ -162,8 +173,10 @@ fn split_password(url: &str) -> (String, Option<SecretString>) {
             kept = format!("{scheme}://{user}@{host}{path}");
         }
     }
-    let (secrets, plain): (Vec<&str>, Vec<&str>) =
-        query.into_iter().flat_map(|query| query.split('&')).partition(|pair| pair.starts_with("password="));
+    let (secrets, plain): (Vec<&str>, Vec<&str>) = query
+        .into_iter()
+        .flat_map(|query| query.split('&'))
+        .partition(|pair| pair.starts_with("password="));
     if let Some(secret) = secrets.first().and_then(|pair| pair.split_once('=')) {
         password = Some(percent_decoded(secret.1));
     }
@@ -180,7 +193,8 @@ fn percent_decoded(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
         let escaped = tail.get(..2).filter(|_| *first == b'%');
-        let decoded = escaped.and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok());
+        let decoded =
+            escaped.and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok());
         bytes.push(decoded.unwrap_or(*first));
         rest = if decoded.is_some() { tail.get(2..).unwrap_or_default() } else { tail };
     }
@@ -234,8 +248,11 @@ mod tests {
 
     #[test]
     fn a_password_from_a_secret_place_is_split_off() {
-        let parsed =
-            DestinationAddress::parse_secret("postgres://u:p%40ss:w@h/d?sslmode=require\n", Path::new("")).unwrap();
+        let parsed = DestinationAddress::parse_secret(
+            "postgres://u:p%40ss:w@h/d?sslmode=require\n",
+            Path::new(""),
+        )
+        .unwrap();
         assert_eq!(parsed.address.to_string(), "postgres://u@h/d?sslmode=require");
         assert_eq!(parsed.password.unwrap().expose_secret(), "p@ss:w");
     }

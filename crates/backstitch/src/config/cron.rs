@@ -47,8 +47,8 @@ pub(crate) fn parse(expression: &str, now: DateTime<Utc>) -> Result<Cron, CronEr
     let expression = expression.to_uppercase();
     let mut fields: Vec<String> = expression.split_whitespace().map(str::to_owned).collect();
     let count = fields.len();
-    let ([seconds, _, _, day_of_month, _, day_of_week] | [seconds, _, _, day_of_month, _, day_of_week, _]) =
-        fields.as_mut_slice()
+    let ([seconds, _, _, day_of_month, _, day_of_week]
+    | [seconds, _, _, day_of_month, _, day_of_week, _]) = fields.as_mut_slice()
     else {
         return Err(CronError::FieldCount(count));
     };
@@ -76,7 +76,8 @@ fn rewritten_days(item: &str) -> String {
     if item == "L" {
         return "7".to_owned();
     }
-    let (range, step) = item.split_once('/').map_or((item, None), |(range, step)| (range, Some(step)));
+    let (range, step) =
+        item.split_once('/').map_or((item, None), |(range, step)| (range, Some(step)));
     let days: Vec<String> = range.split('-').map(short_day).collect();
     let rewritten = match (days.as_slice(), step) {
         ([from, to], None) => match (day_number(from), day_number(to)) {

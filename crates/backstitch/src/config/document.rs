@@ -55,10 +55,19 @@ impl<'d> Document<'d> {
 
     /// An error about the file as a whole.
     pub(crate) fn error(&self, message: impl Into<String>, hint: impl Into<String>) -> ConfigError {
-        ConfigError { message: message.into(), place: self.path.display().to_string(), hint: hint.into() }
+        ConfigError {
+            message: message.into(),
+            place: self.path.display().to_string(),
+            hint: hint.into(),
+        }
     }
 
-    fn error_at(&self, offset: usize, message: impl Into<String>, hint: impl Into<String>) -> ConfigError {
+    fn error_at(
+        &self,
+        offset: usize,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> ConfigError {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
@@ -79,8 +88,10 @@ pub(crate) struct Section<'d> {
 
 impl<'d> Section<'d> {
     fn new(document: &'d Document<'d>, name: String, table: DeTable<'d>, start: usize) -> Self {
-        let mut entries: Vec<_> =
-            table.into_iter().map(|(key, value)| (key.get_ref().to_string(), key.span(), value)).collect();
+        let mut entries: Vec<_> = table
+            .into_iter()
+            .map(|(key, value)| (key.get_ref().to_string(), key.span(), value))
+            .collect();
         entries.sort_by_key(|(_, span, _)| span.start);
         Self { document, name, start, entries, known: Vec::new() }
     }
@@ -97,7 +108,11 @@ impl<'d> Section<'d> {
     ///
     /// # Errors
     /// When it isn't.
-    pub(crate) fn demand(&mut self, key: &'static str, hint: &str) -> Result<Entry<'d>, ConfigError> {
+    pub(crate) fn demand(
+        &mut self,
+        key: &'static str,
+        hint: &str,
+    ) -> Result<Entry<'d>, ConfigError> {
         if let Some(entry) = self.take(key) {
             return Ok(entry);
         }
@@ -121,10 +136,19 @@ impl<'d> Section<'d> {
     pub(crate) fn finish(self) -> Result<(), ConfigError> {
         let Some((name, span, _)) = self.entries.first() else { return Ok(()) };
         let hint = nearest(name, self.known.iter().copied()).map_or_else(
-            || format!("Known here: {}", self.known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")),
+            || {
+                format!(
+                    "Known here: {}",
+                    self.known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+                )
+            },
             |nearest| format!("Did you mean `{nearest}`?"),
         );
-        Err(self.document.error_at(span.start, format!("Unknown key `{name}` in {}", self.title()), hint))
+        Err(self.document.error_at(
+            span.start,
+            format!("Unknown key `{name}` in {}", self.title()),
+            hint,
+        ))
     }
 
     /// An error about the section.
@@ -261,8 +285,12 @@ impl<'d> Entry<'d> {
 fn to_json(value: &DeValue<'_>) -> Option<Value> {
     match value {
         DeValue::String(text) => Some(Value::String(text.to_string())),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(Value::from),
-        DeValue::Float(number) => number.as_str().parse::<serde_json::Number>().ok().map(Value::Number),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).ok().map(Value::from)
+        }
+        DeValue::Float(number) => {
+            number.as_str().parse::<serde_json::Number>().ok().map(Value::Number)
+        }
         DeValue::Boolean(truth) => Some(Value::Bool(*truth)),
         DeValue::Datetime(instant) => Some(Value::String(instant.to_string())),
         DeValue::Array(items) => items.iter().map(|item| to_json(item.get_ref())).collect(),
@@ -273,7 +301,15 @@ fn to_json(value: &DeValue<'_>) -> Option<Value> {
 /// The known name that is nearest to `name`, if one is near.
 pub(crate) fn nearest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     known
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::normalized_damerau_levenshtein(
+                    &name.to_lowercase(),
+                    &candidate.to_lowercase(),
+                ),
+                candidate,
+            )
+        })
         .filter(|(likeness, _)| *likeness >= LIKENESS)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .map(|(_, candidate)| candidate)

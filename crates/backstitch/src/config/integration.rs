@@ -1,16 +1,14 @@
 //! One integration of the configuration: an account, and the schema that it fills.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
+use tap_bronto::{BrontoStream, SelectedStream};
 
 use super::{
     address::{DestinationAddress, ParsedAddress},
-    document::{ConfigError, Entry, Section},
+    document::{ConfigError, Entry, Section, nearest},
     from_folder,
     schedule::Schedule,
     schema_name::SchemaName,
@@ -49,8 +47,8 @@ pub(crate) struct Integration {
     password: Option<Secret>,
     /// When it runs by itself.
     pub(crate) schedule: Option<Schedule>,
-    /// What is replicated.
-    pub(crate) selection: Selection,
+    /// The tables and columns that are replicated; everything, unless something is named.
+    pub(crate) selection: Vec<SelectedStream>,
     /// How arrays are kept, if not in the destination's own way.
     pub(crate) nested: Option<Nested>,
     /// How long the claim on the schema holds after it was last renewed, if it is set.
@@ -70,17 +68,6 @@ pub(crate) struct BrontoSettings {
     pub(crate) others: Map<String, Value>,
 }
 
-/// Which tables and columns are replicated; everything, unless something is named.
-#[derive(Debug, Default)]
-pub(crate) struct Selection {
-    /// The tables.
-    pub(crate) tables: Option<Vec<String>>,
-    /// The columns, for tables of which not all are wanted.
-    pub(crate) columns: BTreeMap<String, Vec<String>>,
-    /// Further streams that are switched on.
-    pub(crate) streams: Vec<String>,
-}
-
 /// How arrays are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Nested {
@@ -95,16 +82,28 @@ impl Integration {
     ///
     /// # Errors
     /// When anything in it is wrong.
-    pub(super) fn read(name: &str, mut section: Section<'_>, folder: &Path) -> Result<Self, ConfigError> {
+    pub(super) fn read(
+        name: &str,
+        mut section: Section<'_>,
+        folder: &Path,
+    ) -> Result<Self, ConfigError> {
         let source = section
-            .demand("source", "Write `source = { type = \"bronto\", token = { env = \"BRONTO_TOKEN\" } }`")?
+            .demand(
+                "source",
+                "Write `source = { type = \"bronto\", token = { env = \"BRONTO_TOKEN\" } }`",
+            )?
             .section()?;
-        let source = BrontoSettings::read(source, folder)?;
-        let destination = section.demand("destination", "Write `destination = \"duckdb:warehouse.duckdb\"`")?;
+        let mut source = BrontoSettings::read(source, folder)?;
+        if let Some(streams) = section.take("streams") {
+            source.others.insert("streams".to_owned(), streams.texts()?.into());
+        }
+        let destination =
+            section.demand("destination", "Write `destination = \"duckdb:warehouse.duckdb\"`")?;
         let (destination, password) = read_destination(destination, folder)?;
         let schema = read_schema(name, &mut section)?;
-        let schedule = section.take("schedule").map(|entry| Schedule::read(entry.section()?)).transpose()?;
-        let selection = Selection::read(&mut section)?;
+        let schedule =
+            section.take("schedule").map(|entry| Schedule::read(entry.section()?)).transpose()?;
+        let selection = read_selection(&mut section)?;
         let nested = section.take("nested").map(|entry| Nested::read(&entry)).transpose()?;
         let lease = read_lease(&mut section)?;
         section.finish()?;
@@ -113,9 +112,21 @@ impl Integration {
              better is `token = { env = \"BRONTO_TOKEN\" }`"
                 .to_owned()
         });
-        let warnings = inline_token.into_iter().chain(schedule.as_ref().and_then(Schedule::warning)).collect();
+        let warnings =
+            inline_token.into_iter().chain(schedule.as_ref().and_then(Schedule::warning)).collect();
         let name = name.to_owned();
-        Ok(Self { name, schema, source, destination, password, schedule, selection, nested, lease, warnings })
+        Ok(Self {
+            name,
+            schema,
+            source,
+            destination,
+            password,
+            schedule,
+            selection,
+            nested,
+            lease,
+            warnings,
+        })
     }
 
     /// The schema that the integration fills, ready to be connected to.
@@ -123,7 +134,11 @@ impl Integration {
     /// # Errors
     /// When the destination's password can't be read from where it should be.
     pub(crate) fn target(&self) -> Result<Target, Failure> {
-        let password = self.password.as_ref().map(|secret| secret.read("The destination's password")).transpose()?;
+        let password = self
+            .password
+            .as_ref()
+            .map(|secret| secret.read("The destination's password"))
+            .transpose()?;
         Ok(Target {
             address: self.destination.clone(),
             password,
@@ -137,7 +152,10 @@ impl BrontoSettings {
     fn read(mut section: Section<'_>, folder: &Path) -> Result<Self, ConfigError> {
         let kind = section.demand("type", "Write `type = \"bronto\"`")?;
         if kind.text()? != "bronto" {
-            return Err(kind.error("The source's `type` must be `bronto`", "This version reads from Bronto only"));
+            return Err(kind.error(
+                "The source's `type` must be `bronto`",
+                "This version reads from Bronto only",
+            ));
         }
         let token = section.demand("token", "Write `token = { env = \"BRONTO_TOKEN\" }`")?;
         let token = Secret::parse(token, folder)?;
@@ -145,26 +163,14 @@ impl BrontoSettings {
         let mut others = Map::new();
         for name in SOURCE_SETTINGS {
             if let Some(entry) = section.take(name) {
-                let value = entry.json().ok_or_else(|| entry.error(format!("`{name}` must not be a table"), ""))?;
+                let value = entry
+                    .json()
+                    .ok_or_else(|| entry.error(format!("`{name}` must not be a table"), ""))?;
                 others.insert(name.to_owned(), value);
             }
         }
         section.finish()?;
         Ok(Self { token, start_date, others })
-    }
-}
-
-impl Selection {
-    fn read(section: &mut Section<'_>) -> Result<Self, ConfigError> {
-        let tables = section.take("tables").map(|entry| entry.texts()).transpose()?;
-        let streams = section.take("streams").map(|entry| entry.texts()).transpose()?.unwrap_or_default();
-        let mut columns = BTreeMap::new();
-        if let Some(entry) = section.take("columns") {
-            for table in entry.section()?.take_rest() {
-                columns.insert(table.name().to_owned(), table.texts()?);
-            }
-        }
-        Ok(Self { tables, columns, streams })
     }
 }
 
@@ -178,13 +184,62 @@ impl Nested {
     }
 }
 
+/// Reads `tables` and `columns`.
+fn read_selection(section: &mut Section<'_>) -> Result<Vec<SelectedStream>, ConfigError> {
+    let tables = match section.take("tables") {
+        Some(entry) => {
+            entry.texts()?.iter().map(|name| table(&entry, name)).collect::<Result<_, _>>()?
+        }
+        None => BrontoStream::ALL.to_vec(),
+    };
+    let mut selection: Vec<SelectedStream> = tables.into_iter().map(SelectedStream::all).collect();
+    if let Some(entry) = section.take("columns") {
+        for entry in entry.section()?.take_rest() {
+            let stream = table(&entry, entry.name())?;
+            let place = selection
+                .iter_mut()
+                .find(|selected| selected.stream() == stream)
+                .ok_or_else(|| {
+                    entry.error(
+                        format!(
+                            "`columns` names the table `{}`, which `tables` leaves out",
+                            entry.name()
+                        ),
+                        "",
+                    )
+                })?;
+            let names = entry.texts()?;
+            *place = SelectedStream::with_columns(stream, names.iter().map(String::as_str))
+                .map_err(|error| entry.error(error.to_string(), ""))?;
+        }
+    }
+    if selection.is_empty() {
+        return Err(
+            section.error("`tables` names no table", "Leave it out to replicate all of them")
+        );
+    }
+    Ok(selection)
+}
+
+fn table(entry: &Entry<'_>, name: &str) -> Result<BrontoStream, ConfigError> {
+    let names = BrontoStream::ALL.map(BrontoStream::name);
+    BrontoStream::named(name).ok_or_else(|| {
+        let hint = nearest(name, names.into_iter()).map_or_else(
+            || format!("The tables are {}", names.map(|name| format!("`{name}`")).join(", ")),
+            |nearest| format!("Did you mean `{nearest}`?"),
+        );
+        entry.error(format!("There is no table `{name}`"), hint)
+    })
+}
+
 /// Reads `destination`: an address, or `{ url = …, password = … }` with either in the environment or a file.
 fn read_destination(
     entry: Entry<'_>,
     folder: &Path,
 ) -> Result<(DestinationAddress, Option<Secret>), ConfigError> {
     if let Some(text) = entry.as_text() {
-        let parsed = DestinationAddress::parse(text, folder).map_err(|error| entry.error(error.to_string(), error.hint()))?;
+        let parsed = DestinationAddress::parse(text, folder)
+            .map_err(|error| entry.error(error.to_string(), error.hint()))?;
         return Ok((parsed.address, None));
     }
     let mut section = entry.section()?;
@@ -206,7 +261,8 @@ fn read_destination(
 
 fn read_url(entry: Entry<'_>, folder: &Path) -> Result<ParsedAddress, ConfigError> {
     if let Some(text) = entry.as_text() {
-        return DestinationAddress::parse(text, folder).map_err(|error| entry.error(error.to_string(), error.hint()));
+        return DestinationAddress::parse(text, folder)
+            .map_err(|error| entry.error(error.to_string(), error.hint()));
     }
     let mut section = entry.section()?;
     let parsed = match (section.take("env"), section.take("file")) {
@@ -224,7 +280,9 @@ fn read_url(entry: Entry<'_>, folder: &Path) -> Result<ParsedAddress, ConfigErro
 
 fn read_schema(name: &str, section: &mut Section<'_>) -> Result<SchemaName, ConfigError> {
     match section.take("schema") {
-        Some(entry) => SchemaName::parse(entry.text()?).map_err(|error| entry.error(error.to_string(), "")),
+        Some(entry) => {
+            SchemaName::parse(entry.text()?).map_err(|error| entry.error(error.to_string(), ""))
+        }
         None => SchemaName::derive(name).map_err(|error| {
             section.error(
                 format!("No schema name can be made of the integration's name `{name}`: {error}"),

@@ -15,7 +15,6 @@ mod secret;
 pub(crate) use address::DestinationAddress;
 pub(crate) use integration::{Integration, Nested};
 pub(crate) use schema_name::SchemaName;
-pub(crate) use secret::Secret;
 
 use std::{
     fs,
@@ -32,9 +31,13 @@ use crate::failure::Failure;
 pub(crate) fn load(path: &Path, name: Option<&str>) -> Result<Integration, Failure> {
     let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
     let mut integrations = parse(path, &text)?;
-    let names: Vec<String> = integrations.iter().map(|integration| integration.name.clone()).collect();
+    let names: Vec<String> =
+        integrations.iter().map(|integration| integration.name.clone()).collect();
     let position = match name {
-        Some(name) => names.iter().position(|known| known == name).ok_or_else(|| unknown(path, name, &names))?,
+        Some(name) => names
+            .iter()
+            .position(|known| known == name)
+            .ok_or_else(|| unknown(path, name, &names))?,
         None if integrations.len() == 1 => 0,
         None => return Err(undecided(path, &names)),
     };
@@ -58,11 +61,14 @@ fn parse(path: &Path, text: &str) -> Result<Vec<Integration>, ConfigError> {
 }
 
 /// Two integrations that write into one schema would fence each other off for ever.
-fn refuse_shared_schemas(document: &Document<'_>, integrations: &[Integration]) -> Result<(), ConfigError> {
+fn refuse_shared_schemas(
+    document: &Document<'_>,
+    integrations: &[Integration],
+) -> Result<(), ConfigError> {
     for (position, integration) in integrations.iter().enumerate() {
-        let twin = integrations[..position]
-            .iter()
-            .find(|other| other.destination == integration.destination && other.schema == integration.schema);
+        let twin = integrations[..position].iter().find(|other| {
+            other.destination == integration.destination && other.schema == integration.schema
+        });
         if let Some(twin) = twin {
             let message = format!(
                 "The integrations `{}` and `{}` write into the same schema, `{}`",
@@ -75,17 +81,23 @@ fn refuse_shared_schemas(document: &Document<'_>, integrations: &[Integration]) 
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    let failure = Failure::configuration(format!("The configuration file `{}` can't be read", path.display()));
+    let failure = Failure::configuration(format!(
+        "The configuration file `{}` can't be read",
+        path.display()
+    ));
     let failure = failure.caused_by(error);
     if error.kind() == std::io::ErrorKind::NotFound {
-        failure.with_hint("Write one, or name it with `--config`; `backstitch demo` shows what it looks like")
+        failure.with_hint(
+            "Write one, or name it with `--config`; `backstitch demo` shows what it looks like",
+        )
     } else {
         failure
     }
 }
 
 fn unknown(path: &Path, name: &str, names: &[String]) -> Failure {
-    let failure = Failure::configuration(format!("`{}` has no integration `{name}`", path.display()));
+    let failure =
+        Failure::configuration(format!("`{}` has no integration `{name}`", path.display()));
     match document::nearest(name, names.iter().map(String::as_str)) {
         Some(nearest) => failure.with_hint(format!("Did you mean `{nearest}`?")),
         None => failure.with_hint(list_names(names)),
@@ -97,8 +109,11 @@ fn undecided(path: &Path, names: &[String]) -> Failure {
         return Failure::configuration(format!("`{}` has no integration", path.display()))
             .with_hint("Add a section such as `[integration.\"Stitch Bronto\"]`");
     }
-    Failure::configuration(format!("`{}` has several integrations, and none is named", path.display()))
-        .with_hint(list_names(names))
+    Failure::configuration(format!(
+        "`{}` has several integrations, and none is named",
+        path.display()
+    ))
+    .with_hint(list_names(names))
 }
 
 fn list_names(names: &[String]) -> String {

@@ -35,18 +35,26 @@ impl Schedule {
         let schedule = match (section.take("every"), section.take("anchor"), section.take("cron")) {
             (Some(every), anchor, None) => {
                 let text = every.text()?;
-                let frequency = FREQUENCIES.into_iter().find(|known| *known == text).ok_or_else(|| {
-                    let known = FREQUENCIES.map(|known| format!("`{known}`")).join(", ");
-                    every.error(format!("`{text}` is no frequency"), format!("Take one of {known}"))
-                })?;
+                let frequency =
+                    FREQUENCIES.into_iter().find(|known| *known == text).ok_or_else(|| {
+                        let known = FREQUENCIES.map(|known| format!("`{known}`")).join(", ");
+                        every.error(
+                            format!("`{text}` is no frequency"),
+                            format!("Take one of {known}"),
+                        )
+                    })?;
                 let anchor = anchor.map(|anchor| anchor.instant()).transpose()?;
                 Self::Every { frequency, anchor }
             }
             (None, None, Some(expression)) => {
                 let text = expression.text()?;
                 cron::parse(text, Utc::now()).map_err(|error| {
-                    let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
-                    expression.error(format!("{error}{cause}"), "Write it like `0 0 9 ? * MON-FRI`; times are UTC")
+                    let cause = std::error::Error::source(&error)
+                        .map_or_else(String::new, |cause| format!(": {cause}"));
+                    expression.error(
+                        format!("{error}{cause}"),
+                        "Write it like `0 0 9 ? * MON-FRI`; times are UTC",
+                    )
                 })?;
                 Self::Cron(text.to_owned())
             }

@@ -39,7 +39,8 @@ impl SchemaName {
     /// # Errors
     /// See [`SchemaNameError`].
     pub(crate) fn parse(name: &str) -> Result<Self, SchemaNameError> {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '$';
+        let allowed =
+            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '$';
         let Some(first) = name.chars().next() else { return Err(SchemaNameError::Empty) };
         if !name.chars().all(allowed) {
             return Err(SchemaNameError::Character(name.to_owned()));
@@ -96,7 +97,10 @@ mod tests {
         assert_eq!(derive("Recurly Stitch"), "recurly_stitch");
         assert_eq!(derive("Shop-EU (v2.1)"), "shop_eu_v21");
         assert_eq!(SchemaName::derive("####"), Err(SchemaNameError::Empty));
-        assert_eq!(SchemaName::derive("2nd shop"), Err(SchemaNameError::Start("2nd_shop".to_owned())));
+        assert_eq!(
+            SchemaName::derive("2nd shop"),
+            Err(SchemaNameError::Start("2nd_shop".to_owned()))
+        );
     }
 
     #[test]

@@ -54,14 +54,20 @@ impl Secret {
             Self::Inline(secret) => (secret.clone(), "the configuration".to_owned()),
             Self::Environment(name) => {
                 let secret = std::env::var(name).map_err(|_| {
-                    Failure::configuration(format!("{what} is missing: `{name}` is not set in the environment"))
-                        .with_hint(format!("Set it, for example with `export {name}=…`"))
+                    Failure::configuration(format!(
+                        "{what} is missing: `{name}` is not set in the environment"
+                    ))
+                    .with_hint(format!("Set it, for example with `export {name}=…`"))
                 })?;
                 (secret.into(), format!("the environment variable `{name}`"))
             }
             Self::File(path) => {
                 let secret = fs::read_to_string(path).map_err(|error| {
-                    Failure::configuration(format!("{what} can't be read from `{}`", path.display())).caused_by(&error)
+                    Failure::configuration(format!(
+                        "{what} can't be read from `{}`",
+                        path.display()
+                    ))
+                    .caused_by(&error)
                 })?;
                 (secret.trim_end_matches(['\r', '\n']).into(), format!("`{}`", path.display()))
             }

@@ -38,6 +38,8 @@ fn reads_a_whole_integration() {
     assert_eq!(integration.schedule.unwrap().to_string(), "every 6h from 2026-11-23T13:00:00Z");
     assert_eq!(integration.source.start_date.unwrap().to_rfc3339(), "2025-11-23T00:00:00+00:00");
     assert_eq!(integration.source.others["concurrency"], 4);
+    assert_eq!(integration.selection.len(), 1);
+    assert!(integration.selection[0].has("email") && !integration.selection[0].has("status"));
     assert_eq!(integration.lease.unwrap().num_seconds(), 5);
     assert!(integration.warnings.is_empty());
 }
@@ -58,7 +60,7 @@ fn names_the_line_and_the_nearest_key() {
     "#);
     insta::assert_snapshot!(refusal("lease", "colour = 1"), @r#"
     error: Unknown key `colour` in `[integration."Stitch Bronto"]` (backstitch.toml:8:1)
-    hint: Known here: `source`, `destination`, `schema`, `schedule`, `tables`, `streams`, `columns`, `nested`, `lease_seconds`
+    hint: Known here: `source`, `streams`, `destination`, `schema`, `schedule`, `tables`, `columns`, `nested`, `lease_seconds`
     "#);
     insta::assert_snapshot!(
         refusal("source", "source = { type = \"bronto\", tokn = { env = \"X\" }, token = \"x\" }"), @r"
@@ -102,6 +104,12 @@ fn refuses_what_is_wrong_with_what_to_do() {
     error: Destinations of the kind `snowflake` are not in this version (backstitch.toml:4:15)
     hint: This version writes to `duckdb:PATH` and `postgres://USER@HOST/DATABASE`
     ");
+    insta::assert_snapshot!(refusal("tables", "tables = [\"contacts\"]"), @r"
+    error: There is no table `contacts` (backstitch.toml:6:10)
+    hint: Did you mean `contact`?
+    ");
+    insta::assert_snapshot!(refusal("tables", "tables = [\"list\"]"), @"error: `columns` names the table `contact`, which `tables` leaves out (backstitch.toml:7:23)");
+    insta::assert_snapshot!(refusal("columns", "columns = { contact = [\"emial\"] }"), @"error: Stream `contact` has no column `emial`; did you mean `email`? (backstitch.toml:7:23)");
     insta::assert_snapshot!(refusal("lease", "lease_seconds = 1"), @"error: `lease_seconds` must be from 2 to 86400 (backstitch.toml:8:17)");
     insta::assert_snapshot!(refusal("lease", "schema = \"Bronto\""), @"error: The schema name `Bronto` may hold only lower-case letters, digits, `_` and `$` (backstitch.toml:8:10)");
     insta::assert_snapshot!(

@@ -74,23 +74,36 @@ impl<'a> Pull<'a> {
     }
 
     /// The next event of a document that isn't over: its end is a truncation.
+    #[inline(always)]
     pub(super) fn next(&mut self) -> Result<Event<'a>, AnswerDefect> {
-        match self.next_or_end()? {
-            Event::Eof => Err(AnswerDefect::Truncated),
-            event => Ok(event),
+        match self.reader.read_event() {
+            Ok(Event::Eof) => Err(AnswerDefect::Truncated),
+            Ok(event) => Ok(event),
+            Err(error) => match self.go_on(error)? {
+                Event::Eof => Err(AnswerDefect::Truncated),
+                event => Ok(event),
+            },
         }
     }
 
     /// The next event, the end of the document included.
     pub(super) fn next_or_end(&mut self) -> Result<Event<'a>, AnswerDefect> {
+        self.reader.read_event().or_else(|error| self.go_on(error))
+    }
+
+    /// The next event after an error that the parser can go on behind. So can everything but the
+    /// object around a bare ampersand; all other errors are final.
+    #[cold]
+    fn go_on(&mut self, error: Error) -> Result<Event<'a>, AnswerDefect> {
+        let mut error = error;
         loop {
+            match error {
+                Error::IllFormed(IllFormedError::UnclosedReference) => self.bare_ampersand = true,
+                other => return Err(self.defect(&other)),
+            }
             match self.reader.read_event() {
                 Ok(event) => return Ok(event),
-                // The parser goes on behind it, and so does everything but the object around it.
-                Err(Error::IllFormed(IllFormedError::UnclosedReference)) => {
-                    self.bare_ampersand = true;
-                }
-                Err(error) => return Err(self.defect(&error)),
+                Err(next) => error = next,
             }
         }
     }
@@ -118,7 +131,7 @@ impl<'a> Pull<'a> {
         let first = match self.next()? {
             Event::Text(text) => text,
             Event::End(_) => return Ok(Leaf::Text("")),
-            other => return self.gather(Cow::Borrowed(""), other),
+            other => return self.gather("", other),
         };
         let text =
             if self.mixed_line_ends { first.xml_content(self.version) } else { first.into_inner() };
@@ -126,15 +139,15 @@ impl<'a> Pull<'a> {
             (Event::End(_), Cow::Borrowed(text)) if text.len() <= MAX_TEXT_BYTES => {
                 Ok(Leaf::Text(text))
             }
-            (event, text) => self.gather(text, event),
+            (event, text) => self.gather(&text, event),
         }
     }
 
     /// Collects the pieces of a text, up to the end tag of its element.
     #[inline(never)]
-    fn gather(&mut self, first: Cow<'a, str>, event: Event<'a>) -> Result<Leaf<'a>, AnswerDefect> {
+    fn gather(&mut self, first: &str, event: Event<'a>) -> Result<Leaf<'a>, AnswerDefect> {
         self.gathered.clear();
-        self.gathered.push_str(&first);
+        self.gathered.push_str(first);
         let mut defect = None;
         let mut depth = 0_usize;
         let mut event = event;

@@ -109,9 +109,16 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
         }
     }
 
+    /// Where an element belongs. Prefixes don't matter, but hardly any element has one.
+    #[inline]
+    fn place(&self, tag: &BytesStart<'_>) -> Option<Place> {
+        let locate = |name| self.table.locate(name, self.group, self.next_field);
+        let place = locate(tag.name().into_inner());
+        place.or_else(|| locate(tag.local_name().into_inner()))
+    }
+
     fn element(&mut self, pull: &mut Pull<'_>, tag: &BytesStart<'_>) -> Result<(), AnswerDefect> {
-        let name = tag.local_name().into_inner();
-        match self.table.locate(name, self.group, self.next_field) {
+        match self.place(tag) {
             Some(Place::Field(index)) => {
                 let nil = is_nil(tag).map_err(|()| pull.bad_attribute())?;
                 self.field(pull, index, nil)
@@ -122,15 +129,14 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
                 Ok(())
             }
             None => {
-                self.unknown(name);
+                self.unknown(tag.local_name().into_inner());
                 pull.skip()
             }
         }
     }
 
     fn empty_element(&mut self, pull: &Pull<'_>, tag: &BytesStart<'_>) -> Result<(), AnswerDefect> {
-        let name = tag.local_name().into_inner();
-        match self.table.locate(name, self.group, self.next_field) {
+        match self.place(tag) {
             Some(Place::Field(index)) => {
                 self.mark(index);
                 let nil = is_nil(tag).map_err(|()| pull.bad_attribute())?;
@@ -139,7 +145,7 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
                 }
             }
             Some(Place::Group(index)) => self.next_field = index,
-            None => self.unknown(name),
+            None => self.unknown(tag.local_name().into_inner()),
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::fault::FaultCode;
+use crate::fault_code::FaultCode;
 use crate::object_tables::{ACTIVITY, CONTACT, LIST};
 
 /// Keeps what it is given, by name.

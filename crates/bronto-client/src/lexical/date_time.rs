@@ -395,7 +395,9 @@ mod tests {
 
         #[test]
         fn never_panics(text in "\\PC{0,40}") {
-            let _ = DateTime::parse(&text);
+            if let Ok(instant) = DateTime::parse(&text) {
+                prop_assert_eq!(canonical(&text), instant.to_string());
+            }
         }
     }
 }

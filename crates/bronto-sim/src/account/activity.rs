@@ -34,8 +34,18 @@ pub(crate) enum ActivityKind {
 impl ActivityKind {
     /// What may be asked for in an inbound read's `types`.
     pub(crate) const INBOUND_TYPES: &'static [&'static str] = &[
-        "open", "click", "conversion", "bounce", "reply", "unsubscribe", "friendforward", "social",
-        "webform", "sms_bounce", "sms_reply", "contactskip",
+        "open",
+        "click",
+        "conversion",
+        "bounce",
+        "reply",
+        "unsubscribe",
+        "friendforward",
+        "social",
+        "webform",
+        "sms_bounce",
+        "sms_reply",
+        "contactskip",
     ];
     /// What may be asked for in an outbound read's `types`.
     pub(crate) const OUTBOUND_TYPES: &'static [&'static str] = &["send", "sms_send"];
@@ -116,10 +126,9 @@ impl ActivityRecord {
                 // Two opens in one second: rows alike in every field.
                 Some(previous) if number >= PATTERN && chance.percent(1) => previous.clone(),
                 // Two links in one second: rows that differ in little.
-                Some(previous) if previous.kind == ActivityKind::Click && chance.percent(8) => Self {
-                    detail: previous.detail.wrapping_add(1),
-                    ..previous.clone()
-                },
+                Some(previous) if previous.kind == ActivityKind::Click && chance.percent(8) => {
+                    Self { detail: previous.detail.wrapping_add(1), ..previous.clone() }
+                }
                 _ => Self::answer(population, number, sends, &mut chance),
             };
             records.push(record);
@@ -201,9 +210,9 @@ impl ActivityRecord {
         if send.kind == Kind::SmsSend {
             return if chance.percent(70) { Kind::SmsReply } else { Kind::SmsBounce };
         }
-        let is_order = send
-            .delivery
-            .is_some_and(|number| population.deliveries[number as usize].kind == DeliveryKind::Order);
+        let is_order = send.delivery.is_some_and(|number| {
+            population.deliveries[number as usize].kind == DeliveryKind::Order
+        });
         if is_order && (number < PATTERN || chance.percent(60)) {
             return Kind::Conversion;
         }
@@ -235,10 +244,7 @@ impl ActivityRecord {
         } else {
             Self::send(population, number.max(PATTERN), chance)
         };
-        Self {
-            created: population.now,
-            ..record
-        }
+        Self { created: population.now, ..record }
     }
 
     /// What makes the chances of this row its own; equal for rows that are equal.
@@ -351,15 +357,15 @@ impl ActivityRecord {
     }
 }
 
-/// A link with its tracking parameters; one in a hundred is several kilobytes long.
+/// A link with its tracking parameters; one in fifty is several kilobytes long.
 fn link_url(chance: &mut Chance, detail: u32) -> String {
     let path = chance.pick_skewed(words::LINK_PATHS);
     let mut url = format!(
         "https://shop.example.com/{path}?utm_source=bronto&utm_medium=email&utm_campaign=c{}&_bta_tid={detail:08x}",
         chance.below(200)
     );
-    if chance.below(100) == 0 {
-        for parameter in 0..20 + chance.below(180) {
+    if chance.below(50) == 0 {
+        for parameter in 0..60 + chance.below(200) {
             write!(url, "&p{parameter}={:016x}", chance.bits()).expect("writing to a string");
         }
     }

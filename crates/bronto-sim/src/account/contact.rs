@@ -47,12 +47,7 @@ impl ContactRecord {
         } else {
             modified.plus_nanos(-chance.share(8 * 365 * super::DAY_NANOS, 3))
         };
-        Self {
-            created,
-            modified,
-            revision: 0,
-            deleted: chance.percent(2),
-        }
+        Self { created, modified, revision: 0, deleted: chance.percent(2) }
     }
 }
 
@@ -133,10 +128,10 @@ impl Contact<'_> {
         let locale = if chance.percent(55) {
             &words::LOCALES[0]
         } else {
-            chance.pick_skewed(&words::LOCALES[1..])
+            &words::LOCALES[1 + chance.skewed(count(words::LOCALES) - 1) as usize]
         };
-        let given = *chance.pick(locale.given);
-        let family = *chance.pick(locale.family);
+        let given = chance.pick(locale.given);
+        let family = chance.pick(locale.family);
         let email = (!chance.percent(4)).then(|| {
             let domain = chance.pick_skewed(words::DOMAINS);
             format!("{}.{}{number:x}@{domain}", given.1, family.1)
@@ -145,13 +140,7 @@ impl Contact<'_> {
             let subscriber = 200_000_000 + chance.below(700_000_000);
             format!("{}{subscriber}", locale.calling_code)
         });
-        Identity {
-            locale,
-            given,
-            family,
-            email,
-            mobile,
-        }
+        Identity { locale, given, family, email, mobile }
     }
 
     /// The status with which the contact with this number began.
@@ -202,17 +191,11 @@ impl Contact<'_> {
     pub(crate) fn custom_source(&self) -> Option<&'static str> {
         let mut chance = self.profile_chance();
         chance.bits();
-        chance
-            .percent(30)
-            .then(|| *chance.pick(words::CUSTOM_SOURCES))
+        chance.percent(30).then(|| chance.pick(words::CUSTOM_SOURCES))
     }
 
     fn profile_chance(&self) -> Chance {
-        Chance::of(
-            self.seed,
-            Subject::ContactProfile,
-            u64::from(self.number) | 1 << 40,
-        )
+        Chance::of(self.seed, Subject::ContactProfile, u64::from(self.number) | 1 << 40)
     }
 
     /// Writes the fields of the contact, in schema order.
@@ -275,7 +258,7 @@ impl Contact<'_> {
         let mut chance = self.profile_chance();
         chance.bits();
         let (has_geo, has_technology) = (chance.percent(60), chance.percent(55));
-        let (city, region, zip) = *chance.pick(identity.locale.cities);
+        let (city, region, zip) = chance.pick(identity.locale.cities);
         if view.geo && has_geo {
             row.text("geoIPCity", city);
             row.text("geoIPStateRegion", region);
@@ -285,7 +268,7 @@ impl Contact<'_> {
         }
         let mut device = |percent, choices: &'static [&'static str]| {
             let has = chance.percent(percent);
-            let choice = *chance.pick_skewed(choices);
+            let choice = chance.pick_skewed(choices);
             has.then_some(choice)
         };
         let devices = [
@@ -305,11 +288,9 @@ impl Contact<'_> {
         }
         if view.engagement {
             let mut latest = self.record.created;
-            for (name, percent) in [
-                ("lastDeliveryDate", 85),
-                ("lastOpenDate", 55),
-                ("lastClickDate", 30),
-            ] {
+            for (name, percent) in
+                [("lastDeliveryDate", 85), ("lastOpenDate", 55), ("lastClickDate", 30)]
+            {
                 let span = self.record.modified.since(latest);
                 let instant = latest.plus_nanos(chance.share(span, 1));
                 let instant = super::sometimes_whole(&mut chance, 50, instant);
@@ -354,10 +335,7 @@ fn some_of(chance: &mut Chance, kind: IdKind, available: u32, most: u32) -> Vec<
             numbers.push(number);
         }
     }
-    numbers
-        .into_iter()
-        .map(|number| ObjectId::new(kind, number))
-        .collect()
+    numbers.into_iter().map(|number| ObjectId::new(kind, number)).collect()
 }
 
 fn count<T>(things: &[T]) -> u32 {

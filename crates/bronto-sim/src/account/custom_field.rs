@@ -81,10 +81,10 @@ fn content(contact: &Contact<'_>, identity: &Identity, field: u32) -> Option<Opt
             1 + chance.below(28)
         ),
         "loyalty_points" => (chance.skewed(50_000) + 10 * revision).to_string(),
-        "preferred_store" => (*chance.pick_skewed(words::STORES)).to_owned(),
-        "notes" => (*chance.pick(words::NOTES)).to_owned(),
+        "preferred_store" => chance.pick_skewed(words::STORES).to_owned(),
+        "notes" => chance.pick(words::NOTES).to_owned(),
         "opt_in" => if chance.percent(70) { "true" } else { "false" }.to_owned(),
-        "salutation" => (*chance.pick(&["Frau", "Herr", "—"])).to_owned(),
+        "salutation" => chance.pick(&["Frau", "Herr", "—"]).to_owned(),
         "store_credit" => super::lexeme::money(u64::from(chance.skewed(20_000))),
         "affinity" => format!("0.{:06}", chance.below(1_000_000)),
         "language" => identity.locale.language.to_owned(),

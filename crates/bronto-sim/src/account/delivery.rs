@@ -61,7 +61,7 @@ impl Delivery {
         let kind = FIRST_KINDS
             .get(number as usize)
             .copied()
-            .unwrap_or_else(|| *chance.pick_skewed(LATER_KINDS));
+            .unwrap_or_else(|| chance.pick_skewed(LATER_KINDS));
         let mut one_of = |wanted: bool, available: u32| {
             let choice = chance.skewed(available);
             (wanted && available > 0).then_some(choice)

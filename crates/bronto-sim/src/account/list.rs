@@ -38,7 +38,11 @@ pub(crate) fn write<S: Sink>(row: &mut Row<'_, S>, seed: u64, number: u32, recor
     row.key("id", ObjectId::new(IdKind::List, number).as_str());
     row.text("name", &name(number, record.revision));
     row.text("label", label(number));
-    let active = u64::from(chance.skewed(4_000_000_000)) + u64::from(record.revision);
+    // The first list counts more than 32 bits with a sign can hold.
+    let most = if number == 0 { u32::MAX } else { 250_000 };
+    let active = u64::from(most / 8 * 7) * u64::from(number == 0)
+        + u64::from(chance.skewed(most / 8))
+        + u64::from(record.revision);
     row.number("activeCount", &active.to_string());
     let status = match number {
         number if number % 9 == 8 => "deleted",

@@ -143,12 +143,12 @@ fn activity_window(now: UtcInstant, days: u32) -> (UtcInstant, UtcInstant) {
 }
 
 /// Drops the fraction in `percent` of 100 cases.
-pub(crate) fn sometimes_whole(chance: &mut Chance, percent: u32, instant: UtcInstant) -> UtcInstant {
-    if chance.percent(percent) {
-        instant.whole_second()
-    } else {
-        instant
-    }
+pub(crate) fn sometimes_whole(
+    chance: &mut Chance,
+    percent: u32,
+    instant: UtcInstant,
+) -> UtcInstant {
+    if chance.percent(percent) { instant.whole_second() } else { instant }
 }
 
 /// Everything the account holds.
@@ -221,10 +221,7 @@ impl Account {
 
     /// Numbers of the lists that exist.
     pub(crate) fn list_numbers(&self) -> impl Iterator<Item = u32> {
-        (0_u32..)
-            .zip(&self.lists)
-            .filter(|(_, record)| !record.removed)
-            .map(|(number, _)| number)
+        (0_u32..).zip(&self.lists).filter(|(_, record)| !record.removed).map(|(number, _)| number)
     }
 
     pub(crate) fn list_name(&self, number: u32) -> String {
@@ -341,13 +338,19 @@ fn generate_deliveries(config: &SimConfig, now: UtcInstant) -> (u32, Vec<Deliver
     let days = i64::from(config.days.max(1)) * DAY_NANOS;
     let deliveries = (0..recent + older)
         .map(|number| {
-            let mut chance = Chance::of(config.seed, Subject::Delivery, u64::from(number) | 1 << 40);
+            let mut chance =
+                Chance::of(config.seed, Subject::Delivery, u64::from(number) | 1 << 40);
             let start = if number < recent {
                 from.plus_nanos(chance.share(to.since(from), 1))
             } else {
                 to.plus_nanos(-chance.share(days - days / 20, 1))
             };
-            Delivery::generate(config.seed, number, start, config.lists)
+            let mut delivery = Delivery::generate(config.seed, number, start, config.lists);
+            if number < recent && !delivery.is_burst() {
+                // What sends one by one began before the first of its sends.
+                delivery.start = from.plus_nanos(-chance.share(to.since(from) / 40, 1));
+            }
+            delivery
         })
         .collect();
     (recent, deliveries)

@@ -1,5 +1,7 @@
 //! Changes to a living account.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::account::activity::ActivityRecord;
@@ -55,10 +57,7 @@ impl Account {
     pub(crate) fn mutate(&mut self, mutation: &Mutation, now: UtcInstant) -> MutationReport {
         self.mutations += 1;
         let mut chance = Chance::of(self.seed, Subject::Mutation, self.mutations);
-        let mut report = MutationReport {
-            now: canonical(now),
-            ..MutationReport::default()
-        };
+        let mut report = MutationReport { now: canonical(now), ..MutationReport::default() };
         self.mutate_contacts(mutation.contacts, now, &mut chance, &mut report);
         self.add_activities(mutation.activities, now, &mut chance, &mut report);
         let population = self.population(now);
@@ -76,9 +75,8 @@ impl Account {
         self.mutations += 1;
         let mut chance = Chance::of(self.seed, Subject::Mutation, self.mutations);
         let limit = u32::try_from(among.len()).unwrap_or(u32::MAX);
-        let touched: Vec<u32> = (0..count.min(limit))
-            .map(|_| among[chance.below(limit) as usize])
-            .collect();
+        let touched: Vec<u32> =
+            (0..count.min(limit)).map(|_| among[chance.below(limit) as usize]).collect();
         self.touch(&touched, now);
         count.min(limit)
     }
@@ -98,10 +96,13 @@ impl Account {
         report: &mut MutationReport,
     ) {
         let existing = self.contacts.len();
-        let added = if existing == 0 { count } else { count.div_ceil(5) };
-        let mut changed: Vec<u32> = (0..count - added).map(|_| chance.below(existing)).collect();
-        changed.sort_unstable();
-        changed.dedup();
+        let added = if existing == 0 { count } else { count / 5 };
+        let wanted = (count - added).min(existing) as usize;
+        let mut changed = BTreeSet::new();
+        while changed.len() < wanted {
+            changed.insert(chance.below(existing));
+        }
+        let changed: Vec<u32> = changed.into_iter().collect();
         self.touch(&changed, now);
         self.contacts.extend((0..added).map(|_| ContactRecord {
             created: now,

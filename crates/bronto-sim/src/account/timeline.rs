@@ -20,10 +20,7 @@ pub(crate) struct Timeline<R> {
 impl<R: Timed> Timeline<R> {
     pub(crate) fn new(records: Vec<R>) -> Self {
         let count = u32::try_from(records.len()).expect("an account counts its rows in 32 bits");
-        let mut timeline = Self {
-            records,
-            order: (0..count).collect(),
-        };
+        let mut timeline = Self { records, order: (0..count).collect() };
         timeline.sort();
         timeline
     }
@@ -48,8 +45,7 @@ impl<R: Timed> Timeline<R> {
     /// Numbers of the records in `from..to`, comparing instants as `fraction` cuts them.
     pub(crate) fn between(&self, from: UtcInstant, to: UtcInstant, fraction: Fraction) -> &[u32] {
         let position = |bound: UtcInstant| {
-            self.order
-                .partition_point(|number| fraction.cut(self.get(*number).instant()) < bound)
+            self.order.partition_point(|number| fraction.cut(self.get(*number).instant()) < bound)
         };
         let (start, end) = (position(from), position(to));
         self.order.get(start..end).unwrap_or(&[])
@@ -78,8 +74,7 @@ impl<R: Timed> Timeline<R> {
     /// after a change at the end.
     fn sort(&mut self) {
         let records = &self.records;
-        self.order
-            .sort_by_key(|number| (records[*number as usize].instant(), *number));
+        self.order.sort_by_key(|number| (records[*number as usize].instant(), *number));
     }
 }
 

@@ -71,10 +71,7 @@ impl UnsubscribeRecord {
 
     /// An unsubscribe that happens now.
     pub(crate) fn happening(population: &Population<'_>, chance: &mut Chance) -> Self {
-        Self {
-            created: population.now,
-            ..Self::generate(population, chance)
-        }
+        Self { created: population.now, ..Self::generate(population, chance) }
     }
 
     /// Writes the fields of an unsubscribe, in schema order.
@@ -115,9 +112,7 @@ fn method(chance: &mut Chance) -> u8 {
 
 fn complaint(chance: &mut Chance) -> Option<u8> {
     let complaint = chance.below(u32::from(complaint_count()));
-    chance
-        .percent(25)
-        .then(|| u8::try_from(complaint).expect("below a u8"))
+    chance.percent(25).then(|| u8::try_from(complaint).expect("below a u8"))
 }
 
 fn other_complaint(complaint: Option<u8>) -> u8 {

@@ -20,16 +20,32 @@ pub(crate) const LOCALES: &[Locale] = &[
     Locale {
         language: "en",
         given: &[
-            ("Grace", "grace"), ("Noah", "noah"), ("Mia", "mia"), ("Liam", "liam"),
-            ("Zoe", "zoe"), ("Ethan", "ethan"), ("Ava", "ava"), ("Owen", "owen"),
+            ("Grace", "grace"),
+            ("Noah", "noah"),
+            ("Mia", "mia"),
+            ("Liam", "liam"),
+            ("Zoe", "zoe"),
+            ("Ethan", "ethan"),
+            ("Ava", "ava"),
+            ("Owen", "owen"),
         ],
         family: &[
-            ("Hill", "hill"), ("Brooks", "brooks"), ("O'Neill", "oneill"), ("Carter", "carter"),
-            ("Stone", "stone"), ("Wells", "wells"), ("St. James", "stjames"), ("Fox", "fox"),
+            ("Hill", "hill"),
+            ("Brooks", "brooks"),
+            ("O'Neill", "oneill"),
+            ("Carter", "carter"),
+            ("Stone", "stone"),
+            ("Wells", "wells"),
+            ("St. James", "stjames"),
+            ("Fox", "fox"),
         ],
         cities: &[
-            ("Raleigh", "NC", "27601"), ("Durham", "NC", "27701"), ("Austin", "TX", "78701"),
-            ("Portland", "OR", "97201"), ("Boston", "MA", "02108"), ("Winston-Salem", "NC", "27101"),
+            ("Raleigh", "NC", "27601"),
+            ("Durham", "NC", "27701"),
+            ("Austin", "TX", "78701"),
+            ("Portland", "OR", "97201"),
+            ("Boston", "MA", "02108"),
+            ("Winston-Salem", "NC", "27101"),
         ],
         country: "United States",
         country_code: "US",
@@ -119,20 +135,41 @@ pub(crate) const LOCALES: &[Locale] = &[
 ];
 
 pub(crate) const DOMAINS: &[&str] = &[
-    "example.com", "mail.example", "example.net", "example.org", "post.example", "xn--bcher-kva.example",
+    "example.com",
+    "mail.example",
+    "example.net",
+    "example.org",
+    "post.example",
+    "xn--bcher-kva.example",
 ];
 
 pub(crate) const CUSTOM_SOURCES: &[&str] = &[
-    "Checkout & newsletter", "Store till 7", "", "Facebook <lead ad>", "Trade fair \"Spring\" 2024",
-    "Empfehlung", "イベント", "Partner; import, batch=3", "QR 'window' code",
+    "Checkout & newsletter",
+    "Store till 7",
+    "",
+    "Facebook <lead ad>",
+    "Trade fair \"Spring\" 2024",
+    "Empfehlung",
+    "イベント",
+    "Partner; import, batch=3",
+    "QR 'window' code",
 ];
 
-pub(crate) const CONTACT_STATUSES: &[&str] =
-    &["active", "active", "active", "onboarding", "unsub", "transactional", "bounce", "unconfirmed"];
+pub(crate) const CONTACT_STATUSES: &[&str] = &[
+    "active",
+    "active",
+    "active",
+    "onboarding",
+    "unsub",
+    "transactional",
+    "bounce",
+    "unconfirmed",
+];
 
 pub(crate) const SOURCES: &[&str] = &["webform", "import", "api", "manual", "sforcereport"];
 
-pub(crate) const BROWSERS: &[&str] = &["Chrome", "Firefox", "Safari", "Edge", "Internet Explorer 11"];
+pub(crate) const BROWSERS: &[&str] =
+    &["Chrome", "Firefox", "Safari", "Edge", "Internet Explorer 11"];
 pub(crate) const MOBILE_BROWSERS: &[&str] = &["Safari mobile", "Chrome Mobile", "Samsung Internet"];
 pub(crate) const EMAIL_CLIENTS: &[&str] =
     &["Gmail", "Apple Mail", "Outlook 2016", "Yahoo! Mail", "Thunderbird", "AT&T Mail"];
@@ -155,55 +192,100 @@ pub(crate) const LIST_NAMES: &[(&str, &str)] = &[
 ];
 
 pub(crate) const SEGMENTS: &[&str] = &[
-    "Recent buyers", "Lapsed > 90 days", "Openers & clickers", "VIP", "Birthday this month",
-    "Καλοκαίρι", "Never purchased", "High value",
+    "Recent buyers",
+    "Lapsed > 90 days",
+    "Openers & clickers",
+    "VIP",
+    "Birthday this month",
+    "Καλοκαίρι",
+    "Never purchased",
+    "High value",
 ];
 
 pub(crate) const KEYWORDS: &[&str] = &["SALE", "JOIN", "STOP", "WIN", "ÉTÉ"];
 
-pub(crate) const WORKFLOWS: &[&str] = &[
-    "Welcome series", "Abandoned cart: 3 steps", "Birthday", "Post-purchase & review",
-];
+pub(crate) const WORKFLOWS: &[&str] =
+    &["Welcome series", "Abandoned cart: 3 steps", "Birthday", "Post-purchase & review"];
 
 pub(crate) const WEBFORMS: &[(&str, &str)] = &[
-    ("Sign up", "newContact"), ("Manage preferences", "managePreferences"), ("Gewinnspiel", "newContact"),
+    ("Sign up", "newContact"),
+    ("Manage preferences", "managePreferences"),
+    ("Gewinnspiel", "newContact"),
 ];
 
 pub(crate) const MESSAGES: &[&str] = &[
-    "Spring preview", "Black Friday: 50% off & more", "Order confirmation", "Welcome!", "Last chance ⏰",
-    "Herbst-Kollektion", "Soldes d’été", "夏のセール", "Your cart misses you", "Review <your> purchase",
-    "Χειμερινές προσφορές", "Weekly digest", "Back in stock", "Happy birthday 🎂",
+    "Spring preview",
+    "Black Friday: 50% off & more",
+    "Order confirmation",
+    "Welcome!",
+    "Last chance ⏰",
+    "Herbst-Kollektion",
+    "Soldes d’été",
+    "夏のセール",
+    "Your cart misses you",
+    "Review <your> purchase",
+    "Χειμερινές προσφορές",
+    "Weekly digest",
+    "Back in stock",
+    "Happy birthday 🎂",
 ];
 
 pub(crate) const BOUNCE_TYPES: &[&str] = &[
-    "temporary_contact_issue", "bad_email", "destination_temporarily_unavailable",
-    "destination_unreachable", "deferred_message_content", "rejected_message_content", "unclassified",
+    "temporary_contact_issue",
+    "bad_email",
+    "destination_temporarily_unavailable",
+    "destination_unreachable",
+    "deferred_message_content",
+    "rejected_message_content",
+    "unclassified",
 ];
 
 pub(crate) const BOUNCE_REASONS: &[&str] = &[
-    "552 5.2.2 Mailbox full", "550 5.1.1 <user unknown>: Recipient address rejected",
+    "552 5.2.2 Mailbox full",
+    "550 5.1.1 <user unknown>: Recipient address rejected",
     "421 4.7.0 [TS01] Messages temporarily deferred due to user complaints\r\n421 4.16.55.1",
     "smtp; 554 5.7.1 Service unavailable; Client host [192.0.2.25] blocked",
     "450 4.2.1 The user you are trying to contact is receiving mail too quickly",
     "Delivery expired (message too old)\tafter 72h",
 ];
 
-pub(crate) const SKIP_REASONS: &[&str] = &["content_rule", "frequency_cap", "suppressed", "no_content"];
+pub(crate) const SKIP_REASONS: &[&str] =
+    &["content_rule", "frequency_cap", "suppressed", "no_content"];
 
-pub(crate) const LINK_NAMES: &[&str] = &["hero", "footer", "Shop now", "product grid", "Más & más", "jetzt kaufen"];
+pub(crate) const LINK_NAMES: &[&str] =
+    &["hero", "footer", "Shop now", "product grid", "Más & más", "jetzt kaufen"];
 
 pub(crate) const LINK_PATHS: &[&str] = &[
-    "spring", "stores", "sale/shoes", "p/4711-linen-shirt", "account/preferences", "größen-tabelle",
+    "spring",
+    "stores",
+    "sale/shoes",
+    "p/4711-linen-shirt",
+    "account/preferences",
+    "größen-tabelle",
     "商品/夏",
 ];
 
 pub(crate) const UNSUBSCRIBE_METHODS: &[&str] = &[
-    "subscriber", "fbl", "bulk", "admin", "listcleaning", "complaint", "api", "account", "unclassified",
+    "subscriber",
+    "fbl",
+    "bulk",
+    "admin",
+    "listcleaning",
+    "complaint",
+    "api",
+    "account",
+    "unclassified",
 ];
 
 pub(crate) const COMPLAINTS: &[&str] = &[
-    "Too many messages", "Never signed up", "zu viele E-Mails & kein Interesse", "",
-    "Content <not> relevant\nto me", "もう興味がありません", "“Spam”", "Ça suffit !",
+    "Too many messages",
+    "Never signed up",
+    "zu viele E-Mails & kein Interesse",
+    "",
+    "Content <not> relevant\nto me",
+    "もう興味がありません",
+    "“Spam”",
+    "Ça suffit !",
 ];
 
 pub(crate) const SOCIAL_NETWORKS: &[&str] = &["facebook", "twitter", "linkedin", "digg", "myspace"];
@@ -225,9 +307,18 @@ pub(crate) const FIELDS: &[(&str, &str, &str)] = &[
 ];
 
 pub(crate) const NOTES: &[&str] = &[
-    "Called about order; wants <b>express</b> & gift wrap", "line one\nline two\n\n\tindented",
-    "🛒👟 sneakers", "naïve café – 20 € voucher", "", " leading and trailing ", "{\"json\": [1, 2, null]}",
-    "'; drop table contact; --", "\"quoted\", comma; semicolon", "עברית ועוד", "NULL", "\\N",
+    "Called about order; wants <b>express</b> & gift wrap",
+    "line one\nline two\n\n\tindented",
+    "🛒👟 sneakers",
+    "naïve café – 20 € voucher",
+    "",
+    " leading and trailing ",
+    "{\"json\": [1, 2, null]}",
+    "'; drop table contact; --",
+    "\"quoted\", comma; semicolon",
+    "עברית ועוד",
+    "NULL",
+    "\\N",
 ];
 
 pub(crate) const STORES: &[&str] = &["Downtown", "Köln Süd", "Besançon", "Σύνταγμα", "新宿"];

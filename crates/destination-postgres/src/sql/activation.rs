@@ -18,7 +18,12 @@ pub(crate) fn compare(schema: &str, layout: &Layout, waiting: &Tables, live: &Ta
         );
     };
     let is_known = format!("t.{} is not null", identifier(&key.name));
-    let differs = differs(schema, layout, ("s", Side::Stored(&waiting.children)), ("t", Side::Stored(&live.children)));
+    let differs = differs(
+        schema,
+        layout,
+        ("s", Side::Stored(&waiting.children)),
+        ("t", Side::Stored(&live.children)),
+    );
     let same_key = same_key(layout, "s", "t");
     format!(
         "select count(*) filter (where not {is_known}), count(*) filter (where {is_known} and {differs}), \
@@ -44,5 +49,9 @@ pub(crate) fn fill_child(schema: &str, layout: &Layout, waiting: &str, live: &st
 }
 
 fn fill(schema: &str, columns: &str, waiting: &str, live: &str) -> String {
-    format!("insert into {} ({columns}) select {columns} from {}", table(schema, live), table(schema, waiting))
+    format!(
+        "insert into {} ({columns}) select {columns} from {}",
+        table(schema, live),
+        table(schema, waiting)
+    )
 }

@@ -4,21 +4,26 @@
 //! The verdicts hold, for each staged row whose key the table has already, whether the two differ and whether the
 //! staged one wins. Everything after that reads the two.
 
+use replication::system;
+
 use crate::layout::{ITEM, LEVEL, Layout, List, Scalar, SqlType, Tables, Winner, source_key};
 
 use super::{all_of, comma, identifier, join, table};
 
 /// The number of a row in its stage.
 pub(crate) const ROW: &str = "_sdc_row";
-const SEQUENCE: &str = replication::system::SEQUENCE;
+const STAGE: &str = "pg_temp._sdc_stage";
+const VERDICTS: &str = "pg_temp._sdc_verdicts";
+
+/// Drops the temporary tables, so that the transaction's next load can have them.
+pub(crate) const DROP_STAGE: &str =
+    "drop table if exists pg_temp._sdc_stage, pg_temp._sdc_verdicts";
 
 /// The statements about one load.
 pub(crate) struct Merge<'a> {
     pub(crate) schema: &'a str,
     pub(crate) layout: &'a Layout,
     pub(crate) tables: &'a Tables,
-    /// Tells this load's temporary tables from those of others in the transaction.
-    pub(crate) number: u32,
 }
 
 impl Merge<'_> {
@@ -26,10 +31,14 @@ impl Merge<'_> {
     pub(crate) fn create_stage(&self) -> String {
         let mut columns = vec![format!("{} bigint", identifier(ROW))];
         let scalars = self.layout.columns();
-        columns.extend(scalars.map(|column| format!("{} {}", identifier(&column.name), column.sql_type.name())));
+        columns.extend(
+            scalars
+                .map(|column| format!("{} {}", identifier(&column.name), column.sql_type.name())),
+        );
         let lists = self.layout.lists.iter();
-        columns.extend(lists.map(|list| format!("{} {}[]", identifier(&list.name), list.item.name())));
-        format!("create temporary table {} ({}) on commit drop", self.stage(), comma(columns))
+        columns
+            .extend(lists.map(|list| format!("{} {}[]", identifier(&list.name), list.item.name())));
+        format!("create temporary table {} ({}) on commit drop", STAGE, comma(columns))
     }
 
     /// Fills the stage.
@@ -39,7 +48,7 @@ impl Merge<'_> {
         let lists = self.layout.lists.iter().map(|list| identifier(&list.name));
         format!(
             "copy {} ({}) from stdin with (format binary)",
-            self.stage(),
+            STAGE,
             comma(row.chain(scalars).chain(lists))
         )
     }
@@ -55,11 +64,11 @@ impl Merge<'_> {
         format!(
             "create temporary table {} on commit drop as \
              select s.{row}, {differs} as differs, {wins} as wins from {stage} s join {target} t on {same_key}",
-            self.verdicts(),
+            VERDICTS,
             row = identifier(ROW),
             differs = self.differs(),
             wins = wins(&self.layout.winner, "s"),
-            stage = self.stage(),
+            stage = STAGE,
             target = self.target(),
             same_key = self.same_key("t"),
         )
@@ -68,14 +77,15 @@ impl Merge<'_> {
     /// Counts the judged rows: those that don't differ, and those that lose.
     pub(crate) fn count_verdicts(&self) -> String {
         format!(
-            "select count(*) filter (where not differs), count(*) filter (where differs and not wins) from {}",
-            self.verdicts()
+            "select count(*) filter (where not differs), \
+             count(*) filter (where differs and not wins) from {VERDICTS}"
         )
     }
 
     /// Inserts and updates, and counts both.
     pub(crate) fn merge(&self) -> String {
-        let columns: Vec<String> = self.layout.columns().map(|column| identifier(&column.name)).collect();
+        let columns: Vec<String> =
+            self.layout.columns().map(|column| identifier(&column.name)).collect();
         let changed = self.layout.values().chain(&self.layout.system);
         let sets = changed.map(|column| {
             let name = identifier(&column.name);
@@ -88,7 +98,7 @@ impl Merge<'_> {
             target = self.target(),
             columns = comma(&columns),
             staged = comma(columns.iter().map(|column| format!("s.{column}"))),
-            stage = self.stage(),
+            stage = STAGE,
             is_merged = self.is_merged(),
             key = comma(self.layout.key().map(|column| identifier(&column.name))),
             sets = comma(sets),
@@ -101,7 +111,7 @@ impl Merge<'_> {
         format!(
             "delete from {} c using {} s where {} and {}",
             table(self.schema, child),
-            self.stage(),
+            STAGE,
             child_of(self.layout, "s"),
             self.is_merged(),
         )
@@ -110,15 +120,16 @@ impl Merge<'_> {
     /// Inserts the items of the rows that were inserted or updated.
     pub(crate) fn insert_items(&self, child: &str, list: &List) -> String {
         let keys = self.layout.key().map(|column| format!("s.{}", identifier(&column.name)));
-        let system = self.layout.system.iter().map(|column| format!("s.{}", identifier(&column.name)));
-        let values = keys.chain(["u.position - 1".to_owned(), "u.item".to_owned()]).chain(system);
+        let system =
+            self.layout.system.iter().map(|column| format!("s.{}", identifier(&column.name)));
+        let values = keys.chain(["u.place - 1".to_owned(), "u.item".to_owned()]).chain(system);
         format!(
             "insert into {} ({}) select {} from {} s \
-             cross join lateral unnest(s.{}) with ordinality as u(item, position) where {}",
+             cross join lateral unnest(s.{}) with ordinality as u(item, place) where {}",
             table(self.schema, child),
             comma(child_columns(self.layout)),
             comma(values),
-            self.stage(),
+            STAGE,
             identifier(&list.name),
             self.is_merged(),
         )
@@ -138,20 +149,20 @@ impl Merge<'_> {
         format!(
             "select row_to_json(r)::text from (select {} from {} s join {} t on {} where {}) r",
             comma(scalars.chain(lists)),
-            self.stage(),
+            STAGE,
             self.target(),
             self.same_key("t"),
             self.differs(),
         )
     }
 
-    /// Drops the temporary tables, before the end of the transaction would.
-    pub(crate) fn drop_stage(&self) -> String {
-        format!("drop table if exists {}, {}", self.stage(), self.verdicts())
-    }
-
     fn differs(&self) -> String {
-        differs(self.schema, self.layout, ("s", Side::Staged), ("t", Side::Stored(&self.tables.children)))
+        differs(
+            self.schema,
+            self.layout,
+            ("s", Side::Staged),
+            ("t", Side::Stored(&self.tables.children)),
+        )
     }
 
     fn same_key(&self, other: &str) -> String {
@@ -162,21 +173,13 @@ impl Merge<'_> {
     fn is_merged(&self) -> String {
         let row = identifier(ROW);
         format!(
-            "not exists (select from {} v where v.{row} = s.{row} and not (v.differs and v.wins))",
-            self.verdicts()
+            "not exists (select from {VERDICTS} v \
+             where v.{row} = s.{row} and not (v.differs and v.wins))"
         )
     }
 
     fn target(&self) -> String {
         table(self.schema, &self.tables.parent)
-    }
-
-    fn stage(&self) -> String {
-        table("pg_temp", &format!("_sdc_stage_{}", self.number))
-    }
-
-    fn verdicts(&self) -> String {
-        table("pg_temp", &format!("_sdc_verdicts_{}", self.number))
     }
 }
 
@@ -190,7 +193,12 @@ pub(crate) enum Side<'a> {
 }
 
 /// Whether two rows of one key, under these aliases, differ in a column that isn't part of it.
-pub(crate) fn differs(schema: &str, layout: &Layout, left: (&str, Side<'_>), right: (&str, Side<'_>)) -> String {
+pub(crate) fn differs(
+    schema: &str,
+    layout: &Layout,
+    left: (&str, Side<'_>),
+    right: (&str, Side<'_>),
+) -> String {
     let row = |alias: &str| comma(layout.values().map(|column| comparable(alias, column)));
     let mut conditions = Vec::new();
     if layout.values().next().is_some() {
@@ -210,7 +218,11 @@ pub(crate) fn differs(schema: &str, layout: &Layout, left: (&str, Side<'_>), rig
         };
         conditions.push(format!("{} is distinct from {}", array(left), array(right)));
     }
-    if conditions.is_empty() { "false".to_owned() } else { format!("({})", join(conditions, " or ")) }
+    if conditions.is_empty() {
+        "false".to_owned()
+    } else {
+        format!("({})", join(conditions, " or "))
+    }
 }
 
 /// Whether two rows under these aliases have the same key.
@@ -229,7 +241,14 @@ pub(crate) fn child_columns(layout: &Layout) -> Vec<String> {
 }
 
 /// The items of a row's array, put together again; null where there are none.
-fn items(schema: &str, child: &str, layout: &Layout, parent: &str, aggregate: &str, item: &str) -> String {
+fn items(
+    schema: &str,
+    child: &str,
+    layout: &Layout,
+    parent: &str,
+    aggregate: &str,
+    item: &str,
+) -> String {
     format!(
         "(select {aggregate}({item} order by c.{}) from {} c where {})",
         identifier(LEVEL),
@@ -241,19 +260,25 @@ fn items(schema: &str, child: &str, layout: &Layout, parent: &str, aggregate: &s
 /// Whether `c`, a row of a subtable, belongs to the row under this alias.
 fn child_of(layout: &Layout, parent: &str) -> String {
     all_of(layout.key().map(|column| {
-        format!("c.{} = {parent}.{}", identifier(&source_key(&column.name)), identifier(&column.name))
+        format!(
+            "c.{} = {parent}.{}",
+            identifier(&source_key(&column.name)),
+            identifier(&column.name)
+        )
     }))
 }
 
 /// Whether the row under the alias `incoming` wins against the stored row `t`.
 fn wins(winner: &Winner, incoming: &str) -> String {
-    let sequence = identifier(SEQUENCE);
-    let newer = format!("{incoming}.{sequence} > t.{sequence}");
+    let sequence = identifier(system::SEQUENCE);
+    // A stored row without a sequence was put there by somebody else; it is older than anything of ours.
+    let newer = format!("({incoming}.{sequence} > t.{sequence}) is not false");
     match winner {
         Winner::Incoming => "true".to_owned(),
         Winner::Sequence => newer,
         Winner::Later { column, sql_type } => {
-            let (ours, theirs) = (format!("{incoming}.{}", identifier(column)), format!("t.{}", identifier(column)));
+            let (ours, theirs) =
+                (format!("{incoming}.{}", identifier(column)), format!("t.{}", identifier(column)));
             // By code point, as everywhere else, and not by the rules of the database's language.
             let collation = if *sql_type == SqlType::Text { " collate \"C\"" } else { "" };
             format!(
@@ -276,6 +301,103 @@ fn json_value(value: &str, sql_type: SqlType) -> String {
         SqlType::Timestamptz => format!(
             "rtrim(rtrim(to_char({value} at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US'), '0'), '.') || 'Z'"
         ),
-        SqlType::Text | SqlType::Bigint | SqlType::Numeric | SqlType::Boolean | SqlType::Json => value.to_owned(),
+        SqlType::Text | SqlType::Bigint | SqlType::Numeric | SqlType::Boolean | SqlType::Json => {
+            value.to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
+mod tests {
+    use replication::stream::{Column, ColumnType, Method, StreamSchema, WinnerRule};
+
+    use super::*;
+    use crate::sql::tests::in_lines;
+
+    fn layout() -> Layout {
+        let columns = [
+            ("id", ColumnType::Text),
+            ("modified", ColumnType::Text),
+            ("extra", ColumnType::Json),
+            ("listIds", ColumnType::List(Box::new(ColumnType::Text))),
+        ];
+        Layout::new(&StreamSchema {
+            stream: "contact".into(),
+            columns: columns.map(|(name, of)| Column::new(name, of)).to_vec(),
+            key: vec!["id".to_owned()],
+            replication_key: Some("modified".to_owned()),
+            method: Method::Incremental,
+            winner: WinnerRule::ReplicationKey,
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn the_statements_of_a_load_are_these() {
+        let layout = layout();
+        let tables = layout.live();
+        let merge = Merge { schema: "s", layout: &layout, tables: &tables };
+        let (child, list) = (&tables.children[0], &layout.lists[0]);
+        insta::assert_snapshot!(in_lines(&merge.create_stage()), @r#"
+            create temporary table pg_temp._sdc_stage ("_sdc_row" bigint, "id" text,
+            "modified" text, "extra" json, "_sdc_extracted_at" timestamp with time zone,
+            "_sdc_received_at" timestamp with time zone, "_sdc_batched_at" timestamp
+            with time zone, "_sdc_sequence" bigint, "_sdc_table_version" bigint,
+            "listIds" text[]) on commit drop
+        "#);
+        insta::assert_snapshot!(in_lines(&merge.copy_into_stage()), @r#"
+            copy pg_temp._sdc_stage ("_sdc_row", "id", "modified", "extra",
+            "_sdc_extracted_at", "_sdc_received_at", "_sdc_batched_at", "_sdc_sequence",
+            "_sdc_table_version", "listIds") from stdin with (format binary)
+        "#);
+        insta::assert_snapshot!(in_lines(&merge.create_verdicts()), @r#"
+            create temporary table pg_temp._sdc_verdicts on commit drop as select
+            s."_sdc_row", (row(s."modified", s."extra"::text) is distinct from
+            row(t."modified", t."extra"::text) or s."listIds" is distinct from (select
+            array_agg(c."value" order by c."_sdc_level_0_id") from
+            "s"."contact__listIds" c where c."_sdc_source_key_id" = t."id")) as differs,
+            case when s."modified" is not distinct from t."modified" then
+            (s."_sdc_sequence" > t."_sdc_sequence") is not false when t."modified" is
+            null then true when s."modified" is null then false else s."modified"
+            collate "C" > t."modified" collate "C" end as wins from pg_temp._sdc_stage s
+            join "s"."contact" t on s."id" = t."id"
+        "#);
+        insta::assert_snapshot!(in_lines(&merge.merge()), @r#"
+            with merged as (insert into "s"."contact" as t ("id", "modified", "extra",
+            "_sdc_extracted_at", "_sdc_received_at", "_sdc_batched_at", "_sdc_sequence",
+            "_sdc_table_version") select s."id", s."modified", s."extra",
+            s."_sdc_extracted_at", s."_sdc_received_at", s."_sdc_batched_at",
+            s."_sdc_sequence", s."_sdc_table_version" from pg_temp._sdc_stage s where
+            not exists (select from pg_temp._sdc_verdicts v where v."_sdc_row" =
+            s."_sdc_row" and not (v.differs and v.wins)) on conflict ("id") do update
+            set "modified" = excluded."modified", "extra" = excluded."extra",
+            "_sdc_extracted_at" = excluded."_sdc_extracted_at", "_sdc_received_at" =
+            excluded."_sdc_received_at", "_sdc_batched_at" = excluded."_sdc_batched_at",
+            "_sdc_sequence" = excluded."_sdc_sequence", "_sdc_table_version" =
+            excluded."_sdc_table_version" where case when excluded."modified" is not
+            distinct from t."modified" then (excluded."_sdc_sequence" >
+            t."_sdc_sequence") is not false when t."modified" is null then true when
+            excluded."modified" is null then false else excluded."modified" collate "C"
+            > t."modified" collate "C" end returning t.xmax = 0 as is_new) select
+            count(*) filter (where is_new), count(*) filter (where not is_new) from
+            merged
+        "#);
+        insta::assert_snapshot!(in_lines(&merge.delete_items(child)), @r#"
+            delete from "s"."contact__listIds" c using pg_temp._sdc_stage s where
+            c."_sdc_source_key_id" = s."id" and not exists (select from
+            pg_temp._sdc_verdicts v where v."_sdc_row" = s."_sdc_row" and not (v.differs
+            and v.wins))
+        "#);
+        insta::assert_snapshot!(in_lines(&merge.insert_items(child, list)), @r#"
+            insert into "s"."contact__listIds" ("_sdc_source_key_id", "_sdc_level_0_id",
+            "value", "_sdc_extracted_at", "_sdc_received_at", "_sdc_batched_at",
+            "_sdc_sequence", "_sdc_table_version") select s."id", u.place - 1, u.item,
+            s."_sdc_extracted_at", s."_sdc_received_at", s."_sdc_batched_at",
+            s."_sdc_sequence", s."_sdc_table_version" from pg_temp._sdc_stage s cross
+            join lateral unnest(s."listIds") with ordinality as u(item, place) where not
+            exists (select from pg_temp._sdc_verdicts v where v."_sdc_row" =
+            s."_sdc_row" and not (v.differs and v.wins))
+        "#);
     }
 }

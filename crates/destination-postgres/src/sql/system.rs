@@ -120,7 +120,8 @@ pub(crate) fn loads(schema: &str) -> String {
 
 /// The sums of the ledger, per table.
 pub(crate) fn totals(schema: &str) -> String {
-    let figures = ["received", "inserted", "updated", "unchanged", "superseded", "rejected", "deleted"];
+    let figures =
+        ["received", "inserted", "updated", "unchanged", "superseded", "rejected", "deleted"];
     let sums = figures.iter().map(|figure| format!("coalesce(sum({figure}), 0)::bigint"));
     format!(
         "select table_name, {}, max(committed_at) from {} group by table_name",

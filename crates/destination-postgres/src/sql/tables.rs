@@ -55,9 +55,11 @@ pub(crate) fn create_parent(schema: &str, name: &str, layout: &Layout) -> String
 
 /// Creates the subtable of an array.
 pub(crate) fn create_child(schema: &str, name: &str, layout: &Layout, list: &List) -> String {
-    let keys: Vec<String> = layout.key().map(|column| identifier(&source_key(&column.name))).collect();
+    let keys: Vec<String> =
+        layout.key().map(|column| identifier(&source_key(&column.name))).collect();
     let types = layout.key().map(|column| column.sql_type.name());
-    let mut columns: Vec<String> = keys.iter().zip(types).map(|(name, of)| format!("{name} {of} not null")).collect();
+    let mut columns: Vec<String> =
+        keys.iter().zip(types).map(|(name, of)| format!("{name} {of} not null")).collect();
     columns.push(format!("{} bigint not null", identifier(LEVEL)));
     columns.push(format!("{} {}", identifier(ITEM), list.item.name()));
     columns.extend(layout.system.iter().map(definition));
@@ -76,7 +78,8 @@ pub(crate) fn child_columns(layout: &Layout, list: &List) -> Vec<(String, SqlTyp
 
 /// Adds columns to a table.
 pub(crate) fn add_columns(schema: &str, name: &str, columns: &[&(String, SqlType)]) -> String {
-    let added = columns.iter().map(|(name, of)| format!("add column {} {}", identifier(name), of.name()));
+    let added =
+        columns.iter().map(|(name, of)| format!("add column {} {}", identifier(name), of.name()));
     format!("alter table {} {}", table(schema, name), comma(added))
 }
 
@@ -91,7 +94,10 @@ pub(crate) fn version_mark(version: i64) -> String {
 }
 
 /// Drops tables.
-pub(crate) fn drop_tables<'name>(schema: &str, names: impl IntoIterator<Item = &'name String>) -> String {
+pub(crate) fn drop_tables<'name>(
+    schema: &str,
+    names: impl IntoIterator<Item = &'name String>,
+) -> String {
     format!("drop table if exists {}", comma(names.into_iter().map(|name| table(schema, name))))
 }
 
@@ -115,16 +121,32 @@ pub(crate) fn system_columns(system_table: &SystemTable) -> Vec<(String, SqlType
     system_table.columns.iter().map(|(name, of)| ((*name).to_owned(), sql_type(*of))).collect()
 }
 
-/// How many rows the table has gained in this transaction so far (up to a constant), by the server's own statistics;
-/// where it keeps none, the number of its rows. The difference of two readings is what the table grew in between.
-pub(crate) fn net_rows(schema: &str, name: &str) -> String {
-    let table = table(schema, name);
-    let relation = format!("{}::regclass", literal(&table));
+/// How many rows each of the tables has gained in this transaction so far, up to a constant, by the server's own
+/// statistics; where it keeps none, the number of its rows. The difference of two readings is what a table grew by in
+/// between.
+pub(crate) fn net_rows<'name>(
+    schema: &str,
+    names: impl IntoIterator<Item = &'name String>,
+) -> String {
+    let net = names.into_iter().map(|name| {
+        let table = table(schema, name);
+        let relation = format!("{}::regclass", literal(&table));
+        format!(
+            "case when current_setting('track_counts')::boolean \
+             then pg_catalog.pg_stat_get_xact_tuples_inserted({relation}) \
+             - pg_catalog.pg_stat_get_xact_tuples_deleted({relation}) \
+             else (select count(*) from {table}) end"
+        )
+    });
+    format!("select {}", comma(net))
+}
+
+/// Writes a table and a temporary table, to try whether that is allowed.
+pub(crate) fn create_for_check(schema: &str) -> String {
+    let table = table(schema, "_sdc_check");
     format!(
-        "select case when current_setting('track_counts')::boolean \
-         then pg_catalog.pg_stat_get_xact_tuples_inserted({relation}) \
-         - pg_catalog.pg_stat_get_xact_tuples_deleted({relation}) \
-         else (select count(*) from {table}) end"
+        "create table {table} (n bigint primary key); insert into {table} values (1); \
+         create temporary table _sdc_check_stage (n bigint) on commit drop"
     )
 }
 
@@ -157,5 +179,65 @@ fn system_type(of: SystemType) -> &'static str {
         SystemType::Text => "text",
         SystemType::Bigint => "bigint",
         SystemType::Timestamp => "timestamp with time zone",
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
+mod tests {
+    use replication::{
+        stream::{Column, ColumnType, Method, StreamSchema, WinnerRule},
+        system::STATE,
+    };
+
+    use super::*;
+    use crate::sql::tests::in_lines;
+
+    #[test]
+    fn tables_are_made_like_this() {
+        let layout = Layout::new(&StreamSchema {
+            stream: "unsubscribe".into(),
+            columns: vec![
+                Column::new("contactId", ColumnType::Text),
+                Column::new("created", ColumnType::Timestamp),
+                Column::new("tags", ColumnType::List(Box::new(ColumnType::Number))),
+            ],
+            key: vec!["contactId".to_owned(), "created".to_owned()],
+            replication_key: None,
+            method: Method::Incremental,
+            winner: WinnerRule::Sequence,
+        })
+        .unwrap();
+        let child = create_child("s", "unsubscribe__tags", &layout, &layout.lists[0]);
+        insta::assert_snapshot!(in_lines(&create_parent("s", "unsubscribe", &layout)), @r#"
+            create table "s"."unsubscribe" ("contactId" text not null, "created"
+            timestamp with time zone not null, "_sdc_extracted_at" timestamp with time
+            zone, "_sdc_received_at" timestamp with time zone, "_sdc_batched_at"
+            timestamp with time zone, "_sdc_sequence" bigint, "_sdc_table_version"
+            bigint, constraint "unsubscribe_pkey" primary key ("contactId", "created"))
+        "#);
+        insta::assert_snapshot!(in_lines(&child), @r#"
+            create table "s"."unsubscribe__tags" ("_sdc_source_key_contactId" text not
+            null, "_sdc_source_key_created" timestamp with time zone not null,
+            "_sdc_level_0_id" bigint not null, "value" numeric, "_sdc_extracted_at"
+            timestamp with time zone, "_sdc_received_at" timestamp with time zone,
+            "_sdc_batched_at" timestamp with time zone, "_sdc_sequence" bigint,
+            "_sdc_table_version" bigint, constraint "unsubscribe__tags_pkey" primary key
+            ("_sdc_source_key_contactId", "_sdc_source_key_created", "_sdc_level_0_id"))
+        "#);
+        insta::assert_snapshot!(in_lines(&create_system_table("s", &STATE)), @r#"
+            create table "s"."_sdc_state" ("stream" text not null, "state" text, "token"
+            bigint, "holder" text, "lease_expires_at" timestamp with time zone,
+            "integration_id" text, "source_fingerprint" text, "start_date" text,
+            "updated_at" timestamp with time zone, constraint "_sdc_state_pkey" primary
+            key ("stream"))
+        "#);
+    }
+
+    #[test]
+    fn a_constraint_whose_name_would_be_cut_off_is_named_by_the_server() {
+        let key = ["\"id\"".to_owned()];
+        assert!(create("s", &"t".repeat(58), Vec::new(), &key).contains("_pkey"));
+        assert!(!create("s", &"t".repeat(59), Vec::new(), &key).contains("constraint"));
     }
 }

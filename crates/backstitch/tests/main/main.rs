@@ -1,0 +1,16 @@
+//! End to end: the real program against a real simulated server, into a real DuckDB file and a real PostgreSQL server,
+//! judged by what the server says is true.
+
+#![expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
+
+mod account;
+mod claims;
+mod demo;
+mod failures;
+mod kills;
+mod peers;
+mod programs;
+mod replication;
+mod secrets;
+mod truth;
+mod warehouse;

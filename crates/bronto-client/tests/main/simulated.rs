@@ -1,0 +1,306 @@
+//! All five reads against a simulated account: what arrives equals the account's truth, value for
+//! value, whatever the server does on the way.
+
+use bronto_client::{
+    Client, ClientConfig, ClientError, ContactIncludes, Cursor, Direction, Function, Kind,
+    ObjectTable, ReadActivities, ReadContacts, ReadLists, ReadRequest, ReadUnsubscribes, RowDefect,
+    RowSink, Session, Statistics, lexical,
+};
+use bronto_sim::{ClockMode, RunningServer, SimConfig, Table};
+use chrono::{DateTime, Duration, Utc};
+use serde_json::{Map, Value, json};
+
+use crate::server::config;
+
+/// Makes of each object what the truth has: absent fields left out, dates in canonical UTC,
+/// numbers as their digits.
+struct Objects {
+    table: &'static ObjectTable,
+    rows: Vec<Value>,
+    rejected: usize,
+    current: Map<String, Value>,
+}
+
+impl Objects {
+    fn new(table: &'static ObjectTable) -> Self {
+        Self { table, rows: Vec::new(), rejected: 0, current: Map::new() }
+    }
+
+    fn append(&mut self, name: &str, value: Value) {
+        let list = self.current.entry(name).or_insert_with(|| json!([]));
+        list.as_array_mut().unwrap().push(value);
+    }
+}
+
+impl RowSink for Objects {
+    fn clear(&mut self) {
+        *self = Self::new(self.table);
+    }
+
+    fn value(&mut self, field: usize, text: &str) {
+        let field = &self.table.fields[field];
+        let value = match field.kind {
+            Kind::TextList => return self.append(field.name, json!(text)),
+            Kind::DateTime => json!(lexical::DateTime::parse(text).unwrap().to_string()),
+            Kind::Boolean => json!(lexical::boolean(text).unwrap()),
+            Kind::Integer => json!(lexical::integer(text).unwrap().to_string()),
+            Kind::Decimal => json!(lexical::decimal(text).unwrap().lexeme()),
+            Kind::Float => {
+                lexical::float(text).unwrap();
+                json!(text)
+            }
+            Kind::Text => json!(text),
+            Kind::CustomFields => panic!("custom fields come by their own way"),
+        };
+        assert_eq!(self.current.insert(field.name.to_owned(), value), None);
+    }
+
+    fn custom_field(&mut self, field_id: &str, content: &str) {
+        self.append("fields", json!({"fieldId": field_id, "content": content}));
+    }
+
+    fn end_row(&mut self, _raw: &str) {
+        self.rows.push(Value::Object(std::mem::take(&mut self.current)));
+    }
+
+    fn reject_row(&mut self, raw: &str, _reason: &RowDefect) {
+        assert!(raw.starts_with("<return") && raw.ends_with("</return>"), "{raw}");
+        self.rejected += 1;
+        self.current.clear();
+    }
+}
+
+/// What was read of one table.
+struct Harvest {
+    rows: Vec<Value>,
+    rejected: usize,
+}
+
+/// A reader of a whole account.
+struct Walk {
+    client: Client,
+    session: Session,
+    now: DateTime<Utc>,
+    custom_fields: Vec<String>,
+}
+
+impl Walk {
+    async fn begin(server: &RunningServer) -> Self {
+        let settings = ClientConfig { max_retries: 12, ..config(&server.endpoint()) };
+        let client = Client::new(settings).unwrap();
+        let session = client.session().await.unwrap();
+        let contacts = server.truth(Table::Contact);
+        let fields = contacts.iter().filter_map(|contact| contact.get("fields")?.as_array());
+        let ids = fields.flatten().map(|field| field["fieldId"].as_str().unwrap().to_owned());
+        let custom_fields = ids.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
+        Self { client, session, now: server.now(), custom_fields }
+    }
+
+    /// Reads pages until one is empty.
+    async fn pages(&mut self, request: impl Fn(u32) -> ReadRequest) -> Harvest {
+        let mut harvest = Harvest { rows: Vec::new(), rejected: 0 };
+        for number in 1.. {
+            let request = request(number);
+            let mut objects = Objects::new(request.object());
+            let page = self.session.read(&request, &mut objects).await.unwrap();
+            assert_eq!(page.rows, objects.rows.len() + objects.rejected);
+            assert_eq!(page.rejected, objects.rejected);
+            harvest.rejected += objects.rejected;
+            harvest.rows.append(&mut objects.rows);
+            if page.rows == 0 {
+                break;
+            }
+        }
+        harvest
+    }
+
+    async fn contacts(&mut self) -> Harvest {
+        let (from, before) = (self.now - Duration::days(4000), self.now + Duration::days(1));
+        let fields = self.custom_fields.clone();
+        self.pages(|page| {
+            ReadRequest::Contacts(ReadContacts {
+                modified_from: from,
+                modified_before: before,
+                page,
+                include: ContactIncludes::all(),
+                fields: fields.clone(),
+            })
+        })
+        .await
+    }
+
+    async fn lists(&mut self) -> Harvest {
+        self.pages(|page| ReadRequest::Lists(ReadLists { page, page_size: Some(10) })).await
+    }
+
+    async fn unsubscribes(&mut self) -> Harvest {
+        let (start, end) = (self.now - Duration::days(4000), self.now + Duration::days(1));
+        self.pages(|page| ReadRequest::Unsubscribes(ReadUnsubscribes { start, end, page })).await
+    }
+
+    /// Reads a window of activities, from its start again whenever the cursor is lost.
+    async fn activities(&mut self, direction: Direction) -> Harvest {
+        for _ in 0..200 {
+            match self.window(direction).await {
+                Ok(harvest) => return harvest,
+                Err(ClientError::CursorLost { .. }) => {}
+                Err(error) => panic!("{error:?}"),
+            }
+        }
+        panic!("the cursor was lost too often");
+    }
+
+    async fn window(&mut self, direction: Direction) -> Result<Harvest, ClientError> {
+        let mut harvest = Harvest { rows: Vec::new(), rejected: 0 };
+        let mut cursor = Cursor::First;
+        loop {
+            let request = ReadRequest::Activities(ReadActivities {
+                direction,
+                start: self.now - Duration::days(30),
+                end: self.now + Duration::days(1),
+                size: 1000,
+                cursor,
+            });
+            let mut objects = Objects::new(request.object());
+            let page = self.session.read(&request, &mut objects).await?;
+            harvest.rejected += objects.rejected;
+            harvest.rows.append(&mut objects.rows);
+            if page.end_of_query || page.rows == 0 {
+                return Ok(harvest);
+            }
+            cursor = Cursor::Next;
+        }
+    }
+}
+
+/// Reads a whole account and compares. Gives the client's figures and the number of rejects.
+async fn compare(behaviours: &[(&str, &str)]) -> (Statistics, usize) {
+    let mut settings = SimConfig {
+        clock: ClockMode::Frozen,
+        contacts: 700,
+        inbound: 1_500,
+        outbound: 1_200,
+        ..SimConfig::default()
+    };
+    for (name, value) in behaviours {
+        settings = settings.with_behaviour(*name, *value);
+    }
+    let server = bronto_sim::Server::start(settings).await.unwrap();
+    let mut walk = Walk::begin(&server).await;
+    let mut rejected = 0;
+    for table in [
+        Table::Contact,
+        Table::List,
+        Table::Unsubscribe,
+        Table::InboundActivity,
+        Table::OutboundActivity,
+    ] {
+        let harvest = match table {
+            Table::Contact => walk.contacts().await,
+            Table::List => walk.lists().await,
+            Table::Unsubscribe => walk.unsubscribes().await,
+            Table::InboundActivity => walk.activities(Direction::Inbound).await,
+            Table::OutboundActivity => walk.activities(Direction::Outbound).await,
+        };
+        rejected += harvest.rejected;
+        let truth = server.truth(table).into_iter().map(|row| without_empty(Value::Object(row)));
+        let (read, truth) = (sorted(harvest.rows), sorted(truth));
+        assert!(!truth.is_empty());
+        assert_eq!(read.len(), truth.len(), "{table:?} with {behaviours:?}");
+        for (read, truth) in read.iter().zip(&truth) {
+            assert_eq!(read, truth, "{table:?} with {behaviours:?}");
+        }
+    }
+    walk.session.logout().await.ok();
+    let statistics = walk.client.statistics();
+    assert!(statistics.unknown_elements.is_empty(), "{:?}", statistics.unknown_elements);
+    (statistics, rejected)
+}
+
+/// Rows as texts in one order, since the server's means nothing.
+fn sorted(rows: impl IntoIterator<Item = Value>) -> Vec<String> {
+    let sort = |row: Value| {
+        let Value::Object(fields) = row else { panic!("no object: {row}") };
+        let ordered: std::collections::BTreeMap<_, _> = fields.into_iter().collect();
+        serde_json::to_string(&ordered).unwrap()
+    };
+    let mut texts: Vec<_> = rows.into_iter().map(sort).collect();
+    texts.sort_unstable();
+    texts
+}
+
+/// Leaves out what has no value: custom fields without content, lists without items.
+fn without_empty(mut row: Value) -> Value {
+    if let Some(fields) = row.get_mut("fields").and_then(Value::as_array_mut) {
+        fields.retain(|field| field.get("content").is_some());
+    }
+    let fields = row.as_object_mut().unwrap();
+    fields.retain(|_, value| value.as_array().is_none_or(|list| !list.is_empty()));
+    row
+}
+
+#[tokio::test]
+async fn a_plain_account() {
+    let (statistics, rejected) = compare(&[]).await;
+    assert_eq!((statistics.retries, statistics.logins, rejected), (0, 1, 0));
+    assert_eq!(statistics.requests[&Function::ReadLists], 4);
+}
+
+#[tokio::test]
+async fn every_form_of_values() {
+    let (statistics, rejected) = compare(&[
+        ("returned_zone", "none"),
+        ("returned_fraction", "nanos"),
+        ("whitespace", "indented"),
+        ("float_form", "special"),
+        ("control_characters", "references"),
+        ("absent_optional_rate", "0.2"),
+        ("absent_key_rate", "0.02"),
+        ("nil_rate", "0.2"),
+        ("row_order", "shuffled"),
+        ("compression", "on"),
+        ("empty_window", "empty"),
+        ("cursor_end", "empty"),
+        ("page_maximum", "varying:900"),
+    ])
+    .await;
+    assert_eq!((statistics.retries, rejected), (0, 0));
+}
+
+#[tokio::test]
+async fn objects_that_no_text_can_hold_are_rejected_alone() {
+    for form in ["raw", "references"] {
+        let behaviours = [
+            ("control_characters", "raw"),
+            ("unholdable_characters", form),
+            ("date_operators", "day"),
+            ("returned_zone", "Asia/Kathmandu"),
+            ("returned_fraction", "trimmed"),
+        ];
+        let (statistics, rejected) = compare(&behaviours).await;
+        assert_eq!(statistics.retries, 0);
+        assert!(rejected > 5, "{rejected} objects rejected, {form}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_in_trouble() {
+    let (statistics, _) = compare(&[
+        ("page_maximum", "250"),
+        ("session_max_calls", "13"),
+        ("stale_session_code", "107"),
+        ("fault_detail", "absent"),
+        ("fault_101_rate", "0.03"),
+        ("fault_103_rate", "0.03"),
+        ("fault_108_rate", "0.03"),
+        ("fault_113_rate", "0.03"),
+        ("http_500_rate", "0.03"),
+        ("http_503_rate", "0.03"),
+        ("html_rate", "0.03"),
+        ("truncate_rate", "0.03"),
+        ("reset_rate", "0.03"),
+    ])
+    .await;
+    let met = [statistics.retries, statistics.lost_sessions, statistics.lost_cursors];
+    assert!(met.iter().all(|count| *count > 0), "{met:?}");
+}

@@ -1,0 +1,171 @@
+//! The destination itself.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use replication::{
+    claim::{Claim, ClaimMemory, ClaimRequest},
+    destination::{
+        Destination, DestinationError, LedgerTotals, RejectRecord, StateRow, UnitTransaction,
+        UnsupportedRow,
+    },
+    ledger::LoadRecord,
+    source::CheckStep,
+    unit::TableLoad,
+};
+
+use crate::{
+    check,
+    config::PostgresConfig,
+    connection::{Connector, Slot, Taken},
+    failure::Doing,
+    limits,
+    session::Session,
+    sql, tls,
+    unit::Unit,
+};
+
+/// One schema of a PostgreSQL database.
+///
+/// Keeps two connections: one for the transactions of units, one for claims and for what is read in between.
+pub struct Postgres {
+    connector: Connector,
+    units: Slot,
+    side: Slot,
+}
+
+impl Postgres {
+    /// Makes the destination ready without connecting.
+    ///
+    /// # Errors
+    /// When TLS is needed and the certificates to trust can't be read.
+    pub fn new(config: PostgresConfig) -> Result<Self, DestinationError> {
+        let tls = tls::connector(&config)?;
+        Ok(Self {
+            connector: Connector::new(config, tls),
+            units: Slot::default(),
+            side: Slot::default(),
+        })
+    }
+
+    fn schema(&self) -> &str {
+        &self.connector.config.schema
+    }
+
+    async fn side(&self) -> Result<Taken, DestinationError> {
+        self.side.take(&self.connector).await
+    }
+
+    fn session<'a>(&'a self, taken: &'a Taken) -> Session<'a> {
+        Session { connection: &taken.connection, schema: self.schema() }
+    }
+}
+
+// In every method below, an error drops the connection that was taken, so that its next user gets a fresh one.
+#[async_trait]
+impl Destination for Postgres {
+    fn describe(&self) -> String {
+        let config = &self.connector.config;
+        format!(
+            "`postgres://{}@{}/{}`, schema `{}`",
+            config.user,
+            config.place(),
+            config.database,
+            config.schema
+        )
+    }
+
+    async fn check(&self) -> Vec<CheckStep> {
+        check::check(&self.connector).await
+    }
+
+    async fn claim(&self, request: &ClaimRequest) -> Result<Claim, DestinationError> {
+        let doing = Doing::task(format!("claim schema `{}`", self.schema()));
+        let taken = self.side().await?;
+        taken.connection.run(sql::BEGIN, &doing).await?;
+        let claimed = self.session(&taken).claim(request).await;
+        let end = if claimed.is_ok() { "commit" } else { "rollback" };
+        match (claimed, taken.connection.run(end, &doing).await) {
+            (Ok(claim), Ok(())) => {
+                taken.put_back();
+                Ok(claim)
+            }
+            (Ok(_), Err(error)) => Err(error),
+            (Err(error), ended) => {
+                if ended.is_ok() {
+                    taken.put_back();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn renew(&self, claim: &Claim) -> Result<(), DestinationError> {
+        let taken = self.side().await?;
+        self.session(&taken).renew(claim).await?;
+        taken.put_back();
+        Ok(())
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<(), DestinationError> {
+        let taken = self.side().await?;
+        self.session(&taken).release(claim).await?;
+        taken.put_back();
+        Ok(())
+    }
+
+    async fn begin(&self, _claim: &Claim) -> Result<Box<dyn UnitTransaction>, DestinationError> {
+        let taken = self.units.take(&self.connector).await?;
+        Ok(Box::new(Unit::begin(taken, self.schema()).await?))
+    }
+
+    fn unsupported(&self, load: &TableLoad) -> Vec<UnsupportedRow> {
+        limits::unsupported(load)
+    }
+
+    async fn memory(&self) -> Result<ClaimMemory, DestinationError> {
+        let taken = self.side().await?;
+        let memory = self.session(&taken).memory().await?;
+        taken.put_back();
+        Ok(memory)
+    }
+
+    async fn count(&self, table: &str) -> Result<Option<u64>, DestinationError> {
+        let taken = self.side().await?;
+        let count = self.session(&taken).count(table).await?;
+        taken.put_back();
+        Ok(count)
+    }
+
+    async fn states(&self) -> Result<Vec<StateRow>, DestinationError> {
+        let taken = self.side().await?;
+        let states = self.session(&taken).states().await?;
+        taken.put_back();
+        Ok(states)
+    }
+
+    async fn loads(&self, limit: usize) -> Result<Vec<LoadRecord>, DestinationError> {
+        let taken = self.side().await?;
+        let loads = self.session(&taken).loads(limit).await?;
+        taken.put_back();
+        Ok(loads)
+    }
+
+    async fn totals(&self) -> Result<BTreeMap<String, LedgerTotals>, DestinationError> {
+        let taken = self.side().await?;
+        let totals = self.session(&taken).totals().await?;
+        taken.put_back();
+        Ok(totals)
+    }
+
+    async fn rejects(
+        &self,
+        table: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<RejectRecord>, DestinationError> {
+        let taken = self.side().await?;
+        let rejects = self.session(&taken).rejects(table, limit).await?;
+        taken.put_back();
+        Ok(rejects)
+    }
+}

@@ -1,0 +1,134 @@
+//! Merging a load: stage, judge, write, and let the database count.
+
+use replication::{
+    destination::{ChildOutcome, DestinationError, MergeOutcome},
+    stream::StreamSchema,
+    unit::TableLoad,
+};
+use serde_json::{Map, Value};
+use tokio_postgres::Row;
+
+use crate::{
+    encode::Encoder,
+    failure::{Doing, unexpected},
+    layout::{Layout, Origin, Tables},
+    session::Session,
+    sql::{
+        merge::{DROP_STAGE, Merge},
+        tables,
+    },
+};
+
+impl Session<'_> {
+    /// Merges a load into its table.
+    pub(crate) async fn merge(&self, load: &TableLoad) -> Result<MergeOutcome, DestinationError> {
+        let layout = Layout::new(&load.schema)?;
+        let tables = layout.tables(load.version);
+        let sql = Merge { schema: self.schema, layout: &layout, tables: &tables };
+        let doing = Doing::rows(&layout.table);
+        let before = self.net_rows(&tables).await?;
+        if !layout.is_keyed() {
+            let rows = Encoder::for_table(&layout, &load.rows);
+            let inserted = self.connection.copy(&sql.copy_into_table(), rows, &doing).await?;
+            let growth = self.growth(&tables, &before).await?;
+            return Ok(MergeOutcome { inserted, growth: growth[0], ..MergeOutcome::default() });
+        }
+        self.stage(&sql, load, &doing).await?;
+        self.connection.run(&sql.create_verdicts(), &doing).await?;
+        let [unchanged, superseded] =
+            figures(&self.connection.query_one(&sql.count_verdicts(), &[], &doing).await?)
+                .ok_or_else(|| unexpected(&doing))?;
+        let [inserted, updated] =
+            figures(&self.connection.query_one(&sql.merge(), &[], &doing).await?)
+                .ok_or_else(|| unexpected(&doing))?;
+        let mut children = Vec::new();
+        for (list, child) in layout.lists.iter().zip(&tables.children) {
+            let doing = Doing::rows(child);
+            let deleted = self.connection.execute(&sql.delete_items(child), &[], &doing).await?;
+            let inserted =
+                self.connection.execute(&sql.insert_items(child, list), &[], &doing).await?;
+            children.push(ChildOutcome { table: child.clone(), inserted, deleted, growth: 0 });
+        }
+        let growth = self.growth(&tables, &before).await?;
+        for (child, growth) in children.iter_mut().zip(&growth[1..]) {
+            child.growth = *growth;
+        }
+        self.connection.run(DROP_STAGE, &doing).await?;
+        Ok(MergeOutcome { inserted, updated, unchanged, superseded, growth: growth[0], children })
+    }
+
+    /// The rows of the table that share a key with a row of the load and differ from it.
+    pub(crate) async fn rivals(
+        &self,
+        load: &TableLoad,
+    ) -> Result<Vec<Map<String, Value>>, DestinationError> {
+        let layout = Layout::new(&load.schema)?;
+        if !layout.is_keyed() {
+            return Ok(Vec::new());
+        }
+        let tables = layout.tables(load.version);
+        let sql = Merge { schema: self.schema, layout: &layout, tables: &tables };
+        let doing = Doing::rows(&layout.table);
+        self.stage(&sql, load, &doing).await?;
+        let rows = self.connection.query(&sql.rivals(), &[], &doing).await?;
+        self.connection.run(DROP_STAGE, &doing).await?;
+        let rivals = rows.iter().map(|row| rival(&load.schema, &layout, row.get(0)));
+        rivals.collect::<Option<_>>().ok_or_else(|| unexpected(&doing))
+    }
+
+    async fn stage(
+        &self,
+        sql: &Merge<'_>,
+        load: &TableLoad,
+        doing: &Doing,
+    ) -> Result<(), DestinationError> {
+        self.connection.run(&sql.create_stage(), doing).await?;
+        let rows = Encoder::for_stage(sql.layout, &load.rows);
+        let staged = self.connection.copy(&sql.copy_into_stage(), rows, doing).await?;
+        // The books would show it as well; here it can be told where the rows went.
+        if u64::try_from(load.row_count()) == Ok(staged) { Ok(()) } else { Err(unexpected(doing)) }
+    }
+
+    /// How many rows each table has gained, up to a constant: the parent first, then its subtables.
+    pub(crate) async fn net_rows(&self, names: &Tables) -> Result<Vec<i64>, DestinationError> {
+        let doing = Doing::task(format!("count the rows of `{}`", names.parent));
+        let all = std::iter::once(&names.parent).chain(&names.children);
+        let row =
+            self.connection.query_one(&tables::net_rows(self.schema, all), &[], &doing).await?;
+        Ok((0..row.len()).map(|column| row.get(column)).collect())
+    }
+
+    /// By how much each table grew since an earlier call of [`Session::net_rows`].
+    pub(crate) async fn growth(
+        &self,
+        names: &Tables,
+        before: &[i64],
+    ) -> Result<Vec<i64>, DestinationError> {
+        let after = self.net_rows(names).await?;
+        Ok(after.iter().zip(before).map(|(after, before)| after - before).collect())
+    }
+}
+
+/// The counts in a row. None if it doesn't hold that many, or one is negative.
+pub(crate) fn figures<const COUNT: usize>(row: &Row) -> Option<[u64; COUNT]> {
+    let figures = (0..COUNT).map(|column| u64::try_from(row.try_get::<_, i64>(column).ok()?).ok());
+    figures.collect::<Option<Vec<u64>>>()?.try_into().ok()
+}
+
+/// A stored row by the stream's own column names.
+fn rival(schema: &StreamSchema, layout: &Layout, text: &str) -> Option<Map<String, Value>> {
+    let mut stored: Map<String, Value> = serde_json::from_str(text).ok()?;
+    let scalars = layout.scalars.iter().filter_map(|column| match column.origin {
+        Origin::Batch(position) => Some((position, column.name.as_str())),
+        Origin::Generated => None,
+    });
+    let lists = layout.lists.iter().map(|list| (list.position, list.name.as_str()));
+    let mut names: Vec<(usize, &str)> = scalars.chain(lists).collect();
+    names.sort_unstable();
+    names
+        .into_iter()
+        .map(|(position, name)| {
+            Some((schema.columns.get(position)?.name.clone(), stored.remove(name)?))
+        })
+        .collect()
+}

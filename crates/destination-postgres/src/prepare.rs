@@ -1,0 +1,205 @@
+//! Making tables fit their streams: created whole, or widened by the columns they lack. Nothing is ever dropped or
+//! retyped.
+
+use std::collections::BTreeMap;
+
+use replication::{
+    destination::{DestinationError, DestinationErrorKind},
+    system::SystemTable,
+};
+use tokio_postgres::types::{ToSql, Type};
+
+use crate::{
+    failure::Doing,
+    layout::{Layout, SqlType, Tables},
+    session::Session,
+    sql::tables,
+};
+
+/// A relation as the database has it.
+#[derive(Debug, Default)]
+struct Relation {
+    kind: String,
+    columns: BTreeMap<String, StoredColumn>,
+}
+
+/// A column as the database has it.
+#[derive(Debug)]
+struct StoredColumn {
+    type_name: String,
+    is_key: bool,
+}
+
+impl Session<'_> {
+    /// Makes the live tables fit; with a version, also those in which it waits. Tables in which another version waits
+    /// are dropped: it will never be activated.
+    pub(crate) async fn prepare(
+        &self,
+        layout: &Layout,
+        version: Option<i64>,
+    ) -> Result<(), DestinationError> {
+        self.fit(layout, &layout.live()).await?;
+        let Some(version) = version else { return Ok(()) };
+        let waiting = layout.waiting();
+        let doing = Doing::task(format!("prepare table `{}`", waiting.parent));
+        if self.table_exists(&waiting.parent).await?
+            && !self.is_waiting(&waiting.parent, version).await?
+        {
+            let names = std::iter::once(&waiting.parent).chain(&waiting.children);
+            self.connection.run(&tables::drop_tables(self.schema, names), &doing).await?;
+        }
+        self.fit(layout, &waiting).await?;
+        self.connection
+            .run(&tables::mark_version(self.schema, &waiting.parent, version), &doing)
+            .await
+    }
+
+    /// Whether a version waits in a table.
+    pub(crate) async fn is_waiting(
+        &self,
+        name: &str,
+        version: i64,
+    ) -> Result<bool, DestinationError> {
+        let doing = Doing::task(format!("look at table `{name}`"));
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&self.schema, Type::TEXT), (&name, Type::TEXT)];
+        let rows = self.connection.query(tables::COMMENT, &parameters, &doing).await?;
+        let mark = tables::version_mark(version);
+        Ok(rows
+            .first()
+            .and_then(|row| row.get::<_, Option<String>>(0))
+            .is_some_and(|comment| comment == mark))
+    }
+
+    /// Whether a table exists.
+    pub(crate) async fn table_exists(&self, name: &str) -> Result<bool, DestinationError> {
+        let doing = Doing::task(format!("look for table `{name}`"));
+        let names = [name];
+        let names: &[&str] = &names;
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&self.schema, Type::TEXT), (&names, Type::TEXT_ARRAY)];
+        Ok(!self.connection.query(tables::EXISTING, &parameters, &doing).await?.is_empty())
+    }
+
+    async fn fit(&self, layout: &Layout, names: &Tables) -> Result<(), DestinationError> {
+        let relations = self.relations(names).await?;
+        let wanted: Vec<(String, SqlType)> =
+            layout.columns().map(|column| (column.name.clone(), column.sql_type)).collect();
+        let key: Vec<&str> = layout.key().map(|column| column.name.as_str()).collect();
+        let create = || tables::create_parent(self.schema, &names.parent, layout);
+        self.fit_one(&names.parent, relations.get(&names.parent), &wanted, &key, create).await?;
+        for (list, child) in layout.lists.iter().zip(&names.children) {
+            let wanted = tables::child_columns(layout, list);
+            let key: Vec<&str> =
+                wanted[..=key.len()].iter().map(|(name, _)| name.as_str()).collect();
+            let create = || tables::create_child(self.schema, child, layout, list);
+            self.fit_one(child, relations.get(child), &wanted, &key, create).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes one table fit; `create` gives the statement that makes it from nothing.
+    async fn fit_one(
+        &self,
+        name: &str,
+        relation: Option<&Relation>,
+        wanted: &[(String, SqlType)],
+        key: &[&str],
+        create: impl FnOnce() -> String,
+    ) -> Result<(), DestinationError> {
+        let Some(relation) = relation else {
+            let doing = Doing::task(format!("create table `{name}`"));
+            return self.connection.run(&create(), &doing).await;
+        };
+        relation.check(name, wanted, key)?;
+        let missing: Vec<&(String, SqlType)> =
+            wanted.iter().filter(|(column, _)| !relation.columns.contains_key(column)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let doing = Doing::task(format!("add columns to table `{name}`"));
+        self.connection.run(&tables::add_columns(self.schema, name, &missing), &doing).await
+    }
+
+    /// Makes a system table fit.
+    pub(crate) async fn fit_system_table(
+        &self,
+        table: &SystemTable,
+    ) -> Result<(), DestinationError> {
+        let names = Tables { parent: table.name.to_owned(), children: Vec::new() };
+        let relations = self.relations(&names).await?;
+        let create = || tables::create_system_table(self.schema, table);
+        self.fit_one(
+            table.name,
+            relations.get(table.name),
+            &tables::system_columns(table),
+            table.key,
+            create,
+        )
+        .await
+    }
+
+    async fn relations(
+        &self,
+        names: &Tables,
+    ) -> Result<BTreeMap<String, Relation>, DestinationError> {
+        let doing = Doing::task(format!("look at table `{}`", names.parent));
+        let wanted: Vec<&String> = std::iter::once(&names.parent).chain(&names.children).collect();
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&self.schema, Type::TEXT), (&wanted, Type::TEXT_ARRAY)];
+        let mut relations: BTreeMap<String, Relation> = BTreeMap::new();
+        for row in self.connection.query(tables::COLUMNS, &parameters, &doing).await? {
+            let relation = relations.entry(row.get(0)).or_default();
+            relation.kind = row.get(1);
+            if let (Some(column), Some(type_name)) = (row.get::<_, Option<String>>(2), row.get(3)) {
+                relation.columns.insert(column, StoredColumn { type_name, is_key: row.get(4) });
+            }
+        }
+        Ok(relations)
+    }
+}
+
+impl Relation {
+    /// Whether rows can be merged into it without loss.
+    fn check(
+        &self,
+        name: &str,
+        wanted: &[(String, SqlType)],
+        key: &[&str],
+    ) -> Result<(), DestinationError> {
+        if self.kind != "r" {
+            return Err(refused(
+                format!("`{name}` exists, but is no ordinary table"),
+                "Rename it, so that the table can be created",
+            ));
+        }
+        for (column, sql_type) in wanted {
+            let stored = self.columns.get(column).map(|stored| stored.type_name.as_str());
+            if let Some(stored) = stored.filter(|stored| *stored != sql_type.name()) {
+                return Err(refused(
+                    format!(
+                        "Column `{column}` of `{name}` is `{stored}`, but its values are `{}`",
+                        sql_type.name()
+                    ),
+                    "Rename the column in the database; a new one will be made",
+                ));
+            }
+        }
+        let stored =
+            self.columns.iter().filter(|(_, column)| column.is_key).map(|(name, _)| name.as_str());
+        let mut wanted: Vec<&str> = key.to_vec();
+        wanted.sort_unstable();
+        if !wanted.is_empty() && !stored.eq(wanted.iter().copied()) {
+            let columns = key.join("`, `");
+            return Err(refused(
+                format!("The primary key of `{name}` is not (`{columns}`)"),
+                "Put it back, or drop the table and replicate it from the start",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn refused(message: String, remedy: &str) -> DestinationError {
+    DestinationError::new(DestinationErrorKind::Refused, message, remedy)
+}

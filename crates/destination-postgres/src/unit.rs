@@ -1,0 +1,173 @@
+//! The transaction of one commit unit.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use replication::{
+    claim::{Claim, ClaimMemory},
+    destination::{
+        ActivationOutcome, DestinationError, DestinationErrorKind, MergeOutcome, UnitTransaction,
+        VersionCounts,
+    },
+    ledger::LoadRecord,
+    reject::RejectedRow,
+    stream::{StreamName, StreamSchema},
+    unit::TableLoad,
+};
+use serde_json::{Map, Value};
+
+use crate::{
+    connection::Taken,
+    failure::Doing,
+    layout::{Layout, digest},
+    session::Session,
+    sql,
+};
+
+/// An open transaction. Dropped, its connection is cut, and the server rolls back.
+pub(crate) struct Unit {
+    taken: Taken,
+    schema: String,
+    state: State,
+}
+
+/// Whether the transaction can still be committed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Every step so far was completed.
+    Sound,
+    /// A step failed or was cancelled, or is at work. The server answers `commit` to a failed transaction by rolling it
+    /// back without an error, so we must know ourselves.
+    Spoilt,
+}
+
+impl Unit {
+    /// Opens a transaction on a connection.
+    pub(crate) async fn begin(taken: Taken, schema: &str) -> Result<Self, DestinationError> {
+        let doing = Doing::task("begin a transaction");
+        taken.connection.run(sql::BEGIN, &doing).await?;
+        taken.connection.run(&sql::announce_unit(digest(schema)), &doing).await?;
+        Ok(Self { taken, schema: schema.to_owned(), state: State::Sound })
+    }
+
+    /// Starts a step: the transaction counts as spoilt until [`Unit::settle`] says that the step was completed.
+    fn step(&mut self) -> Result<Session<'_>, DestinationError> {
+        if self.state == State::Spoilt {
+            return Err(spoilt());
+        }
+        self.state = State::Spoilt;
+        Ok(Session { connection: &self.taken.connection, schema: &self.schema })
+    }
+
+    fn settle<T>(&mut self, outcome: T) -> T {
+        self.state = State::Sound;
+        outcome
+    }
+}
+
+#[async_trait]
+impl UnitTransaction for Unit {
+    async fn prepare(
+        &mut self,
+        schema: &Arc<StreamSchema>,
+        version: Option<i64>,
+    ) -> Result<(), DestinationError> {
+        let layout = Layout::new(schema)?;
+        self.step()?.prepare(&layout, version).await?;
+        self.settle(Ok(()))
+    }
+
+    async fn rivals(
+        &mut self,
+        load: &TableLoad,
+    ) -> Result<Vec<Map<String, Value>>, DestinationError> {
+        let rivals = self.step()?.rivals(load).await?;
+        self.settle(Ok(rivals))
+    }
+
+    async fn merge(&mut self, load: &TableLoad) -> Result<MergeOutcome, DestinationError> {
+        let outcome = self.step()?.merge(load).await?;
+        self.settle(Ok(outcome))
+    }
+
+    async fn version_counts(
+        &mut self,
+        schema: &StreamSchema,
+        version: i64,
+    ) -> Result<VersionCounts, DestinationError> {
+        let counts = self.step()?.version_counts(schema, version).await?;
+        self.settle(Ok(counts))
+    }
+
+    async fn activate(
+        &mut self,
+        schema: &StreamSchema,
+        version: i64,
+    ) -> Result<ActivationOutcome, DestinationError> {
+        let outcome = self.step()?.activate(schema, version).await?;
+        self.settle(Ok(outcome))
+    }
+
+    async fn reject(
+        &mut self,
+        run_id: &str,
+        rejects: &[RejectedRow],
+    ) -> Result<u64, DestinationError> {
+        let added = self.step()?.reject(run_id, rejects).await?;
+        self.settle(Ok(added))
+    }
+
+    async fn record(&mut self, loads: &[LoadRecord]) -> Result<(), DestinationError> {
+        self.step()?.record(loads).await?;
+        self.settle(Ok(()))
+    }
+
+    async fn bookmark(
+        &mut self,
+        states: &BTreeMap<StreamName, Value>,
+    ) -> Result<(), DestinationError> {
+        self.step()?.bookmark(states).await?;
+        self.settle(Ok(()))
+    }
+
+    async fn fence(&mut self, claim: &Claim, memory: &ClaimMemory) -> Result<(), DestinationError> {
+        self.step()?.fence(claim, memory).await?;
+        self.settle(Ok(()))
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), DestinationError> {
+        if self.state == State::Spoilt {
+            return Err(spoilt());
+        }
+        match self.taken.connection.try_run("commit").await {
+            Ok(()) => {
+                self.taken.put_back();
+                Ok(())
+            }
+            Err(trouble) if trouble.is_definite() => Err(trouble.of(&Doing::task("commit"))),
+            Err(trouble) => {
+                let cause = trouble.of(&Doing::task("commit"));
+                Err(DestinationError::new(
+                    DestinationErrorKind::CommitUnknown,
+                    "The reply to a commit was lost",
+                    "Nothing: the commit is looked up before anything else is done",
+                )
+                .caused_by(cause))
+            }
+        }
+    }
+
+    async fn rollback(self: Box<Self>) -> Result<(), DestinationError> {
+        self.taken.connection.run("rollback", &Doing::task("roll back")).await?;
+        self.taken.put_back();
+        Ok(())
+    }
+}
+
+fn spoilt() -> DestinationError {
+    DestinationError::new(
+        DestinationErrorKind::Bug,
+        "A transaction was used after one of its steps had failed or was cancelled",
+        "Report this defect",
+    )
+}

@@ -1,0 +1,248 @@
+//! The streams as a Singer catalog: written for discovery, and read back as a selection.
+
+use replication::stream::{ColumnType, Method};
+use serde_json::{Map, Value, json};
+use singer::{Catalog, CatalogEntry, CatalogError, Metadata, Selection};
+
+use crate::{
+    nearest,
+    streams::{BrontoStream, SelectedStream, StreamColumn},
+};
+
+/// What the tap offers. The same bytes every time: it depends on nothing but this program's version.
+#[must_use]
+pub fn discover() -> Catalog {
+    Catalog { streams: BrontoStream::ALL.into_iter().map(entry).collect(), other: Map::new() }
+}
+
+/// Marks every stream and column of a catalog as selected.
+pub fn select_all(catalog: &mut Catalog) {
+    for metadata in catalog.streams.iter_mut().flat_map(|entry| &mut entry.metadata) {
+        metadata.metadata.insert("selected".to_owned(), true.into());
+    }
+}
+
+/// The streams and columns that a catalog selects, in the tap's own order.
+///
+/// # Errors
+/// [`CatalogError`] for a stream or column that the tap doesn't have, with the name that was probably meant. Whether
+/// anything is selected is for the caller to judge.
+pub fn selection(catalog: &Catalog) -> Result<Vec<SelectedStream>, CatalogError> {
+    let mut selected = Vec::new();
+    for entry in &catalog.streams {
+        let stream = known_stream(&entry.tap_stream_id)?;
+        check_fields(stream, entry)?;
+        let mut complete = entry.clone();
+        // Keys are automatic whatever the catalog says of them.
+        complete.key_properties = Some(stream.key().iter().map(|&key| key.to_owned()).collect());
+        let selection = Selection::of(&complete);
+        warn_of_other_method(stream, entry);
+        if !selection.is_selected() {
+            continue;
+        }
+        let columns = stream.columns();
+        let names = columns.iter().map(|column| column.name).filter(|name| selection.field(name));
+        let chosen = SelectedStream::with_columns(stream, names).map_err(|unknown| CatalogError::UnknownField {
+            stream: unknown.stream.to_owned(),
+            field: unknown.column,
+            nearest: unknown.nearest,
+        })?;
+        selected.push(chosen);
+    }
+    selected.sort_by_key(SelectedStream::stream);
+    Ok(selected)
+}
+
+fn known_stream(name: &str) -> Result<BrontoStream, CatalogError> {
+    BrontoStream::named(name).ok_or_else(|| CatalogError::UnknownStream {
+        stream: name.to_owned(),
+        nearest: nearest::name(name, BrontoStream::ALL.map(BrontoStream::name)),
+    })
+}
+
+/// Every field that the entry has in its schema or mentions in its metadata must exist.
+fn check_fields(stream: BrontoStream, entry: &CatalogEntry) -> Result<(), CatalogError> {
+    let columns = stream.columns();
+    let properties = entry.schema.get("properties").and_then(Value::as_object);
+    let in_schema = properties.into_iter().flat_map(Map::keys).map(String::as_str);
+    let mentioned = entry.mentioned_fields().map(|(name, _)| name);
+    for name in in_schema.chain(mentioned) {
+        if !columns.iter().any(|column| column.name == name) {
+            return Err(CatalogError::UnknownField {
+                stream: stream.name().to_owned(),
+                field: name.to_owned(),
+                nearest: nearest::name(name, columns.iter().map(|column| column.name)),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The methods are fixed; a catalog that asks for another gets what there is, and is told.
+fn warn_of_other_method(stream: BrontoStream, entry: &CatalogEntry) {
+    let forced = method(stream);
+    let metadata = entry.metadata_of::<&str>(&[]);
+    if let Some(asked) = metadata.and_then(|metadata| metadata.text("replication-method"))
+        && asked != forced
+    {
+        tracing::warn!("The catalog asks to read `{}` as {asked}, but it can only be read as {forced}", stream.name());
+    }
+}
+
+fn method(stream: BrontoStream) -> &'static str {
+    match stream.method() {
+        Method::Incremental => "INCREMENTAL",
+        Method::FullTable => "FULL_TABLE",
+    }
+}
+
+fn entry(stream: BrontoStream) -> CatalogEntry {
+    let replication_key = stream.replication_key();
+    let mut of_stream = Metadata::new::<String>([])
+        .with("inclusion", "available")
+        .with("selected-by-default", true)
+        .with("table-key-properties", stream.key())
+        .with("forced-replication-method", method(stream));
+    if let Some(key) = replication_key {
+        of_stream = of_stream.with("valid-replication-keys", vec![key]);
+    }
+    let fields = stream.columns().into_iter().map(|column| {
+        let is_automatic = stream.is_automatic(column.name);
+        Metadata::new(["properties", column.name])
+            .with("inclusion", if is_automatic { "automatic" } else { "available" })
+            .with("selected-by-default", true)
+    });
+    CatalogEntry {
+        tap_stream_id: stream.name().to_owned(),
+        stream: stream.name().to_owned(),
+        schema: schema(&SelectedStream::all(stream)),
+        key_properties: Some(stream.key().iter().map(|&key| key.to_owned()).collect()),
+        replication_key: replication_key.map(str::to_owned),
+        replication_method: Some(method(stream).to_owned()),
+        metadata: std::iter::once(of_stream).chain(fields).collect(),
+        other: Map::new(),
+    }
+}
+
+/// The JSON Schema of a stream's records. All but the keys may be null, because the API may leave out any field.
+#[must_use]
+pub fn schema(selected: &SelectedStream) -> Value {
+    let stream = selected.stream();
+    let property = |column: &StreamColumn| {
+        let mut property = json_type(&column.column_type, stream.key().contains(&column.name));
+        property["description"] = column.documentation.into();
+        (column.name.to_owned(), property)
+    };
+    let properties: Map<String, Value> = selected.columns().iter().map(property).collect();
+    json!({"type": "object", "additionalProperties": false, "properties": properties})
+}
+
+fn json_type(column_type: &ColumnType, is_key: bool) -> Value {
+    let typed = |name: &str| if is_key { json!({"type": name}) } else { json!({"type": ["null", name]}) };
+    match column_type {
+        ColumnType::Text => typed("string"),
+        ColumnType::Integer => typed("integer"),
+        ColumnType::Number => typed("number"),
+        ColumnType::Boolean => typed("boolean"),
+        ColumnType::Timestamp => {
+            let mut property = typed("string");
+            property["format"] = "date-time".into();
+            property
+        }
+        ColumnType::Json => json!({}),
+        ColumnType::List(item) => {
+            let mut property = typed("array");
+            property["items"] = json_type(item, true);
+            property
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
+mod tests {
+    use super::*;
+
+    fn columns(selected: &[SelectedStream]) -> Vec<(&'static str, usize)> {
+        selected.iter().map(|selected| (selected.stream().name(), selected.columns().len())).collect()
+    }
+
+    #[test]
+    fn t14_discovery_is_deterministic_and_accepted_back_whole() {
+        let text = discover().to_json();
+        assert_eq!(text, discover().to_json());
+        let catalog = Catalog::parse(&text).unwrap();
+        let all: Vec<_> = BrontoStream::ALL.into_iter().map(SelectedStream::all).collect();
+        assert_eq!(selection(&catalog).unwrap(), all);
+    }
+
+    #[test]
+    fn t11_t13_every_field_has_metadata_and_keys_are_automatic() {
+        for entry in discover().streams {
+            let stream = BrontoStream::named(&entry.tap_stream_id).unwrap();
+            for column in stream.columns() {
+                let metadata = entry.metadata_of(&["properties", column.name]).unwrap();
+                assert_eq!(metadata.text("inclusion") == Some("automatic"), stream.is_automatic(column.name));
+            }
+        }
+    }
+
+    #[test]
+    fn schemas_are_as_stitch_has_them() {
+        let list = discover().stream("list").unwrap().schema.clone();
+        let id = json!({"type": "string", "description": "The list's id."});
+        assert_eq!(list["properties"]["id"], id);
+        assert_eq!(list["properties"]["activeCount"]["type"], json!(["null", "integer"]));
+        assert_eq!((&list["type"], &list["additionalProperties"]), (&json!("object"), &json!(false)));
+        let contact = schema(&SelectedStream::all(BrontoStream::Contact));
+        let property = |name: &str| {
+            let mut property = contact["properties"][name].clone();
+            property.as_object_mut().unwrap().shift_remove("description");
+            property
+        };
+        assert_eq!(property("modified"), json!({"type": ["null", "string"], "format": "date-time"}));
+        assert_eq!(property("created"), json!({"type": ["null", "string"]}));
+        assert_eq!(property("totalRevenue"), json!({"type": ["null", "number"]}));
+        assert_eq!(property("listIds"), json!({"type": ["null", "array"], "items": {"type": "string"}}));
+    }
+
+    #[test]
+    fn t16_marks_decide() {
+        let mut catalog = discover();
+        let deselect = |catalog: &mut Catalog, stream: &str, breadcrumb: &[&str]| {
+            let entry = catalog.streams.iter_mut().find(|entry| entry.stream == stream).unwrap();
+            let place = entry.metadata.iter_mut().find(|metadata| metadata.breadcrumb == breadcrumb).unwrap();
+            place.metadata.insert("selected".to_owned(), false.into());
+        };
+        deselect(&mut catalog, "list", &[]);
+        deselect(&mut catalog, "contact", &["properties", "email"]);
+        deselect(&mut catalog, "contact", &["properties", "id"]);
+        let chosen = selection(&catalog).unwrap();
+        let expected = [("contact", 40), ("inbound_activity", 36), ("outbound_activity", 36), ("unsubscribe", 5)];
+        assert_eq!(columns(&chosen), expected);
+        assert!(chosen[0].has("id") && !chosen[0].has("email"));
+        select_all(&mut catalog);
+        assert_eq!(selection(&catalog).unwrap().len(), 5);
+    }
+
+    #[test]
+    fn unknown_names_are_errors_with_the_nearest() {
+        let error = |text: &str| selection(&Catalog::parse(text).unwrap()).unwrap_err().to_string();
+        assert_eq!(
+            error(r#"{"streams": [{"tap_stream_id": "contacts", "stream": "contacts", "schema": {}}]}"#),
+            "The tap has no stream `contacts`; did you mean `contact`?"
+        );
+        let unknown = "Stream `list` has no field `activecounts`; did you mean `activeCount`?";
+        assert_eq!(
+            error(r#"{"streams": [{"stream": "list", "schema": {"properties": {"activecounts": {}}}}]}"#),
+            unknown
+        );
+        assert_eq!(
+            error(
+                r#"{"streams": [{"stream": "list", "schema": {}, "metadata": [
+                {"breadcrumb": ["properties", "activecounts"], "metadata": {"selected": true}}]}]}"#
+            ),
+            unknown
+        );
+    }
+}

@@ -1,0 +1,105 @@
+//! Trying whether an account can be read, step by step, up to the first that fails.
+
+use bronto_client::{
+    Class, Client, ClientError, ContactIncludes, Cursor, Direction, ReadActivities, ReadContacts, ReadLists, ReadRequest,
+    ReadUnsubscribes, Session, lexical::utc_text,
+};
+use chrono::{DateTime, TimeDelta, Utc};
+use replication::source::{CheckFailure, CheckStep};
+
+use crate::{config::TapConfig, reader::Ignored, source::chain, streams::BrontoStream, window};
+
+/// Reaches the service, logs in, and reads a little of each selected stream.
+pub(crate) async fn run(client: &Client, config: &TapConfig) -> Vec<CheckStep> {
+    let mut steps = Vec::new();
+    let host = config.endpoint.host();
+    let reach = format!("reach {host}");
+    let mut session = match client.session().await {
+        Ok(session) => session,
+        // A fault is an answer, so the service was reached.
+        Err(error) if error.fault().is_some() => {
+            steps.push(passed(reach, "answered"));
+            steps.push(failed("log in".to_owned(), &error));
+            return steps;
+        }
+        Err(error) => {
+            steps.push(failed(reach, &error));
+            return steps;
+        }
+    };
+    steps.push(passed(reach, "answered"));
+    steps.push(passed("log in".to_owned(), "the token is valid"));
+    let mut now = Utc::now();
+    for selected in &config.selection {
+        let stream = selected.stream();
+        let name = format!("read {}", stream.name());
+        match read_a_little(&mut session, stream, now).await {
+            Ok(date) => {
+                now = date.unwrap_or(now);
+                steps.push(passed(name, &readable(config, stream, now)));
+            }
+            Err(error) => {
+                steps.push(failed(name, &error));
+                return steps;
+            }
+        }
+    }
+    steps
+}
+
+/// What can be said about how far back the stream can be read.
+fn readable(config: &TapConfig, stream: BrontoStream, now: DateTime<Utc>) -> String {
+    let oldest = window::floor(now - TimeDelta::days(30));
+    match config.start_date {
+        Some(start) if stream.is_activity() && start < oldest => format!(
+            "permitted; the activities from {} to {} can't be read, because Bronto returns only the last 30 days",
+            utc_text(start),
+            utc_text(oldest)
+        ),
+        _ => "permitted".to_owned(),
+    }
+}
+
+async fn read_a_little(
+    session: &mut Session,
+    stream: BrontoStream,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, ClientError> {
+    let before = window::floor(now);
+    let from = before - TimeDelta::seconds(1);
+    let request = match stream {
+        BrontoStream::Contact => ReadRequest::Contacts(ReadContacts {
+            modified_from: from,
+            modified_before: before,
+            page: 1,
+            include: ContactIncludes::default(),
+            fields: Vec::new(),
+        }),
+        BrontoStream::InboundActivity | BrontoStream::OutboundActivity => ReadRequest::Activities(ReadActivities {
+            direction: match stream {
+                BrontoStream::OutboundActivity => Direction::Outbound,
+                _ => Direction::Inbound,
+            },
+            start: from,
+            end: before,
+            size: 1000,
+            cursor: Cursor::First,
+        }),
+        BrontoStream::List => ReadRequest::Lists(ReadLists { page: 1, page_size: Some(10) }),
+        BrontoStream::Unsubscribe => ReadRequest::Unsubscribes(ReadUnsubscribes { start: from, end: before, page: 1 }),
+    };
+    Ok(session.read(&request, &mut Ignored).await?.server_date)
+}
+
+fn passed(name: String, found: &str) -> CheckStep {
+    CheckStep { name, result: Ok(found.to_owned()) }
+}
+
+fn failed(name: String, error: &ClientError) -> CheckStep {
+    let failure = CheckFailure {
+        message: chain(error),
+        remedy: error.remedy().to_owned(),
+        retriable: error.class() == Class::Unavailable,
+    };
+    CheckStep { name, result: Err(failure) }
+}

@@ -1,0 +1,95 @@
+//! From the command line to the exit code: parse, load and check what was given, then do the one thing asked for.
+
+mod about;
+mod arguments;
+mod collision;
+mod exit;
+mod input;
+mod log;
+mod metrics;
+mod output;
+mod rendering;
+mod signals;
+mod sync;
+
+use std::{
+    io::Write,
+    process::ExitCode,
+};
+
+use arguments::{Action, Arguments};
+use exit::{Exit, Failure};
+use replication::source::Source;
+use singer::SelectionError;
+use tap_bronto::{BrontoSource, NumberForm, TapConfig, catalog};
+use tokio::runtime::Runtime;
+
+/// Runs the program.
+pub(crate) fn main() -> ExitCode {
+    let arguments = Arguments::from_command_line();
+    log::start();
+    match run(&arguments) {
+        Ok(exit) => exit.into(),
+        Err(failure) => failure.report().into(),
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    match arguments.action() {
+        Action::About(format) => print(&about::render(format)),
+        Action::Discover => {
+            // Nothing is asked of the account, but a configuration that can't work should not look as if it did.
+            if !arguments.config.is_empty() {
+                input::config(arguments)?;
+            }
+            let mut catalog = catalog::discover();
+            if arguments.select_all {
+                catalog::select_all(&mut catalog);
+            }
+            print(&catalog.to_json())
+        }
+        Action::Check => check(input::config(arguments)?),
+        Action::Sync => {
+            let mut config = input::config(arguments)?;
+            config.numbers = NumberForm::Lexeme;
+            if let Some(mut catalog) = input::catalog(arguments)? {
+                if arguments.select_all {
+                    catalog::select_all(&mut catalog);
+                }
+                config.selection = catalog::selection(&catalog)?;
+                if config.selection.is_empty() {
+                    return Err(SelectionError::NothingSelected.into());
+                }
+            }
+            let state = input::state(arguments)?;
+            runtime()?.block_on(sync::run(config, state))
+        }
+    }
+}
+
+fn check(config: TapConfig) -> Result<Exit, Failure> {
+    let source = BrontoSource::new(config)?;
+    for step in runtime()?.block_on(source.check()) {
+        match step.result {
+            Ok(found) => tracing::info!("Check: {}: {found}", step.name),
+            Err(failure) => {
+                let exit = if failure.retriable { Exit::Unavailable } else { Exit::Refused };
+                return Err(Failure::new(exit, format!("Check: {}: {}", step.name, failure.message), failure.remedy));
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    Runtime::new().map_err(|error| {
+        Failure::new(Exit::Bug, format!("The threads could not be started: {error}"), "Check the limits of the system")
+    })
+}
+
+/// Writes a document to standard output.
+fn print(text: &str) -> Result<Exit, Failure> {
+    let mut output = std::io::stdout().lock();
+    output.write_all(text.as_bytes()).and_then(|()| output.flush())?;
+    Ok(Exit::Done)
+}

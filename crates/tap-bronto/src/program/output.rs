@@ -1,0 +1,132 @@
+//! Events as Singer messages.
+
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+    sync::Arc,
+};
+
+use replication::{
+    event::{Bookmark, Event, RowBatch},
+    stream::{StreamName, StreamSchema},
+};
+use serde_json::Value;
+use singer::{MessageWriter, RecordHeader, SchemaMessage, State};
+use tap_bronto::{BrontoStream, SelectedStream, catalog};
+
+use super::{
+    collision::Collisions,
+    metrics::Metrics,
+    rendering::{BatchColumns, RecordShape},
+};
+
+/// Writes messages, and keeps the state that the next STATE line carries.
+///
+/// Lists come under a version, and ACTIVATE_VERSION follows when all of it is out. None is sent before the rows: a
+/// target would empty its table for a read that may yet fail.
+#[derive(Debug)]
+pub(crate) struct Output<W: Write> {
+    writer: MessageWriter<W>,
+    selection: Vec<SelectedStream>,
+    shapes: HashMap<StreamName, RecordShape>,
+    state: State,
+    /// Whether anything was written since the last STATE line.
+    is_state_due: bool,
+    collisions: Collisions,
+    rejects: u64,
+    pub(crate) metrics: Metrics,
+}
+
+impl<W: Write> Output<W> {
+    pub(crate) fn new(output: W, selection: Vec<SelectedStream>, state: State) -> Self {
+        Self {
+            writer: MessageWriter::new(output),
+            selection,
+            shapes: HashMap::new(),
+            state,
+            is_state_due: true,
+            collisions: Collisions::default(),
+            rejects: 0,
+            metrics: Metrics::start(),
+        }
+    }
+
+    /// Writes what an event says.
+    ///
+    /// # Errors
+    /// What the output returns.
+    pub(crate) fn take(&mut self, event: Event) -> io::Result<()> {
+        match event {
+            Event::Schema(schema) => self.schema(&schema),
+            Event::Batch(batch) => self.batch(&batch),
+            Event::Bookmark(bookmark) => self.bookmark(bookmark),
+            Event::ActivateVersion { stream, version } => {
+                self.is_state_due = true;
+                self.writer.activate_version(stream.as_str(), version)
+            }
+            // Gaps are in the log; versions are on the records.
+            Event::Gap(_) | Event::BeginVersion { .. } => Ok(()),
+        }
+    }
+
+    /// Writes the last STATE line, and sums up.
+    ///
+    /// # Errors
+    /// What the output returns.
+    pub(crate) fn finish(mut self, succeeded: bool) -> io::Result<()> {
+        self.state.set_currently_syncing(None);
+        if self.is_state_due {
+            self.writer.state(&self.state)?;
+        }
+        self.writer.finish()?;
+        self.collisions.warn();
+        if self.rejects > 0 {
+            tracing::warn!("{} rows could not be emitted; each has an ERROR line above", self.rejects);
+        }
+        self.metrics.finish(succeeded);
+        Ok(())
+    }
+
+    fn schema(&mut self, schema: &Arc<StreamSchema>) -> io::Result<()> {
+        let name = schema.stream.as_str();
+        let selected = self.selection.iter().find(|selected| selected.stream().name() == name);
+        self.is_state_due = true;
+        self.shapes.insert(schema.stream.clone(), RecordShape::new(schema));
+        self.writer.schema(&SchemaMessage {
+            stream: name.to_owned(),
+            schema: selected.map_or(Value::Null, catalog::schema),
+            key_properties: Some(schema.key.clone()),
+            bookmark_properties: schema.replication_key.iter().cloned().collect(),
+        })
+    }
+
+    fn batch(&mut self, batch: &RowBatch) -> io::Result<()> {
+        let stream = &batch.schema.stream;
+        self.metrics.count(batch);
+        self.rejects += batch.rejects.len() as u64;
+        for reject in &batch.rejects {
+            tracing::error!("A row of {stream} can't be emitted ({}): {}", reject.code, reject.reason);
+        }
+        if stream.as_str() == BrontoStream::Unsubscribe.name() {
+            self.collisions.look(&batch.schema, &batch.rows);
+        }
+        let Some(shape) = self.shapes.get(stream) else { return Ok(()) };
+        let columns = BatchColumns::new(&batch.schema, &batch.rows);
+        let header = RecordHeader { time_extracted: Some(batch.extracted_at), version: batch.version };
+        for row in 0..batch.rows.num_rows() {
+            self.is_state_due = true;
+            self.writer.record(stream.as_str(), header, |line| shape.render(&columns, row, line))?;
+        }
+        Ok(())
+    }
+
+    fn bookmark(&mut self, bookmark: Bookmark) -> io::Result<()> {
+        let (Some(stream), Value::Object(state)) = (bookmark.stream, bookmark.state) else { return Ok(()) };
+        if stream.as_str() == BrontoStream::Unsubscribe.name() {
+            self.collisions.forget();
+        }
+        *self.state.bookmark_mut(stream.as_str()) = state;
+        self.is_state_due = false;
+        self.writer.state(&self.state)
+    }
+}

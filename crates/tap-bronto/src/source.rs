@@ -1,0 +1,166 @@
+//! The account as a source: one worker per stream, several at a time, each with a session of its own.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bronto_client::Client;
+use replication::{
+    source::{CheckStep, ExtractContext, ExtractOutcome, Source, SourceError, SourceErrorKind},
+    stream::StreamName,
+};
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use crate::{
+    bookmark::StreamState,
+    check,
+    config::TapConfig,
+    failure::{Halt, is_about_the_account, source_error},
+    reader::{Extraction, OpenError, StreamReader},
+    streams::SelectedStream,
+};
+
+/// A Bronto account.
+///
+/// Every stream is read by a worker of its own, at most [`TapConfig::concurrency`] at a time. A stream that fails
+/// doesn't stop the others, unless the account as a whole can't be used.
+#[derive(Debug)]
+pub struct BrontoSource {
+    config: TapConfig,
+    client: Client,
+}
+
+impl BrontoSource {
+    /// Makes the source. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`SourceErrorKind::Configuration`] when the settings can't work together.
+    pub fn new(config: TapConfig) -> Result<Self, SourceError> {
+        config.validate().map_err(|problem| {
+            SourceError::new(SourceErrorKind::Configuration, problem.message, problem.remedy)
+        })?;
+        let client = Client::new(config.client()).map_err(|error| source_error(&error))?;
+        Ok(Self { config, client })
+    }
+
+    /// The streams that are read, in order.
+    #[must_use]
+    pub fn streams(&self) -> &[SelectedStream] {
+        &self.config.selection
+    }
+}
+
+#[async_trait]
+impl Source for BrontoSource {
+    /// `bronto:`, the endpoint's host, and the first 12 hexadecimal digits of a digest of the token. A replaced token
+    /// is another fingerprint; the API offers nothing else by which to know an account.
+    fn fingerprint(&self) -> String {
+        let mut digest = Sha256::new();
+        digest.update(b"backstitch bronto token\0");
+        digest.update(self.config.token.expose_secret());
+        let digest = hex::encode(digest.finalize());
+        format!("bronto:{}:{}", self.config.endpoint.host(), &digest[..12])
+    }
+
+    async fn check(&self) -> Vec<CheckStep> {
+        check::run(&self.client, &self.config).await
+    }
+
+    async fn extract(self: Box<Self>, context: ExtractContext) -> Result<ExtractOutcome, SourceError> {
+        let Self { config, client } = *self;
+        let mut workers = Vec::with_capacity(config.selection.len());
+        for selected in &config.selection {
+            let stored = context.state.get(&selected.stream().stream_name());
+            workers.push((selected.clone(), StreamState::read(selected.stream(), stored, config.activity_id)?));
+        }
+        let turns = Arc::new(Semaphore::new(config.concurrency));
+        let extraction = Arc::new(Extraction::new(config, context, client));
+        let mut running = JoinSet::new();
+        for (selected, state) in workers {
+            let (extraction, turns) = (Arc::clone(&extraction), Arc::clone(&turns));
+            running.spawn(async move {
+                let name = selected.stream().stream_name();
+                // The semaphore is never closed, so there always comes a turn.
+                let _turn = turns.acquire_owned().await;
+                (name, read_stream(extraction, &selected, state).await)
+            });
+        }
+        gather(running, &extraction).await
+    }
+}
+
+/// How a worker ended early.
+enum Ended {
+    Halt(Halt),
+    /// Nothing more can be read by any stream.
+    Account(SourceError),
+}
+
+async fn read_stream(extraction: Arc<Extraction>, selected: &SelectedStream, state: StreamState) -> Result<(), Ended> {
+    if extraction.context.stop.is_cancelled() || extraction.give_up.is_cancelled() {
+        return Err(Ended::Halt(Halt::Interrupted));
+    }
+    let reader = StreamReader::open(extraction, selected, state).await.map_err(|error| match error {
+        OpenError::Login(error) if is_about_the_account(&error) => Ended::Account(source_error(&error)),
+        OpenError::Login(error) => Ended::Halt(Halt::Failed(source_error(&error))),
+        OpenError::Halt(halt) => Ended::Halt(halt),
+    })?;
+    Box::pin(reader.read()).await.map_err(Ended::Halt)
+}
+
+/// Waits for all workers; tells them to give up when one of them finds that nothing more can be read.
+async fn gather(
+    mut running: JoinSet<(StreamName, Result<(), Ended>)>,
+    extraction: &Extraction,
+) -> Result<ExtractOutcome, SourceError> {
+    let mut outcome = ExtractOutcome::default();
+    let mut fatal = None;
+    while let Some(ended) = running.join_next().await {
+        let (name, error) = match ended {
+            Ok((_, Ok(()))) => continue,
+            Ok((_, Err(Ended::Halt(Halt::Interrupted)))) => {
+                outcome.interrupted = true;
+                continue;
+            }
+            Ok((name, Err(Ended::Halt(Halt::Failed(error) | Halt::CursorLost(error) | Halt::StartTooOld(error))))) => {
+                (name, error)
+            }
+            Ok((_, Err(Ended::Account(error)))) => {
+                extraction.give_up.cancel();
+                fatal.get_or_insert(error);
+                continue;
+            }
+            Err(error) => {
+                extraction.give_up.cancel();
+                let bug = "This is a bug in this program; report it";
+                let panic = SourceError::new(SourceErrorKind::Bug, "A worker ended unexpectedly", bug);
+                fatal.get_or_insert(panic.caused_by(error));
+                continue;
+            }
+        };
+        if error.kind == SourceErrorKind::LoaderGone {
+            extraction.give_up.cancel();
+            fatal.get_or_insert(error);
+        } else {
+            tracing::error!("Reading {name} failed: {}", chain(&error));
+            outcome.failed.push((name, error));
+        }
+    }
+    match fatal {
+        Some(error) => Err(error),
+        None => Ok(outcome),
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

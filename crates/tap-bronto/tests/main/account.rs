@@ -1,0 +1,176 @@
+//! A simulated account, and runs of the source against it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bronto_client::Backoff;
+use bronto_sim::{ClockMode, RunningServer, Server, SimConfig, Table};
+use chrono::{DateTime, Utc};
+use replication::{
+    clock::SystemClock,
+    event::{self, Event, Gap, Reading},
+    progress::ProgressBoard,
+    reject::RejectedRow,
+    row,
+    sequence::SequenceClock,
+    source::{ExtractContext, ExtractOutcome, Source, SourceError},
+    stream::StreamName,
+};
+use serde_json::{Map, Value};
+use tap_bronto::{BrontoSource, NumberForm, TapConfig};
+use tokio_util::sync::CancellationToken;
+
+/// The five tables with their streams' names.
+pub(crate) const TABLES: [(&str, Table); 5] = [
+    ("contact", Table::Contact),
+    ("inbound_activity", Table::InboundActivity),
+    ("outbound_activity", Table::OutboundActivity),
+    ("list", Table::List),
+    ("unsubscribe", Table::Unsubscribe),
+];
+
+/// A server with an account whose newest rows have settled.
+pub(crate) struct Account {
+    pub(crate) server: RunningServer,
+    token: String,
+}
+
+/// What a run did.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    /// Rows in the order of their events, by stream.
+    pub(crate) rows: Vec<(String, Map<String, Value>)>,
+    pub(crate) rejects: Vec<RejectedRow>,
+    pub(crate) gaps: Vec<Gap>,
+    pub(crate) readings: BTreeMap<String, Reading>,
+    pub(crate) states: BTreeMap<StreamName, Value>,
+    pub(crate) bookmarks: usize,
+    pub(crate) activated: usize,
+    pub(crate) sequences: Vec<i64>,
+    pub(crate) interrupted: bool,
+    pub(crate) failed: Vec<(String, SourceError)>,
+}
+
+impl Account {
+    /// A small account, with behaviours that differ from the defaults.
+    pub(crate) async fn start(behaviours: &[(&str, &str)]) -> Self {
+        Self::of(SimConfig::default(), behaviours).await
+    }
+
+    pub(crate) async fn of(config: SimConfig, behaviours: &[(&str, &str)]) -> Self {
+        let mut config = SimConfig { clock: ClockMode::Frozen, ..config };
+        for (name, value) in behaviours {
+            config = config.with_behaviour(*name, *value);
+        }
+        let token = config.token().to_owned();
+        let server = Server::start(config).await.unwrap();
+        server.advance_seconds(600);
+        Self { server, token }
+    }
+
+    /// Settings for the account, patient with none but the shortest pauses.
+    pub(crate) fn config(&self) -> TapConfig {
+        let backoff = Backoff { first: Duration::from_millis(1), factor: 2, cap: Duration::from_millis(20) };
+        TapConfig {
+            endpoint: self.server.endpoint().parse().unwrap(),
+            start_date: Some(at("2025-11-01T00:00:00Z")),
+            numbers: NumberForm::Lexeme,
+            backoff,
+            ..TapConfig::new(self.token.clone().into())
+        }
+    }
+
+    /// One run that nothing stops.
+    pub(crate) async fn run(&self, states: &BTreeMap<StreamName, Value>) -> Run {
+        let run = self.run_with(self.config(), states, usize::MAX).await.unwrap();
+        assert!(run.failed.is_empty(), "{:?}", run.failed);
+        run
+    }
+
+    /// One run, dead after so many events: whatever came after the last of them is lost.
+    pub(crate) async fn run_with(
+        &self,
+        config: TapConfig,
+        states: &BTreeMap<StreamName, Value>,
+        events: usize,
+    ) -> Result<Run, SourceError> {
+        let source = BrontoSource::new(config)?;
+        let (sender, mut receiver) = event::channel(64 << 20);
+        let context = ExtractContext {
+            state: states.clone(),
+            singer_state: None,
+            start_date: None,
+            sequence: Arc::new(SequenceClock::new(0)),
+            events: sender,
+            stop: CancellationToken::new(),
+            progress: Arc::new(ProgressBoard::default()),
+            clock: Arc::new(SystemClock),
+        };
+        let extraction = tokio::spawn(Box::new(source).extract(context));
+        let mut run = Run { states: states.clone(), ..Run::default() };
+        let mut left = events;
+        while left > 0
+            && let Some(event) = receiver.receive().await
+        {
+            run.take(event);
+            left -= 1;
+        }
+        drop(receiver);
+        let outcome = extraction.await.unwrap();
+        match outcome {
+            Ok(ExtractOutcome { failed, interrupted }) => {
+                run.failed = failed.into_iter().map(|(name, error)| (name.to_string(), error)).collect();
+                run.interrupted = interrupted;
+            }
+            Err(_) if left == 0 => {}
+            Err(error) => return Err(error),
+        }
+        if left > 0 {
+            run.check_books();
+        }
+        Ok(run)
+    }
+}
+
+impl Run {
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Batch(batch) => {
+                let stream = batch.schema.stream.to_string();
+                assert_eq!(batch.rows.schema(), batch.schema.arrow(), "batches follow their schema");
+                self.sequences.extend((0_i64..).take(batch.rows.num_rows()).map(|row| batch.first_sequence + row));
+                for row in 0..batch.rows.num_rows() {
+                    let text = row::render(&batch.schema, &batch.rows, row);
+                    self.rows.push((stream.clone(), serde_json::from_str(&text).unwrap()));
+                }
+                self.rejects.extend(batch.rejects);
+                self.readings.entry(stream).or_default().add(&batch.reading);
+            }
+            Event::Bookmark(bookmark) => {
+                self.bookmarks += 1;
+                self.states.insert(bookmark.stream.unwrap(), bookmark.state);
+            }
+            Event::Gap(gap) => self.gaps.push(gap),
+            Event::ActivateVersion { .. } => self.activated += 1,
+            Event::Schema(_) | Event::BeginVersion { .. } => {}
+        }
+    }
+
+    /// `read = emitted + out_of_window + repeated`, for each stream.
+    fn check_books(&self) {
+        for (stream, reading) in &self.readings {
+            let rows = self.rows.iter().filter(|(name, _)| name == stream).count();
+            let rejects = self.rejects.iter().filter(|reject| reject.stream.as_str() == stream).count();
+            let accounted = (rows + rejects) as u64 + reading.out_of_window + reading.repeated;
+            assert_eq!(reading.read, accounted, "{stream}: {reading:?}");
+        }
+    }
+
+    /// All requests of the run.
+    pub(crate) fn requests(&self) -> u64 {
+        self.readings.values().map(|reading| reading.requests).sum()
+    }
+}
+
+pub(crate) fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}

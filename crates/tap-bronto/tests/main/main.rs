@@ -1,0 +1,11 @@
+//! The tap against the simulated server, as a source and as a program.
+
+#![expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
+
+mod account;
+mod behaviours;
+mod checking;
+mod program;
+mod resumption;
+mod table;
+mod whole_account;
