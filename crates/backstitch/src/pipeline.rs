@@ -62,7 +62,9 @@ pub(crate) async fn run(
     let interrupts = Interrupts::listen(context.stop.clone())?;
     let bars = screen.map(|screen| ProgressBars::follow(screen, Arc::clone(&context.progress)));
     let result = Box::pin(replicate(source, destination, options, context)).await;
-    drop(bars);
+    if let Some(bars) = bars {
+        bars.finish().await;
+    }
     let (report, error) = match result {
         Ok(report) => (report, None),
         Err(failure) => (*failure.report, Some(failure.error)),

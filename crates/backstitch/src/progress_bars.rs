@@ -8,6 +8,7 @@ use replication::{
     stream::StreamName,
 };
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::display;
 
@@ -21,40 +22,50 @@ pub(crate) fn screen(wanted: bool) -> Option<MultiProgress> {
     (wanted && std::io::stderr().is_terminal()).then(MultiProgress::new)
 }
 
-/// Bars that follow a run's progress; they vanish when this is dropped.
+/// Bars that follow a run's progress.
 #[derive(Debug)]
 pub(crate) struct ProgressBars {
-    screen: MultiProgress,
+    done: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl ProgressBars {
     /// Follows `board` from now on.
     pub(crate) fn follow(screen: MultiProgress, board: Arc<ProgressBoard>) -> Self {
-        let place = screen.clone();
-        let task = tokio::spawn(async move {
-            let mut bars = BTreeMap::new();
-            let mut ticks = tokio::time::interval(INTERVAL);
-            loop {
-                ticks.tick().await;
-                for (stream, progress) in board.snapshot() {
-                    draw(
-                        bars.entry(stream.clone()).or_insert_with(|| new_bar(&place, &stream)),
-                        &progress,
-                    );
-                }
-            }
-        });
-        Self { screen, task }
+        let done = CancellationToken::new();
+        let task = tokio::spawn(draw_until(done.clone(), screen, board));
+        Self { done, task }
+    }
+
+    /// Takes the bars off the screen, and waits until they are gone.
+    pub(crate) async fn finish(mut self) {
+        self.done.cancel();
+        if let Err(error) = (&mut self.task).await {
+            tracing::debug!(error = %error, "The progress bars ended early");
+        }
     }
 }
 
 impl Drop for ProgressBars {
     fn drop(&mut self) {
         self.task.abort();
-        // A screen that can't be cleared any more is gone.
-        self.screen.clear().unwrap_or_default();
     }
+}
+
+async fn draw_until(done: CancellationToken, screen: MultiProgress, board: Arc<ProgressBoard>) {
+    let mut bars: BTreeMap<StreamName, ProgressBar> = BTreeMap::new();
+    let mut ticks = tokio::time::interval(INTERVAL);
+    loop {
+        tokio::select! {
+            () = done.cancelled() => break,
+            _ = ticks.tick() => {}
+        }
+        for (stream, progress) in board.snapshot() {
+            let bar = bars.entry(stream.clone()).or_insert_with(|| new_bar(&screen, &stream));
+            draw(bar, &progress);
+        }
+    }
+    bars.values().for_each(ProgressBar::finish_and_clear);
 }
 
 fn new_bar(screen: &MultiProgress, stream: &StreamName) -> ProgressBar {

@@ -2,6 +2,7 @@
 
 use replication::{
     destination::RejectRecord,
+    event::Gap,
     ledger::{LoadCounts, LoadRecord},
     run::{RunReport, Settlement, TableReport},
 };
@@ -84,7 +85,9 @@ pub(crate) fn summary(report: &RunReport) -> String {
         text.push_str(&display::table(&columns, &rows));
         text.push('\n');
     }
-    for gap in &report.gaps {
+    let mut gaps: Vec<&Gap> = report.gaps.iter().collect();
+    gaps.sort_by(|one, other| (&one.stream, one.from).cmp(&(&other.stream, other.from)));
+    for gap in gaps {
         let (from, to) = (display::instant(Some(gap.from)), display::instant(Some(gap.to)));
         text.push_str(&format!(
             "Gap in {}: {from} to {to} can't be read: {}\n",
@@ -148,7 +151,7 @@ fn add_counts(value: &mut Value, counts: &LoadCounts) {
     }
 }
 
-fn gap_json(gap: &replication::event::Gap) -> Value {
+fn gap_json(gap: &Gap) -> Value {
     json!({
         "stream": gap.stream.as_str(),
         "from": display::instant(Some(gap.from)),

@@ -25,8 +25,7 @@ fn write_document(out: &mut String, endpoint: &str) -> std::fmt::Result {
          <wsdl:definitions name=\"{SERVICE}\" targetNamespace=\"{NAMESPACE}\"\n    \
          xmlns:wsdl=\"http://schemas.xmlsoap.org/wsdl/\"\n    \
          xmlns:soap=\"http://schemas.xmlsoap.org/wsdl/soap/\"\n    \
-         xmlns:tns=\"{NAMESPACE}\"\n    \
-         xmlns:xs=\"http://www.w3.org/2001/XMLSchema\">"
+         xmlns:tns=\"{NAMESPACE}\">"
     )?;
     write_types(out)?;
     write_messages(out)?;
@@ -42,9 +41,11 @@ fn write_document(out: &mut String, endpoint: &str) -> std::fmt::Result {
 }
 
 fn write_types(out: &mut String) -> std::fmt::Result {
+    // The schema declares its own prefixes, so that it can be taken out and used by itself.
     writeln!(
         out,
-        "  <wsdl:types>\n    <xs:schema targetNamespace=\"{NAMESPACE}\" \
+        "  <wsdl:types>\n    <xs:schema xmlns:xs=\"http://www.w3.org/2001/XMLSchema\" \
+         xmlns:tns=\"{NAMESPACE}\" targetNamespace=\"{NAMESPACE}\" \
          attributeFormDefault=\"unqualified\" elementFormDefault=\"unqualified\">"
     )?;
     writeln!(
@@ -164,7 +165,10 @@ fn write_binding(out: &mut String) -> std::fmt::Result {
              <soap:operation soapAction=\"\" style=\"document\"/>\n      \
              <wsdl:input name=\"{name}\">"
         )?;
+        // With a header, the message has two parts, so the body must say which is its own.
+        let mut parts = "";
         if operation.needs_session() {
+            parts = " parts=\"parameters\"";
             writeln!(
                 out,
                 "        <soap:header message=\"tns:{name}\" part=\"sessionHeader\" use=\"literal\"/>"
@@ -172,7 +176,7 @@ fn write_binding(out: &mut String) -> std::fmt::Result {
         }
         writeln!(
             out,
-            "        <soap:body parts=\"parameters\" use=\"literal\"/>\n      </wsdl:input>\n      \
+            "        <soap:body{parts} use=\"literal\"/>\n      </wsdl:input>\n      \
              <wsdl:output name=\"{name}Response\">\n        <soap:body use=\"literal\"/>\n      \
              </wsdl:output>\n      <wsdl:fault name=\"ApiException\">\n        \
              <soap:fault name=\"ApiException\" use=\"literal\"/>\n      </wsdl:fault>\n    \

@@ -67,8 +67,9 @@ pub(crate) fn register(connection: &Connection) -> duckdb::Result<()> {
 
 struct BatchFunction;
 
-/// How far a scan of a batch is.
+/// A scan of a batch: what it reads, and how far it is.
 struct Scan {
+    columns: Vec<usize>,
     next_row: AtomicUsize,
     rows_per_chunk: usize,
 }
@@ -90,11 +91,13 @@ impl VTab for BatchFunction {
         Ok(batch)
     }
 
-    fn init(_: &InitInfo) -> Result<Scan, Box<dyn Error>> {
+    fn init(init: &InitInfo) -> Result<Scan, Box<dyn Error>> {
+        let columns = init.get_column_indices().into_iter().map(usize::try_from);
+        let columns = columns.collect::<Result<Vec<_>, _>>()?;
         // The library's own chunk size, which it doesn't tell otherwise.
         let probe = DataChunkHandle::new(&[LogicalTypeHandle::from(LogicalTypeId::Boolean)]);
         let rows_per_chunk = probe.flat_vector(0).capacity();
-        Ok(Scan { next_row: AtomicUsize::new(0), rows_per_chunk })
+        Ok(Scan { columns, next_row: AtomicUsize::new(0), rows_per_chunk })
     }
 
     fn func(
@@ -111,7 +114,13 @@ impl VTab for BatchFunction {
             output.set_len(0);
             return Ok(());
         }
-        record_batch_to_duckdb_data_chunk(&batch.slice(start, length), output)
+        let rows = batch.slice(start, length).project(&scan.columns)?;
+        record_batch_to_duckdb_data_chunk(&rows, output)
+    }
+
+    /// Only the columns that a statement uses are converted.
+    fn supports_pushdown() -> bool {
+        true
     }
 
     fn parameters() -> Option<Vec<LogicalTypeHandle>> {
@@ -131,10 +140,13 @@ mod tests {
 
     use super::*;
 
+    /// A column that counts up, beside one that counts down.
     fn numbers(count: i64) -> RecordBatch {
-        let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
-        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..count));
-        RecordBatch::try_new(schema, vec![column]).unwrap()
+        let field = |name| Field::new(name, DataType::Int64, true);
+        let schema = Arc::new(Schema::new(vec![field("up"), field("down")]));
+        let up: ArrayRef = Arc::new(Int64Array::from_iter_values(0..count));
+        let down: ArrayRef = Arc::new(Int64Array::from_iter_values((0..count).rev()));
+        RecordBatch::try_new(schema, vec![up, down]).unwrap()
     }
 
     #[test]
@@ -143,15 +155,24 @@ mod tests {
         register(&connection).unwrap();
         for count in [0, 1, 2048, 2049, 10_000] {
             let offer = Offer::new(numbers(count));
-            let sql =
-                format!("select count(*), coalesce(sum(n), 0)::bigint from {}", offer.table());
-            let read = |()| {
-                connection
-                    .query_row(&sql, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+            let table = offer.table();
+            let sum = count * (count - 1) / 2;
+            let queries = [
+                ("count(*)", count),
+                ("coalesce(sum(up), 0)::bigint", sum),
+                ("coalesce(sum(down + 2 * up), 0)::bigint", 3 * sum),
+                ("count(*) filter (where down = 0)", count.min(1)),
+            ];
+            let read = |query| {
+                let sql = format!("select {query} from {table}");
+                connection.query_row(&sql, [], |row| row.get::<_, i64>(0))
             };
-            assert_eq!(read(()).unwrap(), (count, count * (count - 1) / 2));
+            for (query, expected) in queries {
+                assert_eq!(read(query).unwrap(), expected, "{query} of {count} rows");
+            }
             drop(offer);
-            assert!(read(()).unwrap_err().to_string().contains("nothing is offered"));
+            let error = read("count(*)").unwrap_err();
+            assert!(error.to_string().contains("nothing is offered"), "{error}");
         }
         assert!(offered().is_empty(), "no batch outlives its offer");
     }

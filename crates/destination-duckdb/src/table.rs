@@ -153,10 +153,16 @@ fn merge_batch(
     if inserted + updated == row_count {
         return Ok(());
     }
+    let place = &session.place;
+    let [found, suspicious] =
+        session.counts(&sql::recount(place, table, schema, &source), doing)?;
     // The rows that changed stand in the table as they came, like those that were there already; what stands there
     // otherwise has won.
-    let [alike, different] =
-        session.counts(&sql::compare(&session.place, table, schema, &source), doing)?;
+    let [alike, different] = if suspicious == 0 {
+        [found, 0]
+    } else {
+        session.counts(&sql::compare(place, table, schema, &source), doing)?
+    };
     outcome.superseded += different;
     outcome.unchanged += alike.checked_sub(inserted + updated).ok_or_else(|| {
         defect(format!("Rows merged into `{}` are not all found there afterwards", schema.table()))

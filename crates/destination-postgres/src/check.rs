@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The oldest version that has everything we use.
-const OLDEST_VERSION: i32 = 110_000;
+const OLDEST_VERSION: i32 = 120_000;
 
 /// Connects, looks at the server, and writes into the schema in a transaction that is rolled back.
 pub(crate) async fn check(connector: &Connector) -> Vec<CheckStep> {

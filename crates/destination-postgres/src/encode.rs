@@ -27,11 +27,10 @@ const NULL: [u8; 4] = (-1i32).to_be_bytes();
 pub(crate) struct Encoder<'a> {
     layout: &'a Layout,
     batches: &'a [RecordBatch],
-    /// Whether rows are numbered and their arrays sent along, as the stage wants it.
-    staged: bool,
+    /// Whether the rows' arrays are sent along, as the stage wants it.
+    with_lists: bool,
     /// The columns of the batch at work, and its next row.
     current: Option<(Vec<Field<'a>>, usize)>,
-    row_number: i64,
     state: State,
 }
 
@@ -43,14 +42,14 @@ enum State {
 }
 
 impl<'a> Encoder<'a> {
-    /// For a stage: numbered rows with their arrays.
+    /// For a stage: a table's columns, then the arrays.
     pub(crate) fn for_stage(layout: &'a Layout, batches: &'a [RecordBatch]) -> Self {
-        Self { layout, batches, staged: true, current: None, row_number: 0, state: State::Start }
+        Self { layout, batches, with_lists: true, current: None, state: State::Start }
     }
 
-    /// For a table: its columns and nothing else.
+    /// For a table: its columns.
     pub(crate) fn for_table(layout: &'a Layout, batches: &'a [RecordBatch]) -> Self {
-        Self { staged: false, ..Self::for_stage(layout, batches) }
+        Self { with_lists: false, ..Self::for_stage(layout, batches) }
     }
 
     fn next_chunk(&mut self) -> Result<Option<Bytes>, DestinationError> {
@@ -71,18 +70,14 @@ impl<'a> Encoder<'a> {
                 };
                 self.batches = rest;
                 if batch.num_rows() > 0 {
-                    self.current = Some((fields_of(self.layout, batch, self.staged)?, 0));
+                    self.current = Some((fields_of(self.layout, batch, self.with_lists)?, 0));
                 }
                 continue;
             };
-            put_length(fields.len() + usize::from(self.staged), &mut out)?;
-            if self.staged {
-                put(&self.row_number.to_be_bytes(), &mut out);
-            }
+            put_length(fields.len(), &mut out)?;
             for field in fields.iter() {
                 field.encode(*row, &mut out)?;
             }
-            self.row_number += 1;
             *row += 1;
             if fields.first().is_none_or(|field| *row == field.rows) {
                 self.current = None;
@@ -129,10 +124,10 @@ enum Items<'a> {
 fn fields_of<'a>(
     layout: &Layout,
     batch: &'a RecordBatch,
-    staged: bool,
+    with_lists: bool,
 ) -> Result<Vec<Field<'a>>, DestinationError> {
     let rows = batch.num_rows();
-    let lists: &[List] = if staged { &layout.lists } else { &[] };
+    let lists: &[List] = if with_lists { &layout.lists } else { &[] };
     let scalars = layout.columns().map(|column| Values::scalar(column, batch));
     let lists = lists.iter().map(|list| Values::list(list, batch));
     scalars.chain(lists).map(|values| Ok(Field { values: values?, rows })).collect()

@@ -34,9 +34,8 @@ impl Session<'_> {
             return Ok(MergeOutcome { inserted, growth: growth[0], ..MergeOutcome::default() });
         }
         self.stage(&sql, load, &doing).await?;
-        self.connection.run(&sql.create_verdicts(), &doing).await?;
         let [unchanged, superseded] =
-            figures(&self.connection.query_one(&sql.count_verdicts(), &[], &doing).await?)
+            figures(&self.connection.query_one(&sql.judge(), &[], &doing).await?)
                 .ok_or_else(|| unexpected(&doing))?;
         let [inserted, updated] =
             figures(&self.connection.query_one(&sql.merge(), &[], &doing).await?)

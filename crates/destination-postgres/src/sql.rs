@@ -48,13 +48,14 @@ fn join<T: AsRef<str>>(parts: impl IntoIterator<Item = T>, separator: &str) -> S
     text
 }
 
-/// Sets a session up: deadlines, one form for instants, and commits that wait until they are durable even where the
+/// Sets a session up: deadlines, one form for instants, no just-in-time compiler (it takes seconds to compile our wide
+/// statements, which run for less), and commits that wait until they are durable even where the
 /// server's default is not to.
 pub(crate) fn session(deadlines: &Deadlines) -> String {
     format!(
         "set statement_timeout = {}; set lock_timeout = {}; \
          set idle_in_transaction_session_timeout = {}; \
-         set standard_conforming_strings = on; set timezone = 'UTC'; \
+         set standard_conforming_strings = on; set timezone = 'UTC'; set jit = off; \
          select pg_catalog.set_config('synchronous_commit', 'on', false) \
          where pg_catalog.current_setting('synchronous_commit') = 'off'",
         deadlines.statement.as_millis(),

@@ -88,9 +88,28 @@ const DOMAIN: &[u8] = b"bronto activity 1";
 
 /// The fields of the lossless identity, in order.
 pub const LOSSLESS_FIELDS: [&str; 22] = [
-    "createdDate", "activityType", "contactId", "emailAddress", "mobileNumber", "deliveryId", "messageId", "listId",
-    "segmentId", "keywordId", "workflowId", "orderId", "linkUrl", "webformId", "webformAction", "bounceType",
-    "bounceReason", "skipReason", "unsubscribeMethod", "ftafEmails", "socialNetwork", "socialActivity",
+    "createdDate",
+    "activityType",
+    "contactId",
+    "emailAddress",
+    "mobileNumber",
+    "deliveryId",
+    "messageId",
+    "listId",
+    "segmentId",
+    "keywordId",
+    "workflowId",
+    "orderId",
+    "linkUrl",
+    "webformId",
+    "webformAction",
+    "bounceType",
+    "bounceReason",
+    "skipReason",
+    "unsubscribeMethod",
+    "ftafEmails",
+    "socialNetwork",
+    "socialActivity",
 ];
 
 /// The fields of the compatible digest, in order.
@@ -154,7 +173,8 @@ pub fn compatible_id(fields: &[Option<&str>; COMPATIBLE_FIELDS.len()]) -> Digest
 fn python_date(text: &str) -> String {
     let text = text.trim();
     let Some((seconds, rest)) = text.split_at_checked(19) else { return text.to_owned() };
-    let zone = rest.trim_start_matches(|character: char| character == '.' || character.is_ascii_digit());
+    let zone =
+        rest.trim_start_matches(|character: char| character == '.' || character.is_ascii_digit());
     let zone = match zone {
         "Z" | "-00:00" => "+00:00",
         other => other,
@@ -219,7 +239,9 @@ mod tests {
         let mut fields = Fields::default();
         fields[0] = Some("2019-03-04T19:05:09Z");
         fields[2] = Some("c");
-        let mut bytes = b"bronto activity 1\x01\x00\x00\x00\x142019-03-04T19:05:09Z\x00\x01\x00\x00\x00\x01c".to_vec();
+        let mut bytes =
+            b"bronto activity 1\x01\x00\x00\x00\x142019-03-04T19:05:09Z\x00\x01\x00\x00\x00\x01c"
+                .to_vec();
         bytes.extend([0; 19]);
         let identity: [u8; 32] = Sha256::digest(&bytes).into();
         assert_eq!(lossless_identity(&fields), identity[..16]);
@@ -271,7 +293,13 @@ mod tests {
             id([created, Some("open"), None, Some("x"), None, None, None]),
             id([created, Some("open"), None, Some(""), Some("x"), None, None])
         );
-        assert_eq!(id([Some("2019-03-04T19:05:09Z"), None, None, None, None, None, None]), md5("2019-03-04T19:05:09+00:00"));
-        assert_eq!(id([Some("2019-03-04T19:05:09.5"), None, None, None, None, None, None]), md5("2019-03-04T19:05:09"));
+        assert_eq!(
+            id([Some("2019-03-04T19:05:09Z"), None, None, None, None, None, None]),
+            md5("2019-03-04T19:05:09+00:00")
+        );
+        assert_eq!(
+            id([Some("2019-03-04T19:05:09.5"), None, None, None, None, None, None]),
+            md5("2019-03-04T19:05:09")
+        );
     }
 }

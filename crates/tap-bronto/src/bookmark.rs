@@ -37,7 +37,12 @@ impl StreamState {
         let stored = match stored {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(stored)) => stored.clone(),
-            Some(_) => return Err(unusable(format!("The state of `{}` is not a JSON object", stream.name()))),
+            Some(_) => {
+                return Err(unusable(format!(
+                    "The state of `{}` is not a JSON object",
+                    stream.name()
+                )));
+            }
         };
         let instant = |key: &'static str| instant(stream, &stored, key);
         let state = Self {
@@ -46,7 +51,9 @@ impl StreamState {
             full_lookback_at: instant(FULL_LOOKBACK_AT)?,
             version: match stored.get(VERSION) {
                 None | Some(Value::Null) => None,
-                Some(version) => Some(version.as_i64().ok_or_else(|| invalid(stream, VERSION, "a whole number"))?),
+                Some(version) => Some(
+                    version.as_i64().ok_or_else(|| invalid(stream, VERSION, "a whole number"))?,
+                ),
             },
             stored,
         };
@@ -112,11 +119,17 @@ impl StreamState {
         match self.stored.get(ACTIVITY_ID) {
             Some(Value::String(recorded)) if recorded == scheme.recorded() => Ok(()),
             Some(recorded) if !recorded.is_null() => {
-                let recorded = recorded.as_str().unwrap_or("?").chars().take(40).collect::<String>();
+                let recorded =
+                    recorded.as_str().unwrap_or("?").chars().take(40).collect::<String>();
                 Err(SourceError::new(
                     SourceErrorKind::Configuration,
-                    format!("The ids of `{name}` were made as `{recorded}`, but `activity_id` is `{}` now", scheme.name()),
-                    format!("Set `activity_id` back, or reset `{name}` so that all its rows get new ids"),
+                    format!(
+                        "The ids of `{name}` were made as `{recorded}`, but `activity_id` is `{}` now",
+                        scheme.name()
+                    ),
+                    format!(
+                        "Set `activity_id` back, or reset `{name}` so that all its rows get new ids"
+                    ),
                 ))
             }
             _ => {
@@ -140,9 +153,11 @@ fn instant(
 ) -> Result<Option<DateTime<Utc>>, SourceError> {
     match stored.get(key) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => DateTime::parse_from_rfc3339(text)
-            .map(|instant| Some(instant.to_utc()))
-            .map_err(|_| invalid(stream, key, "a date-time with an offset, such as `2026-01-02T03:04:05Z`")),
+        Some(Value::String(text)) => {
+            DateTime::parse_from_rfc3339(text).map(|instant| Some(instant.to_utc())).map_err(|_| {
+                invalid(stream, key, "a date-time with an offset, such as `2026-01-02T03:04:05Z`")
+            })
+        }
         Some(_) => Err(invalid(stream, key, "a text")),
     }
 }
@@ -173,12 +188,16 @@ mod tests {
         let mut state = read(BrontoStream::Contact, &stored).unwrap();
         assert_eq!(state.bookmark().unwrap().to_rfc3339(), "2026-01-02T03:04:05+00:00");
         let next = state.advance("2026-01-03T00:00:00Z".parse().unwrap(), IdScheme::Lossless);
-        assert_eq!(next, json!({"field": "modified", "last_record": "2026-01-03T00:00:00Z", "mine": [1.10]}));
+        assert_eq!(
+            next,
+            json!({"field": "modified", "last_record": "2026-01-03T00:00:00Z", "mine": [1.10]})
+        );
     }
 
     #[test]
     fn activities_record_their_scheme_and_look_back() {
-        let mut state = StreamState::read(BrontoStream::InboundActivity, None, IdScheme::Lossless).unwrap();
+        let mut state =
+            StreamState::read(BrontoStream::InboundActivity, None, IdScheme::Lossless).unwrap();
         state.set_full_lookback_at("2026-01-03T00:00:09Z".parse().unwrap());
         let stored = state.advance("2026-01-03T00:00:00Z".parse().unwrap(), IdScheme::Lossless);
         let expected = json!({"field": "createdDate", "last_record": "2026-01-03T00:00:00Z",
@@ -187,7 +206,8 @@ mod tests {
         let again = read(BrontoStream::InboundActivity, &stored).unwrap();
         assert_eq!(again.full_lookback_at(), state.full_lookback_at());
         let error =
-            StreamState::read(BrontoStream::InboundActivity, Some(&stored), IdScheme::Compatible).unwrap_err();
+            StreamState::read(BrontoStream::InboundActivity, Some(&stored), IdScheme::Compatible)
+                .unwrap_err();
         assert_eq!(error.kind, SourceErrorKind::Configuration);
         assert_eq!(
             error.to_string(),
@@ -215,7 +235,10 @@ mod tests {
             (json!({"version": "x"}), "`version` in the state of `contact` is not a whole number"),
         ] {
             let error = read(BrontoStream::Contact, &stored).unwrap_err();
-            assert_eq!((error.kind, error.to_string()), (SourceErrorKind::Configuration, message.to_owned()));
+            assert_eq!(
+                (error.kind, error.to_string()),
+                (SourceErrorKind::Configuration, message.to_owned())
+            );
         }
     }
 }

@@ -42,10 +42,12 @@ pub fn selection(catalog: &Catalog) -> Result<Vec<SelectedStream>, CatalogError>
         }
         let columns = stream.columns();
         let names = columns.iter().map(|column| column.name).filter(|name| selection.field(name));
-        let chosen = SelectedStream::with_columns(stream, names).map_err(|unknown| CatalogError::UnknownField {
-            stream: unknown.stream.to_owned(),
-            field: unknown.column,
-            nearest: unknown.nearest,
+        let chosen = SelectedStream::with_columns(stream, names).map_err(|unknown| {
+            CatalogError::UnknownField {
+                stream: unknown.stream.to_owned(),
+                field: unknown.column,
+                nearest: unknown.nearest,
+            }
         })?;
         selected.push(chosen);
     }
@@ -85,7 +87,10 @@ fn warn_of_other_method(stream: BrontoStream, entry: &CatalogEntry) {
     if let Some(asked) = metadata.and_then(|metadata| metadata.text("replication-method"))
         && asked != forced
     {
-        tracing::warn!("The catalog asks to read `{}` as {asked}, but it can only be read as {forced}", stream.name());
+        tracing::warn!(
+            "The catalog asks to read `{}` as {asked}, but it can only be read as {forced}",
+            stream.name()
+        );
     }
 }
 
@@ -138,7 +143,8 @@ pub fn schema(selected: &SelectedStream) -> Value {
 }
 
 fn json_type(column_type: &ColumnType, is_key: bool) -> Value {
-    let typed = |name: &str| if is_key { json!({"type": name}) } else { json!({"type": ["null", name]}) };
+    let typed =
+        |name: &str| if is_key { json!({"type": name}) } else { json!({"type": ["null", name]}) };
     match column_type {
         ColumnType::Text => typed("string"),
         ColumnType::Integer => typed("integer"),
@@ -164,7 +170,10 @@ mod tests {
     use super::*;
 
     fn columns(selected: &[SelectedStream]) -> Vec<(&'static str, usize)> {
-        selected.iter().map(|selected| (selected.stream().name(), selected.columns().len())).collect()
+        selected
+            .iter()
+            .map(|selected| (selected.stream().name(), selected.columns().len()))
+            .collect()
     }
 
     #[test]
@@ -182,7 +191,10 @@ mod tests {
             let stream = BrontoStream::named(&entry.tap_stream_id).unwrap();
             for column in stream.columns() {
                 let metadata = entry.metadata_of(&["properties", column.name]).unwrap();
-                assert_eq!(metadata.text("inclusion") == Some("automatic"), stream.is_automatic(column.name));
+                assert_eq!(
+                    metadata.text("inclusion") == Some("automatic"),
+                    stream.is_automatic(column.name)
+                );
             }
         }
     }
@@ -193,17 +205,26 @@ mod tests {
         let id = json!({"type": "string", "description": "The list's id."});
         assert_eq!(list["properties"]["id"], id);
         assert_eq!(list["properties"]["activeCount"]["type"], json!(["null", "integer"]));
-        assert_eq!((&list["type"], &list["additionalProperties"]), (&json!("object"), &json!(false)));
+        assert_eq!(
+            (&list["type"], &list["additionalProperties"]),
+            (&json!("object"), &json!(false))
+        );
         let contact = schema(&SelectedStream::all(BrontoStream::Contact));
         let property = |name: &str| {
             let mut property = contact["properties"][name].clone();
             property.as_object_mut().unwrap().shift_remove("description");
             property
         };
-        assert_eq!(property("modified"), json!({"type": ["null", "string"], "format": "date-time"}));
+        assert_eq!(
+            property("modified"),
+            json!({"type": ["null", "string"], "format": "date-time"})
+        );
         assert_eq!(property("created"), json!({"type": ["null", "string"]}));
         assert_eq!(property("totalRevenue"), json!({"type": ["null", "number"]}));
-        assert_eq!(property("listIds"), json!({"type": ["null", "array"], "items": {"type": "string"}}));
+        assert_eq!(
+            property("listIds"),
+            json!({"type": ["null", "array"], "items": {"type": "string"}})
+        );
     }
 
     #[test]
@@ -211,14 +232,23 @@ mod tests {
         let mut catalog = discover();
         let deselect = |catalog: &mut Catalog, stream: &str, breadcrumb: &[&str]| {
             let entry = catalog.streams.iter_mut().find(|entry| entry.stream == stream).unwrap();
-            let place = entry.metadata.iter_mut().find(|metadata| metadata.breadcrumb == breadcrumb).unwrap();
+            let place = entry
+                .metadata
+                .iter_mut()
+                .find(|metadata| metadata.breadcrumb == breadcrumb)
+                .unwrap();
             place.metadata.insert("selected".to_owned(), false.into());
         };
         deselect(&mut catalog, "list", &[]);
         deselect(&mut catalog, "contact", &["properties", "email"]);
         deselect(&mut catalog, "contact", &["properties", "id"]);
         let chosen = selection(&catalog).unwrap();
-        let expected = [("contact", 40), ("inbound_activity", 36), ("outbound_activity", 36), ("unsubscribe", 5)];
+        let expected = [
+            ("contact", 40),
+            ("inbound_activity", 36),
+            ("outbound_activity", 36),
+            ("unsubscribe", 5),
+        ];
         assert_eq!(columns(&chosen), expected);
         assert!(chosen[0].has("id") && !chosen[0].has("email"));
         select_all(&mut catalog);
@@ -229,12 +259,16 @@ mod tests {
     fn unknown_names_are_errors_with_the_nearest() {
         let error = |text: &str| selection(&Catalog::parse(text).unwrap()).unwrap_err().to_string();
         assert_eq!(
-            error(r#"{"streams": [{"tap_stream_id": "contacts", "stream": "contacts", "schema": {}}]}"#),
+            error(
+                r#"{"streams": [{"tap_stream_id": "contacts", "stream": "contacts", "schema": {}}]}"#
+            ),
             "The tap has no stream `contacts`; did you mean `contact`?"
         );
         let unknown = "Stream `list` has no field `activecounts`; did you mean `activeCount`?";
         assert_eq!(
-            error(r#"{"streams": [{"stream": "list", "schema": {"properties": {"activecounts": {}}}}]}"#),
+            error(
+                r#"{"streams": [{"stream": "list", "schema": {"properties": {"activecounts": {}}}}]}"#
+            ),
             unknown
         );
         assert_eq!(

@@ -1,8 +1,8 @@
 //! Trying whether an account can be read, step by step, up to the first that fails.
 
 use bronto_client::{
-    Class, Client, ClientError, ContactIncludes, Cursor, Direction, ReadActivities, ReadContacts, ReadLists, ReadRequest,
-    ReadUnsubscribes, Session, lexical::utc_text,
+    Class, Client, ClientError, ContactIncludes, Cursor, Direction, ReadActivities, ReadContacts,
+    ReadLists, ReadRequest, ReadUnsubscribes, Session, lexical::utc_text,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use replication::source::{CheckFailure, CheckStep};
@@ -75,18 +75,22 @@ async fn read_a_little(
             include: ContactIncludes::default(),
             fields: Vec::new(),
         }),
-        BrontoStream::InboundActivity | BrontoStream::OutboundActivity => ReadRequest::Activities(ReadActivities {
-            direction: match stream {
-                BrontoStream::OutboundActivity => Direction::Outbound,
-                _ => Direction::Inbound,
-            },
-            start: from,
-            end: before,
-            size: 1000,
-            cursor: Cursor::First,
-        }),
+        BrontoStream::InboundActivity | BrontoStream::OutboundActivity => {
+            ReadRequest::Activities(ReadActivities {
+                direction: match stream {
+                    BrontoStream::OutboundActivity => Direction::Outbound,
+                    _ => Direction::Inbound,
+                },
+                start: from,
+                end: before,
+                size: 1000,
+                cursor: Cursor::First,
+            })
+        }
         BrontoStream::List => ReadRequest::Lists(ReadLists { page: 1, page_size: Some(10) }),
-        BrontoStream::Unsubscribe => ReadRequest::Unsubscribes(ReadUnsubscribes { start: from, end: before, page: 1 }),
+        BrontoStream::Unsubscribe => {
+            ReadRequest::Unsubscribes(ReadUnsubscribes { start: from, end: before, page: 1 })
+        }
     };
     Ok(session.read(&request, &mut Ignored).await?.server_date)
 }

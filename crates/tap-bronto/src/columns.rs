@@ -7,7 +7,10 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, BooleanArray, Decimal128Array, Int64Array, ListArray, StringArray, TimestampMicrosecondArray},
+    array::{
+        ArrayRef, BooleanArray, Decimal128Array, Int64Array, ListArray, StringArray,
+        TimestampMicrosecondArray,
+    },
     buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
     datatypes::{DataType, Field},
 };
@@ -83,7 +86,6 @@ struct Texts {
     ends: Vec<i32>,
 }
 
-
 impl Texts {
     fn with_capacity(count: usize, bytes: usize) -> Self {
         let mut ends = Vec::with_capacity(count + 1);
@@ -117,7 +119,10 @@ impl Texts {
     }
 
     fn take(&mut self) -> (OffsetBuffer<i32>, Buffer) {
-        let next = Self::with_capacity(self.len() + self.len() / 8, self.bytes.len() + self.bytes.len() / 8);
+        let next = Self::with_capacity(
+            self.len() + self.len() / 8,
+            self.bytes.len() + self.bytes.len() / 8,
+        );
         let Self { bytes, ends } = std::mem::replace(self, next);
         (OffsetBuffer::new(ScalarBuffer::from(ends)), Buffer::from_vec(bytes.into_bytes()))
     }
@@ -126,7 +131,9 @@ impl Texts {
 impl ColumnBuilder {
     pub(crate) fn new(reading: Reading) -> Self {
         let values = match reading {
-            Reading::Text | Reading::DateText | Reading::Lexeme(_) => Values::Text(Texts::with_capacity(0, 0)),
+            Reading::Text | Reading::DateText | Reading::Lexeme(_) => {
+                Values::Text(Texts::with_capacity(0, 0))
+            }
             Reading::Timestamp | Reading::Integer => Values::Integers(Vec::new()),
             Reading::Number(_) => Values::Decimals(Vec::new()),
             Reading::Boolean => Values::Booleans(Vec::new()),
@@ -145,7 +152,8 @@ impl ColumnBuilder {
     /// # Errors
     /// [`Unfit`] when the text is no such value; the column is then as before.
     pub(crate) fn push(&mut self, row: usize, text: &str) -> Result<(), Unfit> {
-        if let (Reading::TextList, Values::Lists { items, ends }) = (self.reading, &mut self.values) {
+        if let (Reading::TextList, Values::Lists { items, ends }) = (self.reading, &mut self.values)
+        {
             items.push(|bytes| bytes.push_str(text))?;
             if self.valid.len() == row {
                 self.valid.push(true);
@@ -177,7 +185,10 @@ impl ColumnBuilder {
             (Values::Text(texts), _) => texts.push(|bytes| bytes.push_str(text)),
             (Values::Integers(integers), Reading::Timestamp) => {
                 let microseconds = date_time(text)?.microseconds();
-                integers.push(microseconds.ok_or((ReasonCode::TimestampRange, "is finer than a microsecond"))?);
+                integers.push(
+                    microseconds
+                        .ok_or((ReasonCode::TimestampRange, "is finer than a microsecond"))?,
+                );
                 Ok(())
             }
             (Values::Integers(integers), _) => {
@@ -189,7 +200,8 @@ impl ColumnBuilder {
                 Ok(())
             }
             (Values::Booleans(booleans), _) => {
-                booleans.push(lexical::boolean(text).ok_or((ReasonCode::WrongType, "is no boolean"))?);
+                booleans
+                    .push(lexical::boolean(text).ok_or((ReasonCode::WrongType, "is no boolean"))?);
                 Ok(())
             }
             (Values::Decimals(_) | Values::Lists { .. }, _) => Ok(()),
@@ -250,7 +262,9 @@ impl ColumnBuilder {
             Values::Integers(integers) => {
                 let values = ScalarBuffer::from(take_vec(integers));
                 match self.reading {
-                    Reading::Timestamp => Arc::new(TimestampMicrosecondArray::new(values, nulls).with_timezone("UTC")),
+                    Reading::Timestamp => {
+                        Arc::new(TimestampMicrosecondArray::new(values, nulls).with_timezone("UTC"))
+                    }
                     _ => Arc::new(Int64Array::new(values, nulls)),
                 }
             }
@@ -285,9 +299,13 @@ fn take_vec<T>(values: &mut Vec<T>) -> Vec<T> {
 /// Reads a date-time.
 pub(crate) fn date_time(text: &str) -> Result<lexical::DateTime<'_>, Unfit> {
     lexical::DateTime::parse(text).map_err(|error| match error {
-        lexical::DateTimeError::Form => (ReasonCode::TimestampRange, "does not have the form of a date-time"),
+        lexical::DateTimeError::Form => {
+            (ReasonCode::TimestampRange, "does not have the form of a date-time")
+        }
         lexical::DateTimeError::Range => (ReasonCode::TimestampRange, "names no real date or time"),
-        lexical::DateTimeError::Year => (ReasonCode::TimestampRange, "has a year that is not between 0001 and 9999"),
+        lexical::DateTimeError::Year => {
+            (ReasonCode::TimestampRange, "has a year that is not between 0001 and 9999")
+        }
     })
 }
 
@@ -322,7 +340,10 @@ fn decimal(text: &str, syntax: NumberSyntax) -> Result<i128, Unfit> {
         return lexical::integer(text).map(|value| i128::from(value) * UNIT).map_err(number_unfit);
     }
     let scaled = digits(text, syntax)?.scaled(NUMBER_SCALE.unsigned_abs());
-    scaled.ok_or((ReasonCode::NumberRange, "has more digits than a decimal of 38 digits, 9 of them after the point"))
+    scaled.ok_or((
+        ReasonCode::NumberRange,
+        "has more digits than a decimal of 38 digits, 9 of them after the point",
+    ))
 }
 
 #[cfg(test)]
@@ -373,7 +394,10 @@ mod tests {
         column.push(0, "2019-03-04T14:05:09.1234567890-05:00").unwrap();
         assert_eq!(column.take().as_string::<i32>().value(0), "2019-03-04T19:05:09.123456789Z");
         let mut column = ColumnBuilder::new(Reading::Timestamp);
-        assert_eq!(column.push(0, "2019-03-04T19:05:09.1234567Z").unwrap_err().0, ReasonCode::TimestampRange);
+        assert_eq!(
+            column.push(0, "2019-03-04T19:05:09.1234567Z").unwrap_err().0,
+            ReasonCode::TimestampRange
+        );
         column.push(0, "2019-03-04T19:05:09.1234560Z").unwrap();
     }
 
@@ -406,7 +430,10 @@ mod tests {
             column.push(row, text).unwrap();
         }
         let array = column.take();
-        assert_eq!((array.as_string::<i32>().value(0), array.as_string::<i32>().value(1)), ("89.90", "7.10"));
+        assert_eq!(
+            (array.as_string::<i32>().value(0), array.as_string::<i32>().value(1)),
+            ("89.90", "7.10")
+        );
     }
 
     proptest! {

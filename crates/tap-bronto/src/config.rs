@@ -1,5 +1,6 @@
 //! What can be set: in code field by field, in a JSON file, or in the environment (which wins).
 
+mod reading;
 mod settings;
 
 use std::{fmt, time::Duration};
@@ -131,10 +132,16 @@ impl TapConfig {
             ));
         }
         if !PAGE_SIZES.contains(&self.page_size) {
-            return Err(Problem::new("`page_size` is not between 10 and 5000", "Leave it out for the largest pages"));
+            return Err(Problem::new(
+                "`page_size` is not between 10 and 5000",
+                "Leave it out for the largest pages",
+            ));
         }
         if self.request_timeout.is_zero() {
-            return Err(Problem::new("`request_timeout_seconds` is 0", "Set it to some minutes, such as 180"));
+            return Err(Problem::new(
+                "`request_timeout_seconds` is 0",
+                "Set it to some minutes, such as 180",
+            ));
         }
         match (self.start_date, self.end_date) {
             (Some(start), Some(end)) if start >= end => Err(Problem::new(

@@ -58,7 +58,8 @@ pub(crate) fn source_error(error: &ClientError) -> SourceError {
 
 /// Whether the error concerns the account as a whole, so that no other stream can be read either.
 pub(crate) fn is_about_the_account(error: &ClientError) -> bool {
-    let login = |error: &ClientError| matches!(error, ClientError::Fault { function: Function::Login, .. });
+    let login =
+        |error: &ClientError| matches!(error, ClientError::Fault { function: Function::Login, .. });
     match error {
         ClientError::GaveUp { source, .. } => is_about_the_account(source),
         _ => error.class() == Class::Configuration || login(error),

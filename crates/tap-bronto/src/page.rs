@@ -9,7 +9,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     activity_id::{
-        COMPATIBLE_FIELDS, Digest16, IdScheme, LOSSLESS_FIELDS, compatible_id, first_half, lossless_identity,
+        COMPATIBLE_FIELDS, Digest16, IdScheme, LOSSLESS_FIELDS, compatible_id, first_half,
+        lossless_identity,
     },
     columns::{ColumnBuilder, NumberSyntax, Reading, Unfit, date_time},
     streams::{BrontoStream, NumberForm, Origin, SelectedStream, StreamColumn},
@@ -125,7 +126,8 @@ impl PageSink {
                 uses[index].identity = Some(slot);
             }
         }
-        let replication_key = stream.replication_key().and_then(|name| stream.object().index_of(name));
+        let replication_key =
+            stream.replication_key().and_then(|name| stream.object().index_of(name));
         if let Some(index) = replication_key {
             uses[index].is_replication_key = true;
         }
@@ -174,7 +176,8 @@ impl PageSink {
         }
         let row = self.page.kept;
         let missing = self.required.iter().find(|(column, _)| self.columns[*column].len() <= row);
-        missing.map(|(_, name)| (ReasonCode::MissingKey, format!("The key field `{name}` is absent")))
+        missing
+            .map(|(_, name)| (ReasonCode::MissingKey, format!("The key field `{name}` is absent")))
     }
 
     fn reject(&mut self, code: ReasonCode, reason: String, raw: &str) {
@@ -376,7 +379,8 @@ mod tests {
         let page = sink.take();
         let ids: Vec<_> = page.arrays[0].as_string::<i32>().iter().flatten().collect();
         assert_eq!(ids, ["first", "last", "undated"]);
-        let expected = PageCounts { kept: 3, read: 5, out_of_window: 2, undated: 1, zone_missing: false };
+        let expected =
+            PageCounts { kept: 3, read: 5, out_of_window: 2, undated: 1, zone_missing: false };
         assert_eq!(page.counts, expected);
         assert_eq!(page.marks.len(), 3);
     }
@@ -384,14 +388,21 @@ mod tests {
     #[test]
     fn a_bad_value_rejects_its_row_and_no_other() {
         let mut sink = sink(BrontoStream::Contact);
-        give(&mut sink, &[("id", "a"), ("modified", "2019-03-04T00:00:00Z"), ("numSends", "3")], "<a/>");
+        give(
+            &mut sink,
+            &[("id", "a"), ("modified", "2019-03-04T00:00:00Z"), ("numSends", "3")],
+            "<a/>",
+        );
         give(&mut sink, &[("id", "b"), ("modified", "yesterday")], "<b/>");
         give(&mut sink, &[("id", "c"), ("conversionAmount", "NaN")], "<c/>");
         give(&mut sink, &[("email", "nobody@example.com")], "<d/>");
         let page = sink.take();
         assert_eq!((page.counts.kept, page.counts.read), (1, 4));
-        let rejects: Vec<_> =
-            page.rejects.iter().map(|reject| (reject.code.as_str(), reject.reason.as_str(), reject.raw.as_str())).collect();
+        let rejects: Vec<_> = page
+            .rejects
+            .iter()
+            .map(|reject| (reject.code.as_str(), reject.reason.as_str(), reject.raw.as_str()))
+            .collect();
         assert_eq!(
             rejects,
             [
@@ -410,7 +421,10 @@ mod tests {
         give(&mut sink, &[("contactId", "c"), ("method", "admin"), created], "<u/>");
         give(&mut sink, &[("method", "admin"), created], "<v/>");
         let page = sink.take();
-        assert_eq!((page.arrays[1].null_count(), page.arrays[1].as_string::<i32>().value(0)), (0, ""));
+        assert_eq!(
+            (page.arrays[1].null_count(), page.arrays[1].as_string::<i32>().value(0)),
+            (0, "")
+        );
         assert_eq!(page.arrays[4].as_string::<i32>().value(0), "2019-03-04T19:05:09.12Z");
         assert_eq!(page.rejects[0].reason, "The key field `contactId` is absent");
     }
@@ -418,10 +432,17 @@ mod tests {
     #[test]
     fn marks_do_not_depend_on_the_selection_or_the_offset() {
         let mark = |columns: &[&str], created: &str| {
-            let selected =
-                SelectedStream::with_columns(BrontoStream::InboundActivity, columns.iter().copied()).unwrap();
+            let selected = SelectedStream::with_columns(
+                BrontoStream::InboundActivity,
+                columns.iter().copied(),
+            )
+            .unwrap();
             let mut sink = PageSink::new(&selected, IdScheme::Lossless, NumberForm::Decimal);
-            give(&mut sink, &[("createdDate", created), ("activityType", "open"), ("linkUrl", "x")], "raw");
+            give(
+                &mut sink,
+                &[("createdDate", created), ("activityType", "open"), ("linkUrl", "x")],
+                "raw",
+            );
             sink.take().marks[0].key
         };
         let all = mark(&["linkUrl", "activityType"], "2019-03-04T14:05:09.000-05:00");

@@ -12,10 +12,7 @@ mod rendering;
 mod signals;
 mod sync;
 
-use std::{
-    io::Write,
-    process::ExitCode,
-};
+use std::{io::Write, process::ExitCode};
 
 use arguments::{Action, Arguments};
 use exit::{Exit, Failure};
@@ -26,7 +23,10 @@ use tokio::runtime::Runtime;
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
-    let arguments = Arguments::from_command_line();
+    let arguments = match Arguments::from_command_line() {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit.into(),
+    };
     log::start();
     match run(&arguments) {
         Ok(exit) => exit.into(),
@@ -74,7 +74,11 @@ fn check(config: TapConfig) -> Result<Exit, Failure> {
             Ok(found) => tracing::info!("Check: {}: {found}", step.name),
             Err(failure) => {
                 let exit = if failure.retriable { Exit::Unavailable } else { Exit::Refused };
-                return Err(Failure::new(exit, format!("Check: {}: {}", step.name, failure.message), failure.remedy));
+                return Err(Failure::new(
+                    exit,
+                    format!("Check: {}: {}", step.name, failure.message),
+                    failure.remedy,
+                ));
             }
         }
     }
@@ -83,7 +87,11 @@ fn check(config: TapConfig) -> Result<Exit, Failure> {
 
 fn runtime() -> Result<Runtime, Failure> {
     Runtime::new().map_err(|error| {
-        Failure::new(Exit::Bug, format!("The threads could not be started: {error}"), "Check the limits of the system")
+        Failure::new(
+            Exit::Bug,
+            format!("The threads could not be started: {error}"),
+            "Check the limits of the system",
+        )
     })
 }
 

@@ -11,6 +11,7 @@ mod lists;
 mod unsubscribes;
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -18,8 +19,11 @@ use std::{
     time::Duration,
 };
 
-use bronto_client::{Client, ContactIncludes, Page, ReadLists, ReadRequest, RowDefect, RowSink, Session, lexical::utc_text};
-use chrono::{DateTime, TimeDelta, Utc};
+use bronto_client::{
+    Client, ContactIncludes, Page, ReadRequest, ReadUnsubscribes, RowDefect, RowSink, Session,
+    lexical::utc_text,
+};
+use chrono::{DateTime, Months, NaiveTime, TimeDelta, Utc};
 use replication::{
     event::{Event, Gap, Reading},
     progress::StreamProgress,
@@ -98,8 +102,8 @@ impl Extraction {
 /// The start date where none is set: one year before `now`, at midnight UTC.
 #[must_use]
 pub fn default_start_date(now: DateTime<Utc>) -> DateTime<Utc> {
-    let midnight = now.timestamp().div_euclid(86_400) * 86_400;
-    DateTime::from_timestamp(midnight - 365 * 86_400, 0).unwrap_or(now)
+    let midnight = now.date_naive().and_time(NaiveTime::MIN).and_utc();
+    midnight.checked_sub_months(Months::new(12)).unwrap_or(midnight)
 }
 
 /// Reads one stream.
@@ -123,6 +127,8 @@ pub(crate) struct StreamReader {
     version: Option<i64>,
     /// Whether it was said that a date had no zone.
     told_of_zone: bool,
+    /// Fields of which it was said that they are unknown.
+    told_of_fields: BTreeSet<String>,
 }
 
 /// A page that was read.
@@ -180,6 +186,7 @@ impl StreamReader {
             pending: Reading { requests: 1, ..Reading::default() },
             version: None,
             told_of_zone: false,
+            told_of_fields: BTreeSet::new(),
             extraction,
         })
     }
@@ -189,12 +196,15 @@ impl StreamReader {
         tracing::info!("Reading {}", self.name);
         let result = match self.stream {
             BrontoStream::Contact => contacts::read(&mut self).await,
-            BrontoStream::InboundActivity | BrontoStream::OutboundActivity => activities::read(&mut self).await,
+            BrontoStream::InboundActivity | BrontoStream::OutboundActivity => {
+                activities::read(&mut self).await
+            }
             BrontoStream::List => lists::read(&mut self).await,
             BrontoStream::Unsubscribe => unsubscribes::read(&mut self).await,
         };
         // The account of what was read must not get lost with the window that failed.
-        if !matches!(&result, Err(Halt::Failed(error)) if error.kind == SourceErrorKind::LoaderGone) {
+        if !matches!(&result, Err(Halt::Failed(error)) if error.kind == SourceErrorKind::LoaderGone)
+        {
             self.send_pending().await?;
         }
         if result.is_ok() {
@@ -217,8 +227,10 @@ impl StreamReader {
         if let Some(date) = self.extraction.server_date() {
             return Ok(date);
         }
-        // The cheapest read there is, only for its `Date`. The first reader of a run makes it.
-        let request = ReadRequest::Lists(ReadLists { page: 1, page_size: Some(10) });
+        // The cheapest read there is (nobody unsubscribed in 1970), only for its `Date`. The first reader of a run makes
+        // it.
+        let start = DateTime::UNIX_EPOCH;
+        let request = ReadRequest::Unsubscribes(ReadUnsubscribes { start, end: start, page: 1 });
         let page = self.session.read(&request, &mut Ignored).await?;
         self.count_page(&page);
         self.extraction.server_date().ok_or_else(|| {
@@ -274,6 +286,14 @@ impl StreamReader {
         let rows = self.sink.take();
         let extracted_at = self.extraction.context.clock.now();
         self.count_page(&page);
+        for field in page.unknown_elements {
+            if self.told_of_fields.insert(field.clone()) {
+                tracing::warn!(
+                    "{} has a field `{field}` that this version doesn't know; it is left out",
+                    self.name
+                );
+            }
+        }
         if rows.counts.zone_missing && !std::mem::replace(&mut self.told_of_zone, true) {
             tracing::warn!("Dates of {} come without a time zone and are taken as UTC", self.name);
         }
@@ -302,7 +322,8 @@ impl StreamReader {
 
     /// An error if the run was asked to stop: between two pages is a safe point.
     fn check_stop(&self) -> Result<(), Halt> {
-        let stopped = self.extraction.context.stop.is_cancelled() || self.extraction.give_up.is_cancelled();
+        let stopped =
+            self.extraction.context.stop.is_cancelled() || self.extraction.give_up.is_cancelled();
         if stopped { Err(Halt::Interrupted) } else { Ok(()) }
     }
 
@@ -334,8 +355,18 @@ impl StreamReader {
     }
 
     /// Reports a span that was asked for and can't be read.
-    async fn report_gap(&self, from: DateTime<Utc>, to: DateTime<Utc>, reason: &str) -> Result<(), Halt> {
-        tracing::warn!("{} can't be read from {} to {}: {reason}", self.name, utc_text(from), utc_text(to));
+    async fn report_gap(
+        &self,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+        reason: &str,
+    ) -> Result<(), Halt> {
+        tracing::warn!(
+            "{} can't be read from {} to {}: {reason}",
+            self.name,
+            utc_text(from),
+            utc_text(to)
+        );
         let gap = Gap { stream: self.name.clone(), from, to, reason: reason.to_owned() };
         self.extraction.context.events.send(Event::Gap(gap)).await?;
         Ok(())

@@ -142,7 +142,10 @@ mod tests {
         PageRows {
             counts: PageCounts::default(),
             arrays: Vec::new(),
-            marks: marks.iter().map(|&(key, content)| RowMark { key: [key; 16], content }).collect(),
+            marks: marks
+                .iter()
+                .map(|&(key, content)| RowMark { key: [key; 16], content })
+                .collect(),
             rejects: rejects
                 .iter()
                 .map(|&content| PageReject {
@@ -195,7 +198,8 @@ mod tests {
     #[test]
     fn compatible_ids_are_taken_as_they_are() {
         let mut seen = SeenRows::default();
-        let settled = seen.settle_activities(&mut page(&[(1, 1), (1, 2), (1, 2)], &[]), IdScheme::Compatible);
+        let settled =
+            seen.settle_activities(&mut page(&[(1, 1), (1, 2), (1, 2)], &[]), IdScheme::Compatible);
         assert_eq!(settled.ids, [[1; 16]; 3]);
         assert_eq!(settled.fresh, [true, true, false]);
     }

@@ -67,12 +67,18 @@ impl Source for BrontoSource {
         check::run(&self.client, &self.config).await
     }
 
-    async fn extract(self: Box<Self>, context: ExtractContext) -> Result<ExtractOutcome, SourceError> {
+    async fn extract(
+        self: Box<Self>,
+        context: ExtractContext,
+    ) -> Result<ExtractOutcome, SourceError> {
         let Self { config, client } = *self;
         let mut workers = Vec::with_capacity(config.selection.len());
         for selected in &config.selection {
             let stored = context.state.get(&selected.stream().stream_name());
-            workers.push((selected.clone(), StreamState::read(selected.stream(), stored, config.activity_id)?));
+            workers.push((
+                selected.clone(),
+                StreamState::read(selected.stream(), stored, config.activity_id)?,
+            ));
         }
         let turns = Arc::new(Semaphore::new(config.concurrency));
         let extraction = Arc::new(Extraction::new(config, context, client));
@@ -97,15 +103,22 @@ enum Ended {
     Account(SourceError),
 }
 
-async fn read_stream(extraction: Arc<Extraction>, selected: &SelectedStream, state: StreamState) -> Result<(), Ended> {
+async fn read_stream(
+    extraction: Arc<Extraction>,
+    selected: &SelectedStream,
+    state: StreamState,
+) -> Result<(), Ended> {
     if extraction.context.stop.is_cancelled() || extraction.give_up.is_cancelled() {
         return Err(Ended::Halt(Halt::Interrupted));
     }
-    let reader = StreamReader::open(extraction, selected, state).await.map_err(|error| match error {
-        OpenError::Login(error) if is_about_the_account(&error) => Ended::Account(source_error(&error)),
-        OpenError::Login(error) => Ended::Halt(Halt::Failed(source_error(&error))),
-        OpenError::Halt(halt) => Ended::Halt(halt),
-    })?;
+    let reader =
+        StreamReader::open(extraction, selected, state).await.map_err(|error| match error {
+            OpenError::Login(error) if is_about_the_account(&error) => {
+                Ended::Account(source_error(&error))
+            }
+            OpenError::Login(error) => Ended::Halt(Halt::Failed(source_error(&error))),
+            OpenError::Halt(halt) => Ended::Halt(halt),
+        })?;
     Box::pin(reader.read()).await.map_err(Ended::Halt)
 }
 
@@ -123,9 +136,12 @@ async fn gather(
                 outcome.interrupted = true;
                 continue;
             }
-            Ok((name, Err(Ended::Halt(Halt::Failed(error) | Halt::CursorLost(error) | Halt::StartTooOld(error))))) => {
-                (name, error)
-            }
+            Ok((
+                name,
+                Err(Ended::Halt(
+                    Halt::Failed(error) | Halt::CursorLost(error) | Halt::StartTooOld(error),
+                )),
+            )) => (name, error),
             Ok((_, Err(Ended::Account(error)))) => {
                 extraction.give_up.cancel();
                 fatal.get_or_insert(error);
@@ -134,7 +150,8 @@ async fn gather(
             Err(error) => {
                 extraction.give_up.cancel();
                 let bug = "This is a bug in this program; report it";
-                let panic = SourceError::new(SourceErrorKind::Bug, "A worker ended unexpectedly", bug);
+                let panic =
+                    SourceError::new(SourceErrorKind::Bug, "A worker ended unexpectedly", bug);
                 fatal.get_or_insert(panic.caused_by(error));
                 continue;
             }

@@ -50,8 +50,13 @@ pub enum Origin {
 
 impl BrontoStream {
     /// All streams, in the order in which they are offered.
-    pub const ALL: [Self; 5] =
-        [Self::Contact, Self::InboundActivity, Self::OutboundActivity, Self::List, Self::Unsubscribe];
+    pub const ALL: [Self; 5] = [
+        Self::Contact,
+        Self::InboundActivity,
+        Self::OutboundActivity,
+        Self::List,
+        Self::Unsubscribe,
+    ];
 
     /// The stream's name, which is also its table's name.
     #[must_use]
@@ -131,7 +136,8 @@ impl BrontoStream {
             Self::InboundActivity | Self::OutboundActivity | Self::List => WinnerRule::Sequence,
             Self::Unsubscribe => {
                 let ranks = ["method", "complaint"].into_iter();
-                let selected = ranks.filter(|name| columns.iter().any(|column| column.name == *name));
+                let selected =
+                    ranks.filter(|name| columns.iter().any(|column| column.name == *name));
                 WinnerRule::Greatest(selected.map(str::to_owned).collect())
             }
         }
@@ -168,7 +174,9 @@ impl BrontoStream {
     /// and activities are date-times in Stitch's reference; all other dates are strings, and counts are numbers.
     fn column_type(self, name: &str, kind: Kind) -> Option<ColumnType> {
         Some(match kind {
-            Kind::DateTime if self.replication_key() == Some(name) && self != Self::Unsubscribe => ColumnType::Timestamp,
+            Kind::DateTime if self.replication_key() == Some(name) && self != Self::Unsubscribe => {
+                ColumnType::Timestamp
+            }
             Kind::Text | Kind::DateTime => ColumnType::Text,
             Kind::Boolean => ColumnType::Boolean,
             Kind::Integer if self == Self::List => ColumnType::Integer,
@@ -220,7 +228,11 @@ mod tests {
     fn types_follow_the_reference() {
         let of = |stream: BrontoStream, wanted: &ColumnType| -> Vec<&'static str> {
             let columns = stream.columns();
-            columns.iter().filter(|column| column.column_type == *wanted).map(|column| column.name).collect()
+            columns
+                .iter()
+                .filter(|column| column.column_type == *wanted)
+                .map(|column| column.name)
+                .collect()
         };
         let contact = BrontoStream::Contact;
         assert_eq!(of(contact, &ColumnType::Timestamp), ["modified"]);

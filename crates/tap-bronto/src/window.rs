@@ -94,6 +94,8 @@ pub(crate) struct Sizing {
 
 /// How much a window may be longer, or shorter, than the one before it.
 const FACTOR: i32 = 4;
+/// The fewest rows to aim at when aiming lower.
+const LEAST_AIM: u64 = 200;
 /// Into how many a window is cut that returns too much.
 const CUT: i32 = 8;
 
@@ -139,6 +141,11 @@ impl Planner {
         self.sizing.rows = rows.max(1);
     }
 
+    /// Aims at half as many rows: windows are too long to be read without a break.
+    pub(crate) fn aim_lower(&mut self) {
+        self.sizing.rows = (self.sizing.rows / 2).max(LEAST_AIM);
+    }
+
     /// The window is complete and returned so many rows: goes on to the next, with a length that fits.
     pub(crate) fn complete(&mut self, rows: u64) {
         let Some(window) = self.window() else { return };
@@ -147,7 +154,8 @@ impl Planner {
         self.expects_rows = rows > 0;
         // The length to aim at is that of the window times target over rows, within the factor.
         let scaled = |times: u64, over: u64| {
-            let seconds = i128::from(read.num_seconds()) * i128::from(times) / i128::from(over.max(1));
+            let seconds =
+                i128::from(read.num_seconds()) * i128::from(times) / i128::from(over.max(1));
             TimeDelta::seconds(i64::try_from(seconds).unwrap_or(i64::MAX / 1_000))
         };
         let wanted = if rows == 0 { read * FACTOR } else { scaled(self.sizing.rows, rows) };
@@ -188,7 +196,8 @@ mod tests {
 
     #[test]
     fn an_idle_year_takes_few_windows() {
-        let mut planner = Planner::new(at("2025-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z"), SIZING);
+        let mut planner =
+            Planner::new(at("2025-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z"), SIZING);
         let mut count = 0;
         while planner.window().is_some() {
             planner.complete(0);
@@ -199,7 +208,8 @@ mod tests {
 
     #[test]
     fn a_busy_year_settles_near_the_target() {
-        let mut planner = Planner::new(at("2025-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z"), SIZING);
+        let mut planner =
+            Planner::new(at("2025-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z"), SIZING);
         let mut counts = Vec::new();
         while let Some(window) = planner.window() {
             // 1,000 rows an hour.
@@ -214,14 +224,21 @@ mod tests {
 
     #[test]
     fn a_window_can_be_cut_down_to_a_second() {
-        let mut planner = Planner::new(at("2025-01-01T00:00:00Z"), at("2025-01-01T00:01:00Z"), SIZING);
-        assert_eq!(planner.window().unwrap().to_string(), "2025-01-01T00:00:00Z to 2025-01-01T00:01:00Z");
+        let mut planner =
+            Planner::new(at("2025-01-01T00:00:00Z"), at("2025-01-01T00:01:00Z"), SIZING);
+        assert_eq!(
+            planner.window().unwrap().to_string(),
+            "2025-01-01T00:00:00Z to 2025-01-01T00:01:00Z"
+        );
         let mut cuts = 0;
         while planner.cut() {
             cuts += 1;
         }
         assert!(cuts < 4);
-        assert_eq!(planner.window().unwrap().to_string(), "2025-01-01T00:00:00Z to 2025-01-01T00:00:01Z");
+        assert_eq!(
+            planner.window().unwrap().to_string(),
+            "2025-01-01T00:00:00Z to 2025-01-01T00:00:01Z"
+        );
     }
 
     proptest! {

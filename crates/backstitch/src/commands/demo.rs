@@ -181,6 +181,9 @@ impl Demo {
         }
         let mut text = self.headline();
         text.push_str(&self.tables());
+        if !self.outcome.report.gaps.is_empty() {
+            text.push_str("\nActivities reach back 30 days, because Bronto returns no older ones; `_sdc_loads` records the gap\n");
+        }
         if !self.rejects.is_empty() {
             text.push_str("\nNothing is dropped in silence: rows that can't be in their table are in `_sdc_rejected`, whole\n");
             text.push_str(&rejects::by_reason(&self.rejects));

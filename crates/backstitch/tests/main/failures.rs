@@ -37,12 +37,22 @@ fn with_token(workplace: Workplace, token: &str) -> Workplace {
 #[test]
 fn the_source_refuses() {
     let account = account::start_sized(10);
-    let workplace = || Workplace::new(&account, &Warehouse::duckdb(), "");
-    insta::assert_snapshot!(fails(&with_token(workplace(), "C0FFEE02-WRONG"), 3, &[]), @r"
+    let (first, second) = (Warehouse::duckdb(), Warehouse::duckdb());
+    let wrong = with_token(Workplace::new(&account, &first, ""), "C0FFEE02-WRONG");
+    let unfit = with_token(Workplace::new(&account, &second, ""), TOKEN_WITHOUT_READ);
+    insta::assert_snapshot!(fails(&wrong, 3, &[]), @r"
     error: `login` was answered with fault 102 (`INVALID_TOKEN`): The token is not valid
     hint: Check the SOAP API token under Home > Settings > Data Exchange: it must exist, be active and belong to this account
     ");
-    insta::assert_snapshot!(fails(&with_token(workplace(), TOKEN_WITHOUT_READ), 3, &[]), @"");
+    insta::assert_snapshot!(fails(&unfit, 3, &[]), @r"
+    error: `contact`, `inbound_activity`, `list`, `outbound_activity`, `unsubscribe` could not be replicated
+      caused by: `contact`: `readUnsubscribes` was answered with fault 104 (`INVALID_ACCESS`): You do not have valid access for this method
+      caused by: `inbound_activity`: `readUnsubscribes` was answered with fault 104 (`INVALID_ACCESS`): You do not have valid access for this method
+      caused by: `list`: `readLists` was answered with fault 104 (`INVALID_ACCESS`): You do not have valid access for this method
+      caused by: `outbound_activity`: `readUnsubscribes` was answered with fault 104 (`INVALID_ACCESS`): You do not have valid access for this method
+      caused by: `unsubscribe`: `readUnsubscribes` was answered with fault 104 (`INVALID_ACCESS`): You do not have valid access for this method
+    hint: Give the SOAP API token the permission Read, under Home > Settings > Data Exchange
+    ");
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bronto_sim::{RunningServer, Table};
+use chrono::DateTime;
 use serde_json::{Map, Value};
 
-use crate::warehouse::{Cell, Row, Warehouse, number_text};
+use crate::warehouse::{Cell, Row, Warehouse, instant, number_text};
 
 /// Columns that the program adds; no truth has them.
 const SYSTEM_PREFIX: &str = "_sdc_";
@@ -78,7 +79,9 @@ pub(crate) fn canonical(
             let cell = match value {
                 Value::String(text) => match columns.get(&name) {
                     Some(Cell::Number(_)) => Cell::Number(number_text(&text)),
-                    Some(Cell::Instant(_)) => Cell::Instant(text),
+                    Some(Cell::Instant(_)) => {
+                        instant(DateTime::parse_from_rfc3339(&text).unwrap().to_utc())
+                    }
                     _ => Cell::Text(text),
                 },
                 Value::Null => return None,
@@ -139,8 +142,9 @@ fn take_ids(rows: &mut [Row], table: Table) {
     assert!(!ids.contains(&None), "a row of `{table}` has no id");
 }
 
+/// Stops the test unless both are the same rows, each as often.
 #[track_caller]
-fn assert_same_rows(table: Table, truth: Vec<Row>, stored: Vec<Row>) {
+pub(crate) fn assert_same_rows(table: Table, truth: Vec<Row>, stored: Vec<Row>) {
     let mut counts: BTreeMap<Row, i64> = BTreeMap::new();
     let (expected, found) = (truth.len(), stored.len());
     for row in truth {

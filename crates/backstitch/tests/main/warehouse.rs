@@ -224,7 +224,8 @@ fn postgres_cell(data_type: &str, value: Value) -> Option<Cell> {
     })
 }
 
-fn instant(instant: DateTime<Utc>) -> Cell {
+/// An instant in canonical UTC text: the fraction without trailing zeros.
+pub(crate) fn instant(instant: DateTime<Utc>) -> Cell {
     let text = instant.to_rfc3339_opts(SecondsFormat::Micros, true);
     let (whole, fraction) = text.trim_end_matches('Z').split_once('.').unwrap();
     let fraction = fraction.trim_end_matches('0');

@@ -12,6 +12,7 @@ import datetime
 import decimal
 import json
 import sys
+import urllib.request
 
 import zeep
 from lxml import etree
@@ -34,7 +35,9 @@ class Validation(zeep.Plugin):
     """Holds the content of each response against the schema of the WSDL."""
 
     def __init__(self, wsdl):
-        schema = etree.parse(wsdl).find(".//{http://www.w3.org/2001/XMLSchema}schema")
+        with urllib.request.urlopen(wsdl) as response:
+            description = etree.parse(response)
+        schema = description.find(".//{http://www.w3.org/2001/XMLSchema}schema")
         self.schema = etree.XMLSchema(schema)
 
     def ingress(self, envelope, http_headers, operation):

@@ -49,6 +49,15 @@ fn merging_compares_sequences() {
 }
 
 #[test]
+fn recounting_reads_few_columns() {
+    let schema = schema(&["id"], WinnerRule::Sequence);
+    insta::assert_snapshot!(recount(&place(), "contact", &schema, "backstitch_batch(7::ubigint)"), @r#"
+    select count(*), count(*) filter (where (loaded."_sdc_sequence" > coalesce(stored."_sdc_sequence", -1)) is not true and not (loaded."_sdc_sequence" is not distinct from stored."_sdc_sequence" and loaded."_sdc_batched_at" is not distinct from stored."_sdc_batched_at"))
+    from backstitch_batch(7::ubigint) as loaded join "ware"."bronto"."contact" as stored on (loaded."id" = stored."id")
+    "#);
+}
+
+#[test]
 fn merging_compares_replication_keys() {
     insta::assert_snapshot!(wins(&schema(&["id"], WinnerRule::ReplicationKey)), @r#"loaded."modified" > stored."modified" or (loaded."modified" is not null and stored."modified" is null) or (loaded."modified" is not distinct from stored."modified" and loaded."_sdc_sequence" > coalesce(stored."_sdc_sequence", -1))"#);
     let greatest = schema(&["id"], WinnerRule::Greatest(vec!["id".to_owned()]));

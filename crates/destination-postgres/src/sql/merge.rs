@@ -1,8 +1,8 @@
 //! Statements that bring a load's rows from a stage into a table.
 //!
-//! A load goes through two temporary tables. The stage holds its rows as they came, numbered; arrays are arrays there.
-//! The verdicts hold, for each staged row whose key the table has already, whether the two differ and whether the
-//! staged one wins. Everything after that reads the two.
+//! The stage is a temporary table that holds the load's rows as they came; arrays are arrays there. First its rows are
+//! judged: those whose key the table has already, and that are alike or lose, are counted and leave the stage. What is
+//! left is written.
 
 use replication::system;
 
@@ -10,14 +10,15 @@ use crate::layout::{ITEM, LEVEL, Layout, List, Scalar, SqlType, Tables, Winner, 
 
 use super::{all_of, comma, identifier, join, table};
 
-/// The number of a row in its stage.
-pub(crate) const ROW: &str = "_sdc_row";
 const STAGE: &str = "pg_temp._sdc_stage";
-const VERDICTS: &str = "pg_temp._sdc_verdicts";
 
-/// Drops the temporary tables, so that the transaction's next load can have them.
-pub(crate) const DROP_STAGE: &str =
-    "drop table if exists pg_temp._sdc_stage, pg_temp._sdc_verdicts";
+/// From here on, rows are looked up by key, one by one: the stage is small, the table may be huge, and its planner
+/// would rather read it whole. `insert … on conflict` does as many look-ups anyway.
+const LOOK_UP: &str = "set local enable_hashjoin = off; set local enable_mergejoin = off";
+
+/// Drops the stage, so that the transaction's next load can have it, and lets the planner choose again.
+pub(crate) const DROP_STAGE: &str = "drop table pg_temp._sdc_stage; \
+     set local enable_hashjoin to default; set local enable_mergejoin to default";
 
 /// The statements about one load.
 pub(crate) struct Merge<'a> {
@@ -29,28 +30,20 @@ pub(crate) struct Merge<'a> {
 impl Merge<'_> {
     /// Creates the stage.
     pub(crate) fn create_stage(&self) -> String {
-        let mut columns = vec![format!("{} bigint", identifier(ROW))];
         let scalars = self.layout.columns();
-        columns.extend(
-            scalars
-                .map(|column| format!("{} {}", identifier(&column.name), column.sql_type.name())),
-        );
+        let scalars = scalars
+            .map(|column| format!("{} {}", identifier(&column.name), column.sql_type.name()));
         let lists = self.layout.lists.iter();
-        columns
-            .extend(lists.map(|list| format!("{} {}[]", identifier(&list.name), list.item.name())));
-        format!("create temporary table {} ({}) on commit drop", STAGE, comma(columns))
+        let lists = lists.map(|list| format!("{} {}[]", identifier(&list.name), list.item.name()));
+        let columns = comma(scalars.chain(lists));
+        format!("{LOOK_UP}; create temporary table {STAGE} ({columns}) on commit drop")
     }
 
     /// Fills the stage.
     pub(crate) fn copy_into_stage(&self) -> String {
-        let row = std::iter::once(identifier(ROW));
         let scalars = self.layout.columns().map(|column| identifier(&column.name));
         let lists = self.layout.lists.iter().map(|list| identifier(&list.name));
-        format!(
-            "copy {} ({}) from stdin with (format binary)",
-            STAGE,
-            comma(row.chain(scalars).chain(lists))
-        )
+        format!("copy {STAGE} ({}) from stdin with (format binary)", comma(scalars.chain(lists)))
     }
 
     /// Fills the table itself, for rows without a key.
@@ -59,26 +52,20 @@ impl Merge<'_> {
         format!("copy {} ({columns}) from stdin with (format binary)", self.target())
     }
 
-    /// Judges the staged rows whose keys the table has.
-    pub(crate) fn create_verdicts(&self) -> String {
+    /// Judges the staged rows whose keys the table has, takes those that don't differ or lose out of the stage, and
+    /// counts the two.
+    pub(crate) fn judge(&self) -> String {
         format!(
-            "create temporary table {} on commit drop as \
-             select s.{row}, {differs} as differs, {wins} as wins from {stage} s join {target} t on {same_key}",
-            VERDICTS,
-            row = identifier(ROW),
+            "with judged as (select s.ctid as place, {differs} as differs, {wins} as wins \
+             from {STAGE} s join {target} t on {same_key}), \
+             dropped as (delete from {STAGE} s using judged j \
+             where s.ctid = j.place and not (j.differs and j.wins)) \
+             select count(*) filter (where not differs), \
+             count(*) filter (where differs and not wins) from judged",
             differs = self.differs(),
             wins = wins(&self.layout.winner, "s"),
-            stage = STAGE,
             target = self.target(),
             same_key = self.same_key("t"),
-        )
-    }
-
-    /// Counts the judged rows: those that don't differ, and those that lose.
-    pub(crate) fn count_verdicts(&self) -> String {
-        format!(
-            "select count(*) filter (where not differs), \
-             count(*) filter (where differs and not wins) from {VERDICTS}"
         )
     }
 
@@ -92,14 +79,11 @@ impl Merge<'_> {
             format!("{name} = excluded.{name}")
         });
         format!(
-            "with merged as (insert into {target} as t ({columns}) select {staged} from {stage} s where {is_merged} \
+            "with merged as (insert into {target} as t ({columns}) select {columns} from {STAGE} \
              on conflict ({key}) do update set {sets} where {wins} returning t.xmax = 0 as is_new) \
              select count(*) filter (where is_new), count(*) filter (where not is_new) from merged",
             target = self.target(),
             columns = comma(&columns),
-            staged = comma(columns.iter().map(|column| format!("s.{column}"))),
-            stage = STAGE,
-            is_merged = self.is_merged(),
             key = comma(self.layout.key().map(|column| identifier(&column.name))),
             sets = comma(sets),
             wins = wins(&self.layout.winner, "excluded"),
@@ -109,11 +93,9 @@ impl Merge<'_> {
     /// Deletes the items of the rows that were inserted (somebody may have deleted their parents) or updated.
     pub(crate) fn delete_items(&self, child: &str) -> String {
         format!(
-            "delete from {} c using {} s where {} and {}",
+            "delete from {} c using {STAGE} s where {}",
             table(self.schema, child),
-            STAGE,
             child_of(self.layout, "s"),
-            self.is_merged(),
         )
     }
 
@@ -124,14 +106,12 @@ impl Merge<'_> {
             self.layout.system.iter().map(|column| format!("s.{}", identifier(&column.name)));
         let values = keys.chain(["u.place - 1".to_owned(), "u.item".to_owned()]).chain(system);
         format!(
-            "insert into {} ({}) select {} from {} s \
-             cross join lateral unnest(s.{}) with ordinality as u(item, place) where {}",
+            "insert into {} ({}) select {} from {STAGE} s \
+             cross join lateral unnest(s.{}) with ordinality as u(item, place)",
             table(self.schema, child),
             comma(child_columns(self.layout)),
             comma(values),
-            STAGE,
             identifier(&list.name),
-            self.is_merged(),
         )
     }
 
@@ -147,9 +127,8 @@ impl Merge<'_> {
             format!("{items} as {}", identifier(&list.name))
         });
         format!(
-            "select row_to_json(r)::text from (select {} from {} s join {} t on {} where {}) r",
+            "select row_to_json(r)::text from (select {} from {STAGE} s join {} t on {} where {}) r",
             comma(scalars.chain(lists)),
-            STAGE,
             self.target(),
             self.same_key("t"),
             self.differs(),
@@ -167,15 +146,6 @@ impl Merge<'_> {
 
     fn same_key(&self, other: &str) -> String {
         same_key(self.layout, "s", other)
-    }
-
-    /// Whether a staged row `s` is inserted or updates: it has no verdict, or a good one.
-    fn is_merged(&self) -> String {
-        let row = identifier(ROW);
-        format!(
-            "not exists (select from {VERDICTS} v \
-             where v.{row} = s.{row} and not (v.differs and v.wins))"
-        )
     }
 
     fn target(&self) -> String {
@@ -340,39 +310,40 @@ mod tests {
         let merge = Merge { schema: "s", layout: &layout, tables: &tables };
         let (child, list) = (&tables.children[0], &layout.lists[0]);
         insta::assert_snapshot!(in_lines(&merge.create_stage()), @r#"
-            create temporary table pg_temp._sdc_stage ("_sdc_row" bigint, "id" text,
-            "modified" text, "extra" json, "_sdc_extracted_at" timestamp with time zone,
-            "_sdc_received_at" timestamp with time zone, "_sdc_batched_at" timestamp
-            with time zone, "_sdc_sequence" bigint, "_sdc_table_version" bigint,
-            "listIds" text[]) on commit drop
+            set local enable_hashjoin = off; set local enable_mergejoin = off; create
+            temporary table pg_temp._sdc_stage ("id" text, "modified" text, "extra"
+            json, "_sdc_extracted_at" timestamp with time zone, "_sdc_received_at"
+            timestamp with time zone, "_sdc_batched_at" timestamp with time zone,
+            "_sdc_sequence" bigint, "_sdc_table_version" bigint, "listIds" text[]) on
+            commit drop
         "#);
         insta::assert_snapshot!(in_lines(&merge.copy_into_stage()), @r#"
-            copy pg_temp._sdc_stage ("_sdc_row", "id", "modified", "extra",
-            "_sdc_extracted_at", "_sdc_received_at", "_sdc_batched_at", "_sdc_sequence",
+            copy pg_temp._sdc_stage ("id", "modified", "extra", "_sdc_extracted_at",
+            "_sdc_received_at", "_sdc_batched_at", "_sdc_sequence",
             "_sdc_table_version", "listIds") from stdin with (format binary)
         "#);
-        insta::assert_snapshot!(in_lines(&merge.create_verdicts()), @r#"
-            create temporary table pg_temp._sdc_verdicts on commit drop as select
-            s."_sdc_row", (row(s."modified", s."extra"::text) is distinct from
-            row(t."modified", t."extra"::text) or s."listIds" is distinct from (select
-            array_agg(c."value" order by c."_sdc_level_0_id") from
+        insta::assert_snapshot!(in_lines(&merge.judge()), @r#"
+            with judged as (select s.ctid as place, (row(s."modified", s."extra"::text)
+            is distinct from row(t."modified", t."extra"::text) or s."listIds" is
+            distinct from (select array_agg(c."value" order by c."_sdc_level_0_id") from
             "s"."contact__listIds" c where c."_sdc_source_key_id" = t."id")) as differs,
             case when s."modified" is not distinct from t."modified" then
             (s."_sdc_sequence" > t."_sdc_sequence") is not false when t."modified" is
             null then true when s."modified" is null then false else s."modified"
             collate "C" > t."modified" collate "C" end as wins from pg_temp._sdc_stage s
-            join "s"."contact" t on s."id" = t."id"
+            join "s"."contact" t on s."id" = t."id"), dropped as (delete from
+            pg_temp._sdc_stage s using judged j where s.ctid = j.place and not
+            (j.differs and j.wins)) select count(*) filter (where not differs), count(*)
+            filter (where differs and not wins) from judged
         "#);
         insta::assert_snapshot!(in_lines(&merge.merge()), @r#"
             with merged as (insert into "s"."contact" as t ("id", "modified", "extra",
             "_sdc_extracted_at", "_sdc_received_at", "_sdc_batched_at", "_sdc_sequence",
-            "_sdc_table_version") select s."id", s."modified", s."extra",
-            s."_sdc_extracted_at", s."_sdc_received_at", s."_sdc_batched_at",
-            s."_sdc_sequence", s."_sdc_table_version" from pg_temp._sdc_stage s where
-            not exists (select from pg_temp._sdc_verdicts v where v."_sdc_row" =
-            s."_sdc_row" and not (v.differs and v.wins)) on conflict ("id") do update
-            set "modified" = excluded."modified", "extra" = excluded."extra",
-            "_sdc_extracted_at" = excluded."_sdc_extracted_at", "_sdc_received_at" =
+            "_sdc_table_version") select "id", "modified", "extra", "_sdc_extracted_at",
+            "_sdc_received_at", "_sdc_batched_at", "_sdc_sequence", "_sdc_table_version"
+            from pg_temp._sdc_stage on conflict ("id") do update set "modified" =
+            excluded."modified", "extra" = excluded."extra", "_sdc_extracted_at" =
+            excluded."_sdc_extracted_at", "_sdc_received_at" =
             excluded."_sdc_received_at", "_sdc_batched_at" = excluded."_sdc_batched_at",
             "_sdc_sequence" = excluded."_sdc_sequence", "_sdc_table_version" =
             excluded."_sdc_table_version" where case when excluded."modified" is not
@@ -385,9 +356,7 @@ mod tests {
         "#);
         insta::assert_snapshot!(in_lines(&merge.delete_items(child)), @r#"
             delete from "s"."contact__listIds" c using pg_temp._sdc_stage s where
-            c."_sdc_source_key_id" = s."id" and not exists (select from
-            pg_temp._sdc_verdicts v where v."_sdc_row" = s."_sdc_row" and not (v.differs
-            and v.wins))
+            c."_sdc_source_key_id" = s."id"
         "#);
         insta::assert_snapshot!(in_lines(&merge.insert_items(child, list)), @r#"
             insert into "s"."contact__listIds" ("_sdc_source_key_id", "_sdc_level_0_id",
@@ -395,9 +364,7 @@ mod tests {
             "_sdc_sequence", "_sdc_table_version") select s."id", u.place - 1, u.item,
             s."_sdc_extracted_at", s."_sdc_received_at", s."_sdc_batched_at",
             s."_sdc_sequence", s."_sdc_table_version" from pg_temp._sdc_stage s cross
-            join lateral unnest(s."listIds") with ordinality as u(item, place) where not
-            exists (select from pg_temp._sdc_verdicts v where v."_sdc_row" =
-            s."_sdc_row" and not (v.differs and v.wins))
+            join lateral unnest(s."listIds") with ordinality as u(item, place)
         "#);
     }
 }

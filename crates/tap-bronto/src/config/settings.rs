@@ -1,14 +1,9 @@
 //! Settings as text: from JSON files and the environment to a [`TapConfig`].
 
-use std::time::Duration;
-
-use bronto_client::Endpoint;
-use chrono::{DateTime, Utc};
-use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 
-use super::{ConfigError, Problem, TapConfig};
-use crate::{activity_id::IdScheme, nearest, streams::BrontoStream};
+use super::{ConfigError, Problem, TapConfig, reading::Reader};
+use crate::nearest;
 
 /// What environment variables begin with.
 const PREFIX: &str = "TAP_BRONTO_";
@@ -40,7 +35,15 @@ const fn setting(
     default: Option<&'static str>,
     documentation: &'static str,
 ) -> Setting {
-    Setting { name, json_type, format: None, is_required: false, is_secret: false, default, documentation }
+    Setting {
+        name,
+        json_type,
+        format: None,
+        is_required: false,
+        is_secret: false,
+        default,
+        documentation,
+    }
 }
 
 /// Every key, in the order in which they are documented.
@@ -48,7 +51,12 @@ pub const SETTINGS: [Setting; 13] = [
     Setting {
         is_required: true,
         is_secret: true,
-        ..setting("token", "string", None, "The SOAP API token; reading needs only its permission Read.")
+        ..setting(
+            "token",
+            "string",
+            None,
+            "The SOAP API token; reading needs only its permission Read.",
+        )
     },
     Setting {
         format: Some("date-time"),
@@ -61,7 +69,12 @@ pub const SETTINGS: [Setting; 13] = [
     },
     Setting {
         format: Some("date-time"),
-        ..setting("end_date", "string", None, "Up to when to read, exclusive; for backfills and repeatable tests.")
+        ..setting(
+            "end_date",
+            "string",
+            None,
+            "Up to when to read, exclusive; for backfills and repeatable tests.",
+        )
     },
     setting(
         "endpoint",
@@ -84,15 +97,30 @@ pub const SETTINGS: [Setting; 13] = [
         Some("3"),
         "How many days of activities are read again once in 24 hours, because some are recorded late.",
     ),
-    setting("settle_seconds", "integer", Some("120"), "Nothing younger than this, by the server's clock, is read."),
+    setting(
+        "settle_seconds",
+        "integer",
+        Some("120"),
+        "Nothing younger than this, by the server's clock, is read.",
+    ),
     setting(
         "page_size",
         "integer",
         Some("5000"),
         "The page size of reads that have one, 10 to 5000; activities use at least 1000.",
     ),
-    setting("streams", "array", Some("[]"), "Further streams to offer, by name. The five streams are always offered."),
-    setting("user_agent", "string", Some("tap-bronto and its version"), "What the tap calls itself to the service."),
+    setting(
+        "streams",
+        "array",
+        Some("[]"),
+        "Further streams to offer, by name. The five streams are always offered.",
+    ),
+    setting(
+        "user_agent",
+        "string",
+        Some("tap-bronto and its version"),
+        "What the tap calls itself to the service.",
+    ),
 ];
 
 /// Settings gathered from several places, later ones over earlier ones.
@@ -109,7 +137,10 @@ impl Settings {
     /// [`ConfigError`] when the text is no JSON object; the text itself isn't repeated.
     pub fn add_json(&mut self, text: &str) -> Result<(), ConfigError> {
         let problem = |message: String| ConfigError {
-            problems: vec![Problem::new(message, "The configuration is a JSON object such as `{\"token\": \"…\"}`")],
+            problems: vec![Problem::new(
+                message,
+                "The configuration is a JSON object such as `{\"token\": \"…\"}`",
+            )],
         };
         let value: Value = serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
@@ -131,10 +162,13 @@ impl Settings {
     /// Lays environment variables `TAP_BRONTO_<NAME>` over what is there.
     pub fn add_environment(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
         for (variable, text) in variables {
-            let Some(name) = variable.strip_prefix(PREFIX).filter(|_| variable != LOG_LEVEL) else { continue };
+            let Some(name) = variable.strip_prefix(PREFIX).filter(|_| variable != LOG_LEVEL) else {
+                continue;
+            };
             let key = name.to_ascii_lowercase();
             if is_known(&key) {
-                let value = if key == "streams" { list_of_names(&text) } else { Value::String(text) };
+                let value =
+                    if key == "streams" { list_of_names(&text) } else { Value::String(text) };
                 self.values.insert(key, value);
             } else {
                 self.warn_of_unknown("environment variable", &variable, &key, PREFIX);
@@ -149,7 +183,8 @@ impl Settings {
             prefix => format!("{prefix}{}", name.to_ascii_uppercase()),
         });
         let suggestion = nearest::suggestion(nearest.as_deref());
-        self.warnings.push(format!("The {kind} `{shown}` is unknown and has no effect{suggestion}"));
+        self.warnings
+            .push(format!("The {kind} `{shown}` is unknown and has no effect{suggestion}"));
     }
 
     /// What is odd without being wrong.
@@ -163,43 +198,7 @@ impl Settings {
     /// # Errors
     /// [`ConfigError`] with every setting that can't be used.
     pub fn into_config(self) -> Result<TapConfig, ConfigError> {
-        let mut reader = Reader { values: self.values, problems: Vec::new() };
-        let token = reader.token();
-        let mut config = TapConfig::new(token);
-        config.start_date = reader.instant("start_date");
-        config.end_date = reader.instant("end_date");
-        if let Some(endpoint) = reader.endpoint() {
-            config.endpoint = endpoint;
-        }
-        if let Some(seconds) = reader.number("request_timeout_seconds", 1, 86_400) {
-            config.request_timeout = Duration::from_secs(seconds.into());
-        }
-        if let Some(workers) = reader.number("concurrency", 1, 16) {
-            config.concurrency = usize::try_from(workers).unwrap_or(1);
-        }
-        for (key, target, least, most) in [
-            ("max_retries", &mut config.max_retries, 0, 100),
-            ("activity_lookback_days", &mut config.activity_lookback_days, 0, 30),
-            ("settle_seconds", &mut config.settle_seconds, 0, 86_400),
-            ("page_size", &mut config.page_size, 10, 5_000),
-        ] {
-            if let Some(value) = reader.number(key, least, most) {
-                *target = value;
-            }
-        }
-        if let Some(scheme) = reader.activity_id() {
-            config.activity_id = scheme;
-        }
-        if let Some(agent) = reader.text("user_agent") {
-            config.user_agent = agent;
-        }
-        reader.check_streams();
-        if reader.problems.is_empty()
-            && let Err(problem) = config.validate()
-        {
-            reader.problems.push(problem);
-        }
-        if reader.problems.is_empty() { Ok(config) } else { Err(ConfigError { problems: reader.problems }) }
+        Reader::new(self.values).config()
     }
 
     /// The settings as JSON Schema.
@@ -208,12 +207,14 @@ impl Settings {
         let properties: Map<String, Value> = SETTINGS
             .iter()
             .map(|setting| {
-                let mut property = json!({"type": setting.json_type, "description": setting.documentation});
+                let mut property =
+                    json!({"type": setting.json_type, "description": setting.documentation});
                 if let Some(format) = setting.format {
                     property["format"] = format.into();
                 }
                 if let Some(default) = setting.default {
-                    property["description"] = format!("{} Default: {default}.", setting.documentation).into();
+                    property["description"] =
+                        format!("{} Default: {default}.", setting.documentation).into();
                 }
                 if setting.is_secret {
                     property["secret"] = true.into();
@@ -224,8 +225,11 @@ impl Settings {
                 (setting.name.to_owned(), property)
             })
             .collect();
-        let required: Vec<&str> =
-            SETTINGS.iter().filter(|setting| setting.is_required).map(|setting| setting.name).collect();
+        let required: Vec<&str> = SETTINGS
+            .iter()
+            .filter(|setting| setting.is_required)
+            .map(|setting| setting.name)
+            .collect();
         json!({"type": "object", "properties": properties, "required": required})
     }
 }
@@ -235,140 +239,40 @@ fn is_known(key: &str) -> bool {
 }
 
 /// A list from the environment: JSON, or names with commas between them.
-fn list_of_names(text: &str) -> Value {
+pub(super) fn list_of_names(text: &str) -> Value {
     serde_json::from_str::<Vec<String>>(text).map_or_else(
-        |_| text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect::<Vec<_>>().into(),
+        |_| {
+            text.split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty())
+                .collect::<Vec<_>>()
+                .into()
+        },
         Value::from,
     )
-}
-
-/// Reads values and gathers what is wrong with them.
-struct Reader {
-    values: Map<String, Value>,
-    problems: Vec<Problem>,
-}
-
-impl Reader {
-    /// A value that is there and isn't null.
-    fn value(&self, key: &str) -> Option<&Value> {
-        self.values.get(key).filter(|value| !value.is_null())
-    }
-
-    fn problem(&mut self, message: String, remedy: impl Into<String>) {
-        self.problems.push(Problem::new(message, remedy));
-    }
-
-    fn text(&mut self, key: &str) -> Option<String> {
-        match self.value(key)? {
-            Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
-            _ => {
-                self.problem(format!("`{key}` is not a text"), format!("Set `{key}` to a text in quotes"));
-                None
-            }
-        }
-    }
-
-    fn token(&mut self) -> SecretString {
-        let remedy = "Set `token` in the configuration, or `TAP_BRONTO_TOKEN` in the environment, to a SOAP API token \
-                      (Bronto: Home > Settings > Data Exchange > SOAP API Tokens)";
-        match self.value("token") {
-            None => self.problem("`token` is missing".to_owned(), remedy),
-            Some(Value::String(text)) if !text.trim().is_empty() => return text.trim().to_owned().into(),
-            Some(_) => self.problem("`token` is not a text, or is empty".to_owned(), remedy),
-        }
-        SecretString::default()
-    }
-
-    fn instant(&mut self, key: &str) -> Option<DateTime<Utc>> {
-        let text = self.text(key)?;
-        match DateTime::parse_from_rfc3339(&text) {
-            Ok(instant) => Some(instant.to_utc()),
-            Err(_) => {
-                self.problem(
-                    format!("`{key}` is not an RFC 3339 date-time with an offset"),
-                    format!("Write `{key}` like `2026-01-02T00:00:00Z`, with `Z` or an offset such as `-05:00`"),
-                );
-                None
-            }
-        }
-    }
-
-    fn endpoint(&mut self) -> Option<Endpoint> {
-        let text = self.text("endpoint")?;
-        match text.parse::<Endpoint>() {
-            Ok(endpoint) => Some(endpoint),
-            Err(error) => {
-                let remedy = "Set `endpoint` to `https://api.bronto.com/v4`, or leave it out";
-                self.problem(format!("`endpoint` can't be used: {error}"), remedy);
-                None
-            }
-        }
-    }
-
-    /// A whole number; as text too, because the Python tap's configurations often have it so.
-    fn number(&mut self, key: &str, least: u32, most: u32) -> Option<u32> {
-        let number = match self.value(key)? {
-            Value::Number(number) => number.as_u64(),
-            Value::String(text) => text.trim().parse().ok(),
-            _ => None,
-        };
-        let number = number.and_then(|number| u32::try_from(number).ok());
-        match number.filter(|number| (least..=most).contains(number)) {
-            Some(number) => Some(number),
-            None => {
-                let message = format!("`{key}` is not a whole number from {least} to {most}");
-                self.problem(message, format!("Correct `{key}`, or leave it out for the default"));
-                None
-            }
-        }
-    }
-
-    fn activity_id(&mut self) -> Option<IdScheme> {
-        let text = self.text("activity_id")?;
-        let known = [IdScheme::Lossless, IdScheme::Compatible];
-        let scheme = known.into_iter().find(|scheme| scheme.name() == text);
-        if scheme.is_none() {
-            let message = "`activity_id` is neither `lossless` nor `compatible`".to_owned();
-            self.problem(message, "Leave it out, or set it to `compatible` to keep the Python tap's ids");
-        }
-        scheme
-    }
-
-    /// The five streams are always there, and no further ones exist yet; so the names are only checked.
-    fn check_streams(&mut self) {
-        let Some(value) = self.value("streams") else { return };
-        let names = match value {
-            Value::String(text) => list_of_names(text),
-            other => other.clone(),
-        };
-        let Ok(names) = serde_json::from_value::<Vec<String>>(names) else {
-            self.problem("`streams` is not a list of texts".to_owned(), "Write it like `[\"contact\"]`");
-            return;
-        };
-        for name in names.iter().filter(|name| BrontoStream::named(name).is_none()) {
-            let nearest = nearest::name(name, BrontoStream::ALL.map(BrontoStream::name));
-            let suggestion = nearest::suggestion(nearest.as_deref());
-            self.problem(
-                format!("`streams` names `{name}`, which is no stream{suggestion}"),
-                "`--discover` lists the streams",
-            );
-        }
-    }
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
+    use std::time::Duration;
+
     use secrecy::ExposeSecret;
 
     use super::*;
+    use crate::activity_id::IdScheme;
 
-    fn read(texts: &[&str], variables: &[(&str, &str)]) -> (Result<TapConfig, ConfigError>, Vec<String>) {
+    fn read(
+        texts: &[&str],
+        variables: &[(&str, &str)],
+    ) -> (Result<TapConfig, ConfigError>, Vec<String>) {
         let mut settings = Settings::default();
         for text in texts {
             settings.add_json(text).unwrap();
         }
-        settings.add_environment(variables.iter().map(|&(name, text)| (name.to_owned(), text.to_owned())));
+        settings.add_environment(
+            variables.iter().map(|&(name, text)| (name.to_owned(), text.to_owned())),
+        );
         let warnings = settings.warnings().to_vec();
         (settings.into_config(), warnings)
     }
@@ -382,7 +286,10 @@ mod tests {
     #[test]
     fn later_files_and_the_environment_win() {
         let (config, warnings) = read(
-            &[r#"{"token": "first", "settle_seconds": 5, "concurrency": "3"}"#, r#"{"token": "second"}"#],
+            &[
+                r#"{"token": "first", "settle_seconds": 5, "concurrency": "3"}"#,
+                r#"{"token": "second"}"#,
+            ],
             &[("TAP_BRONTO_SETTLE_SECONDS", "7"), ("TAP_BRONTO_LOGLEVEL", "DEBUG"), ("HOME", "/")],
         );
         let config = config.unwrap();
@@ -402,7 +309,10 @@ mod tests {
         assert_eq!(config.endpoint.to_string(), "http://127.0.0.1:9/v4");
         assert_eq!((config.request_timeout, config.max_retries), (Duration::from_secs(30), 0));
         assert_eq!((config.activity_id, config.page_size), (IdScheme::Compatible, 10));
-        assert_eq!((config.activity_page_size(), config.user_agent.as_str()), (1000, "x (a@example.com)"));
+        assert_eq!(
+            (config.activity_page_size(), config.user_agent.as_str()),
+            (1000, "x (a@example.com)")
+        );
     }
 
     #[test]

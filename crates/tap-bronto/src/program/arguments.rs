@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use super::{exit::Exit, log};
+
 /// Replicates a Bronto account as a Singer tap: messages on standard output, the log on standard error.
 ///
 /// Without a catalog, every stream and column is read. Each setting can also be given in the environment, as
@@ -70,9 +72,20 @@ pub(crate) enum Action {
 }
 
 impl Arguments {
-    /// Reads the command line; ends the program with code 2 if it can't be understood.
-    pub(crate) fn from_command_line() -> Self {
-        Self::parse()
+    /// Reads the command line. Help and version are printed here.
+    ///
+    /// # Errors
+    /// How the program ends when there is nothing more to do: well after help, badly after a mistake.
+    pub(crate) fn from_command_line() -> Result<Self, Exit> {
+        Self::try_parse().map_err(|error| {
+            if !error.use_stderr() {
+                return error.print().map_or(Exit::ReaderGone, |()| Exit::Done);
+            }
+            for line in error.to_string().lines().filter(|line| !line.is_empty()) {
+                log::critical(line);
+            }
+            Exit::Usage
+        })
     }
 
     pub(crate) fn action(&self) -> Action {

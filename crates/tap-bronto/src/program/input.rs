@@ -18,10 +18,15 @@ pub(crate) fn config(arguments: &Arguments) -> Result<TapConfig, Failure> {
     let mut settings = Settings::default();
     for path in arguments.config.iter().filter(|path| path.as_os_str() != ENVIRONMENT) {
         let text = read("configuration", path)?;
-        settings.add_json(&text).map_err(|error| Failure::from(error).within(&path.display().to_string()))?;
+        settings
+            .add_json(&text)
+            .map_err(|error| Failure::from(error).within(&path.display().to_string()))?;
     }
     let variables = std::env::vars_os();
-    settings.add_environment(variables.filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?))));
+    settings.add_environment(
+        variables
+            .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?))),
+    );
     for warning in settings.warnings() {
         tracing::warn!("{warning}");
     }
@@ -47,6 +52,10 @@ pub(crate) fn state(arguments: &Arguments) -> Result<State, Failure> {
 fn read(what: &str, path: &Path) -> Result<String, Failure> {
     fs::read_to_string(path).map_err(|error| {
         let message = format!("The {what} `{}` can't be read: {error}", path.display());
-        Failure::new(Exit::Usage, message, "Check the file's name, its permissions and that it is UTF-8 text")
+        Failure::new(
+            Exit::Usage,
+            message,
+            "Check the file's name, its permissions and that it is UTF-8 text",
+        )
     })
 }

@@ -23,11 +23,14 @@ const OURS: [&str; 4] = ["tap_bronto", "bronto_client", "replication", "singer"]
 
 /// Starts logging at the level of `TAP_BRONTO_LOGLEVEL`, else of `LOGLEVEL`, else INFO.
 pub(crate) fn start() {
-    let named = ["TAP_BRONTO_LOGLEVEL", "LOGLEVEL"].into_iter().find_map(|name| std::env::var(name).ok());
+    let named =
+        ["TAP_BRONTO_LOGLEVEL", "LOGLEVEL"].into_iter().find_map(|name| std::env::var(name).ok());
     let level = named.as_deref().and_then(level).unwrap_or(LevelFilter::INFO);
     let others = level.min(LevelFilter::WARN);
-    let filter = Targets::new().with_default(others).with_targets(OURS.map(|target| (target, level)));
-    let lines = tracing_subscriber::fmt::layer().event_format(SingerLines).with_writer(std::io::stderr);
+    let filter =
+        Targets::new().with_default(others).with_targets(OURS.map(|target| (target, level)));
+    let lines =
+        tracing_subscriber::fmt::layer().event_format(SingerLines).with_writer(std::io::stderr);
     tracing_subscriber::registry().with(filter).with(lines).init();
 }
 
@@ -47,7 +50,7 @@ fn level(name: &str) -> Option<LevelFilter> {
 /// Writes a line of the level that ends a run, whatever is filtered.
 pub(crate) fn critical(body: &str) {
     // If even standard error is gone, there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "CRITICAL {body}").is_ok();
+    drop(writeln!(std::io::stderr(), "CRITICAL {body}"));
 }
 
 /// `LEVEL body`, with the fields behind the sentence.
@@ -58,7 +61,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let mut body = Body::default();
         event.record(&mut body);
         let level = match *event.metadata().level() {

@@ -47,7 +47,10 @@ impl Metrics {
                 ("reject_count", counts.rejects),
             ] {
                 if value > 0 {
-                    tracing::info!("{}", Metric::counter(name, value).tag("endpoint", stream.as_str()));
+                    tracing::info!(
+                        "{}",
+                        Metric::counter(name, value).tag("endpoint", stream.as_str())
+                    );
                 }
             }
         }

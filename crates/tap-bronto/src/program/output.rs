@@ -38,13 +38,15 @@ pub(crate) struct Output<W: Write> {
 }
 
 impl<W: Write> Output<W> {
-    pub(crate) fn new(output: W, selection: Vec<SelectedStream>, state: State) -> Self {
+    pub(crate) fn new(output: W, selection: Vec<SelectedStream>, mut state: State) -> Self {
+        // Several streams are read at once, so none is singled out.
+        state.set_currently_syncing(None);
         Self {
             writer: MessageWriter::new(output),
             selection,
             shapes: HashMap::new(),
             state,
-            is_state_due: true,
+            is_state_due: false,
             collisions: Collisions::default(),
             rejects: 0,
             metrics: Metrics::start(),
@@ -74,14 +76,16 @@ impl<W: Write> Output<W> {
     /// # Errors
     /// What the output returns.
     pub(crate) fn finish(mut self, succeeded: bool) -> io::Result<()> {
-        self.state.set_currently_syncing(None);
         if self.is_state_due {
             self.writer.state(&self.state)?;
         }
         self.writer.finish()?;
         self.collisions.warn();
         if self.rejects > 0 {
-            tracing::warn!("{} rows could not be emitted; each has an ERROR line above", self.rejects);
+            tracing::warn!(
+                "{} rows could not be emitted; each has an ERROR line above",
+                self.rejects
+            );
         }
         self.metrics.finish(succeeded);
         Ok(())
@@ -105,23 +109,31 @@ impl<W: Write> Output<W> {
         self.metrics.count(batch);
         self.rejects += batch.rejects.len() as u64;
         for reject in &batch.rejects {
-            tracing::error!("A row of {stream} can't be emitted ({}): {}", reject.code, reject.reason);
+            tracing::error!(
+                "A row of {stream} can't be emitted ({}): {}",
+                reject.code,
+                reject.reason
+            );
         }
         if stream.as_str() == BrontoStream::Unsubscribe.name() {
             self.collisions.look(&batch.schema, &batch.rows);
         }
         let Some(shape) = self.shapes.get(stream) else { return Ok(()) };
         let columns = BatchColumns::new(&batch.schema, &batch.rows);
-        let header = RecordHeader { time_extracted: Some(batch.extracted_at), version: batch.version };
+        let header =
+            RecordHeader { time_extracted: Some(batch.extracted_at), version: batch.version };
         for row in 0..batch.rows.num_rows() {
             self.is_state_due = true;
-            self.writer.record(stream.as_str(), header, |line| shape.render(&columns, row, line))?;
+            self.writer
+                .record(stream.as_str(), header, |line| shape.render(&columns, row, line))?;
         }
         Ok(())
     }
 
     fn bookmark(&mut self, bookmark: Bookmark) -> io::Result<()> {
-        let (Some(stream), Value::Object(state)) = (bookmark.stream, bookmark.state) else { return Ok(()) };
+        let (Some(stream), Value::Object(state)) = (bookmark.stream, bookmark.state) else {
+            return Ok(());
+        };
         if stream.as_str() == BrontoStream::Unsubscribe.name() {
             self.collisions.forget();
         }

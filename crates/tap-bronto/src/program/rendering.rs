@@ -65,7 +65,9 @@ impl<'batch> Column<'batch> {
             ColumnType::Integer => Self::Integer(array.as_primitive::<Int64Type>()),
             ColumnType::Number => Self::Number(array.as_primitive::<Decimal128Type>()),
             ColumnType::Boolean => Self::Boolean(array.as_boolean()),
-            ColumnType::Timestamp => Self::Timestamp(array.as_primitive::<TimestampMicrosecondType>()),
+            ColumnType::Timestamp => {
+                Self::Timestamp(array.as_primitive::<TimestampMicrosecondType>())
+            }
             ColumnType::List(_) => Self::Texts(array.as_list()),
         }
     }
@@ -89,7 +91,9 @@ impl<'batch> Column<'batch> {
             Self::Text(array) => json::push_string(line, array.value(row)),
             Self::Json(array) => line.extend_from_slice(array.value(row).as_bytes()),
             Self::Integer(array) => json::push_integer(line, array.value(row)),
-            Self::Number(array) => line.extend_from_slice(decimal_text(array.value(row)).as_bytes()),
+            Self::Number(array) => {
+                line.extend_from_slice(decimal_text(array.value(row)).as_bytes());
+            }
             Self::Boolean(array) => json::push_boolean(line, array.value(row)),
             Self::Timestamp(array) => match DateTime::from_timestamp_micros(array.value(row)) {
                 Some(time) => {
@@ -133,7 +137,9 @@ mod tests {
         let mut lists = ListBuilder::new(StringBuilder::new());
         lists.append_value([Some("a\u{1}"), Some("é")]);
         lists.append_null();
-        let decimals = Decimal128Array::from(vec![Some(-78_112_500_000), None]).with_precision_and_scale(38, 9).unwrap();
+        let decimals = Decimal128Array::from(vec![Some(-78_112_500_000), None])
+            .with_precision_and_scale(38, 9)
+            .unwrap();
         let columns: Vec<(&str, ColumnType, ArrayRef)> = vec![
             ("text", ColumnType::Text, Arc::new(StringArray::from(vec![Some("a\"b"), None]))),
             ("lexeme", ColumnType::Json, Arc::new(StringArray::from(vec![Some("89.90"), None]))),
@@ -143,13 +149,19 @@ mod tests {
             (
                 "time",
                 ColumnType::Timestamp,
-                Arc::new(TimestampMicrosecondArray::from(vec![Some(1_551_726_309_120_000), None]).with_timezone("UTC")),
+                Arc::new(
+                    TimestampMicrosecondArray::from(vec![Some(1_551_726_309_120_000), None])
+                        .with_timezone("UTC"),
+                ),
             ),
             ("list", ColumnType::List(Box::new(ColumnType::Text)), Arc::new(lists.finish())),
         ];
         let schema = StreamSchema {
             stream: "all".into(),
-            columns: columns.iter().map(|(name, kind, _)| SchemaColumn::new(*name, kind.clone())).collect(),
+            columns: columns
+                .iter()
+                .map(|(name, kind, _)| SchemaColumn::new(*name, kind.clone()))
+                .collect(),
             key: Vec::new(),
             replication_key: None,
             method: Method::FullTable,

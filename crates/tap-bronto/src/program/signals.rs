@@ -26,10 +26,15 @@ impl Signals {
     pub(crate) fn listen() -> Result<Self, Failure> {
         let open = |kind| {
             signal(kind).map_err(|error| {
-                Failure::new(Exit::Bug, format!("Signals can't be received: {error}"), "Check the limits of the system")
+                Failure::new(
+                    Exit::Bug,
+                    format!("Signals can't be received: {error}"),
+                    "Check the limits of the system",
+                )
             })
         };
-        let (interrupt, terminate) = (open(SignalKind::interrupt())?, open(SignalKind::terminate())?);
+        let (interrupt, terminate) =
+            (open(SignalKind::interrupt())?, open(SignalKind::terminate())?);
         let (stop, code) = (CancellationToken::new(), Arc::new(AtomicU8::new(0)));
         let listener = tokio::spawn(listen(interrupt, terminate, stop.clone(), Arc::clone(&code)));
         Ok(Self { stop, code, listener })
@@ -55,7 +60,12 @@ impl Drop for Signals {
     }
 }
 
-async fn listen(mut interrupt: Signal, mut terminate: Signal, stop: CancellationToken, code: Arc<AtomicU8>) {
+async fn listen(
+    mut interrupt: Signal,
+    mut terminate: Signal,
+    stop: CancellationToken,
+    code: Arc<AtomicU8>,
+) {
     for is_first in [true, false] {
         let exit = tokio::select! {
             _ = interrupt.recv() => Exit::Interrupted,
@@ -63,10 +73,16 @@ async fn listen(mut interrupt: Signal, mut terminate: Signal, stop: Cancellation
         };
         if !is_first {
             log::critical("Interrupted again, before a last state could be written");
-            std::process::exit(exit.code().into());
+            exit_at_once(exit);
         }
         code.store(exit.code(), Ordering::Relaxed);
         tracing::warn!("Interrupted: stopping at the next safe point");
         stop.cancel();
     }
+}
+
+/// The main thread may be blocked on a pipe that nobody reads, so it can't be asked to return.
+#[expect(clippy::disallowed_methods, reason = "the second signal ends the program at once")]
+fn exit_at_once(exit: Exit) -> ! {
+    std::process::exit(exit.code().into())
 }

@@ -45,7 +45,8 @@ pub(crate) async fn run(config: TapConfig, state: State) -> Result<Exit, Failure
     let written = write(&mut receiver, &mut output).await;
     drop(receiver);
     let outcome = extraction.await.unwrap_or_else(|error| {
-        let bug = SourceError::new(SourceErrorKind::Bug, "Reading ended unexpectedly", "Report this bug");
+        let bug =
+            SourceError::new(SourceErrorKind::Bug, "Reading ended unexpectedly", "Report this bug");
         Err(bug.caused_by(error))
     });
     written?;
@@ -57,7 +58,10 @@ pub(crate) async fn run(config: TapConfig, state: State) -> Result<Exit, Failure
 type Extraction = JoinHandle<Result<ExtractOutcome, SourceError>>;
 
 /// Writes events as they come, and counters once a minute.
-async fn write<W: io::Write>(receiver: &mut EventReceiver, output: &mut Output<W>) -> io::Result<()> {
+async fn write<W: io::Write>(
+    receiver: &mut EventReceiver,
+    output: &mut Output<W>,
+) -> io::Result<()> {
     let mut minute = tokio::time::interval(metrics::INTERVAL);
     minute.tick().await;
     loop {
@@ -72,9 +76,15 @@ async fn write<W: io::Write>(receiver: &mut EventReceiver, output: &mut Output<W
 }
 
 /// How the run ends.
-fn conclude(outcome: Result<ExtractOutcome, SourceError>, signals: &Signals) -> Result<Exit, Failure> {
+fn conclude(
+    outcome: Result<ExtractOutcome, SourceError>,
+    signals: &Signals,
+) -> Result<Exit, Failure> {
     let outcome = outcome?;
-    let failures = outcome.failed.into_iter().map(|(stream, error)| Failure::from(error).within(stream.as_str()));
+    let failures = outcome
+        .failed
+        .into_iter()
+        .map(|(stream, error)| Failure::from(error).within(stream.as_str()));
     match Failure::all(failures) {
         Some(failure) => Err(failure),
         None if outcome.interrupted => Err(Failure::new(

@@ -51,7 +51,9 @@ pub(super) async fn read(reader: &mut StreamReader) -> Result<(), Halt> {
         let reason = "Bronto returns only the activities of the last 30 days";
         reader.report_gap(wanted, readable.min(upper), reason).await?;
     }
-    let from = (wanted - reread(reader, now)).max(reader.extraction.start_date().min(wanted)).max(readable);
+    let from = (wanted - reread(reader, now))
+        .max(reader.extraction.start_date().min(wanted))
+        .max(readable);
     let mut planner = Planner::new(from, upper, SIZING);
     let mut restarts = 0;
     while let Some(window) = planner.window() {
@@ -72,6 +74,7 @@ pub(super) async fn read(reader: &mut StreamReader) -> Result<(), Halt> {
                 restarts += 1;
                 reader.abandon(window);
                 if restarts >= PATIENCE && planner.cut() {
+                    planner.aim_lower();
                     restarts = 1;
                 }
                 if restarts >= MOST_RESTARTS {
@@ -91,7 +94,10 @@ fn reread(reader: &mut StreamReader, now: DateTime<Utc>) -> TimeDelta {
         reader.state.set_full_lookback_at(now);
         return TimeDelta::zero();
     }
-    let is_due = reader.state.full_lookback_at().is_none_or(|last| now - last >= FULL_LOOKBACK_EVERY || last > now);
+    let is_due = reader
+        .state
+        .full_lookback_at()
+        .is_none_or(|last| now - last >= FULL_LOOKBACK_EVERY || last > now);
     if !is_due {
         return OVERLAP;
     }

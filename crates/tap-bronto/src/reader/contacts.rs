@@ -64,7 +64,11 @@ pub(super) async fn read(reader: &mut StreamReader) -> Result<(), Halt> {
     Ok(())
 }
 
-async fn read_window(reader: &mut StreamReader, window: Window, planner: &mut Planner) -> Result<Outcome, Halt> {
+async fn read_window(
+    reader: &mut StreamReader,
+    window: Window,
+    planner: &mut Planner,
+) -> Result<Outcome, Halt> {
     let include = reader.includes;
     let request = |page| {
         ReadRequest::Contacts(ReadContacts {
@@ -105,12 +109,27 @@ pub(super) fn includes(selected: &SelectedStream) -> ContactIncludes {
     ContactIncludes {
         lists: any(&["listIds"]),
         sms_keywords: any(&["SMSKeywordIDs"]),
-        geo_ip: any(&["geoIPCity", "geoIPStateRegion", "geoIPZip", "geoIPCountry", "geoIPCountryCode"]),
+        geo_ip: any(&[
+            "geoIPCity",
+            "geoIPStateRegion",
+            "geoIPZip",
+            "geoIPCountry",
+            "geoIPCountryCode",
+        ]),
         technology: any(&[
-            "primaryBrowser", "mobileBrowser", "primaryEmailClient", "mobileEmailClient", "operatingSystem",
+            "primaryBrowser",
+            "mobileBrowser",
+            "primaryEmailClient",
+            "mobileEmailClient",
+            "operatingSystem",
         ]),
         rfm: any(&[
-            "firstOrderDate", "lastOrderDate", "lastOrderTotal", "totalOrders", "totalRevenue", "averageOrderValue",
+            "firstOrderDate",
+            "lastOrderDate",
+            "lastOrderTotal",
+            "totalOrders",
+            "totalRevenue",
+            "averageOrderValue",
         ]),
         engagement: any(&["lastDeliveryDate", "lastOpenDate", "lastClickDate"]),
         segments: any(&["segmentIds"]),

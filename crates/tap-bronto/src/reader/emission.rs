@@ -27,15 +27,23 @@ use crate::{
 
 impl StreamReader {
     /// Reads a page and emits what is new in it. `page` is its number, for streams that have numbers.
-    pub(super) async fn read_page(&mut self, request: &ReadRequest, page: u32) -> Result<PageOutcome, Halt> {
+    pub(super) async fn read_page(
+        &mut self,
+        request: &ReadRequest,
+        page: u32,
+    ) -> Result<PageOutcome, Halt> {
         let mut fetched = self.fetch(request).await?;
-        let outcome = PageOutcome { read: fetched.rows.counts.read, end_of_query: fetched.end_of_query };
+        let outcome =
+            PageOutcome { read: fetched.rows.counts.read, end_of_query: fetched.end_of_query };
         let settled = self.settle(&mut fetched.rows, page);
         self.emit(fetched, &settled).await?;
         if settled.moved_back {
             return Err(Halt::Failed(SourceError::new(
                 SourceErrorKind::Unsound,
-                format!("Rows of `{}` changed their order while they were read, so some could be missed", self.name),
+                format!(
+                    "Rows of `{}` changed their order while they were read, so some could be missed",
+                    self.name
+                ),
                 "Run again; if it happens again, report it: the server does not page as its documentation says",
             )));
         }
@@ -80,7 +88,11 @@ impl StreamReader {
         Ok(())
     }
 
-    fn record_batch(&self, mut arrays: Vec<ArrayRef>, settled: &Settled) -> Result<RecordBatch, ArrowError> {
+    fn record_batch(
+        &self,
+        mut arrays: Vec<ArrayRef>,
+        settled: &Settled,
+    ) -> Result<RecordBatch, ArrowError> {
         if self.stream.is_activity() {
             arrays.insert(0, id_array(&settled.ids));
         }
@@ -91,7 +103,12 @@ impl StreamReader {
         Ok(batch)
     }
 
-    fn rejected_row(&self, reject: PageReject, sequence: i64, extracted_at: DateTime<Utc>) -> RejectedRow {
+    fn rejected_row(
+        &self,
+        reject: PageReject,
+        sequence: i64,
+        extracted_at: DateTime<Utc>,
+    ) -> RejectedRow {
         tracing::debug!("A row of {} is rejected: {}", self.name, reject.reason);
         RejectedRow {
             stream: self.name.clone(),

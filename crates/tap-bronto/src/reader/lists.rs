@@ -18,12 +18,13 @@ use crate::{activity_id::Digest16, failure::Halt, seen::Settled};
 const MOST_PASSES: u32 = 6;
 
 pub(super) async fn read(reader: &mut StreamReader) -> Result<(), Halt> {
+    reader.sink.set_window(None);
+    let pages = settled_pass(reader).await?;
     let version = next_version(reader);
-    reader.version = Some(version);
     let (stream, events) = (reader.name.clone(), reader.extraction.context.events.clone());
     events.send(Event::BeginVersion { stream: stream.clone(), version }).await?;
-    reader.sink.set_window(None);
-    for page in settled_pass(reader).await? {
+    reader.version = Some(version);
+    for page in pages {
         let settled = Settled::all_fresh(page.rows.counts.kept);
         reader.emit(page, &settled).await?;
     }
@@ -31,7 +32,8 @@ pub(super) async fn read(reader: &mut StreamReader) -> Result<(), Halt> {
     reader.version = None;
     events.send(Event::ActivateVersion { stream: stream.clone(), version }).await?;
     let state = reader.state.activate(version);
-    events.send(Event::Bookmark(Bookmark { stream: Some(stream), state, display: None })).await?;
+    let bookmark = Bookmark { stream: Some(stream), state, display: None };
+    events.send(Event::Bookmark(bookmark)).await?;
     Ok(())
 }
 
@@ -59,7 +61,9 @@ async fn settled_pass(reader: &mut StreamReader) -> Result<Vec<Fetched>, Halt> {
     }
     Err(Halt::Failed(SourceError::new(
         SourceErrorKind::Unsound,
-        format!("The lists changed in each of {MOST_PASSES} passes, so no pass is known to be whole"),
+        format!(
+            "The lists changed in each of {MOST_PASSES} passes, so no pass is known to be whole"
+        ),
         "Run again when lists are not being added or removed",
     )))
 }

@@ -54,7 +54,9 @@ impl SelectedStream {
     ) -> Result<Self, UnknownColumn> {
         let names: Vec<&str> = names.into_iter().collect();
         let mut columns = stream.columns();
-        if let Some(unknown) = names.iter().find(|name| !columns.iter().any(|column| column.name == **name)) {
+        if let Some(unknown) =
+            names.iter().find(|name| !columns.iter().any(|column| column.name == **name))
+        {
             return Err(UnknownColumn {
                 stream: stream.name(),
                 column: (*unknown).to_owned(),
@@ -92,7 +94,11 @@ impl SelectedStream {
         };
         Arc::new(StreamSchema {
             stream: StreamName::new(self.stream.name()),
-            columns: self.columns.iter().map(|column| Column::new(column.name, column_type(column))).collect(),
+            columns: self
+                .columns
+                .iter()
+                .map(|column| Column::new(column.name, column_type(column)))
+                .collect(),
             key: self.stream.key().iter().map(|&key| key.to_owned()).collect(),
             replication_key: self.stream.replication_key().map(str::to_owned),
             method: self.stream.method(),
@@ -128,7 +134,8 @@ mod tests {
 
     #[test]
     fn ranks_of_unselected_columns_are_left_out() {
-        let selected = SelectedStream::with_columns(BrontoStream::Unsubscribe, ["complaint"]).unwrap();
+        let selected =
+            SelectedStream::with_columns(BrontoStream::Unsubscribe, ["complaint"]).unwrap();
         let schema = selected.schema(NumberForm::Decimal);
         assert_eq!(schema.winner, WinnerRule::Greatest(vec!["complaint".to_owned()]));
     }
@@ -136,7 +143,8 @@ mod tests {
     #[test]
     fn lexemes_are_json_and_nothing_else_changes() {
         let selected = SelectedStream::all(BrontoStream::Contact);
-        let (decimal, lexeme) = (selected.schema(NumberForm::Decimal), selected.schema(NumberForm::Lexeme));
+        let (decimal, lexeme) =
+            (selected.schema(NumberForm::Decimal), selected.schema(NumberForm::Lexeme));
         for (left, right) in decimal.columns.iter().zip(&lexeme.columns) {
             assert_eq!(left.name, right.name);
             let expected = match &left.column_type {

@@ -69,7 +69,8 @@ impl Account {
 
     /// Settings for the account, patient with none but the shortest pauses.
     pub(crate) fn config(&self) -> TapConfig {
-        let backoff = Backoff { first: Duration::from_millis(1), factor: 2, cap: Duration::from_millis(20) };
+        let backoff =
+            Backoff { first: Duration::from_millis(1), factor: 2, cap: Duration::from_millis(20) };
         TapConfig {
             endpoint: self.server.endpoint().parse().unwrap(),
             start_date: Some(at("2025-11-01T00:00:00Z")),
@@ -118,7 +119,8 @@ impl Account {
         let outcome = extraction.await.unwrap();
         match outcome {
             Ok(ExtractOutcome { failed, interrupted }) => {
-                run.failed = failed.into_iter().map(|(name, error)| (name.to_string(), error)).collect();
+                run.failed =
+                    failed.into_iter().map(|(name, error)| (name.to_string(), error)).collect();
                 run.interrupted = interrupted;
             }
             Err(_) if left == 0 => {}
@@ -136,8 +138,14 @@ impl Run {
         match event {
             Event::Batch(batch) => {
                 let stream = batch.schema.stream.to_string();
-                assert_eq!(batch.rows.schema(), batch.schema.arrow(), "batches follow their schema");
-                self.sequences.extend((0_i64..).take(batch.rows.num_rows()).map(|row| batch.first_sequence + row));
+                assert_eq!(
+                    batch.rows.schema(),
+                    batch.schema.arrow(),
+                    "batches follow their schema"
+                );
+                self.sequences.extend(
+                    (0_i64..).take(batch.rows.num_rows()).map(|row| batch.first_sequence + row),
+                );
                 for row in 0..batch.rows.num_rows() {
                     let text = row::render(&batch.schema, &batch.rows, row);
                     self.rows.push((stream.clone(), serde_json::from_str(&text).unwrap()));
@@ -159,7 +167,8 @@ impl Run {
     fn check_books(&self) {
         for (stream, reading) in &self.readings {
             let rows = self.rows.iter().filter(|(name, _)| name == stream).count();
-            let rejects = self.rejects.iter().filter(|reject| reject.stream.as_str() == stream).count();
+            let rejects =
+                self.rejects.iter().filter(|reject| reject.stream.as_str() == stream).count();
             let accounted = (rows + rejects) as u64 + reading.out_of_window + reading.repeated;
             assert_eq!(reading.read, accounted, "{stream}: {reading:?}");
         }

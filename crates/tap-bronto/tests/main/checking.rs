@@ -13,7 +13,12 @@ async fn check(config: TapConfig) -> Vec<(String, Result<String, String>)> {
     let steps = source.check().await;
     steps
         .into_iter()
-        .map(|step| (step.name, step.result.map_err(|failure| format!("{} | {}", failure.message, failure.remedy))))
+        .map(|step| {
+            (
+                step.name,
+                step.result.map_err(|failure| format!("{} | {}", failure.message, failure.remedy)),
+            )
+        })
         .collect()
 }
 
@@ -53,7 +58,8 @@ async fn a_bad_token_fails_the_login_and_is_not_shown() {
 
 #[tokio::test]
 async fn a_token_without_read_permission_is_named_by_its_stream() {
-    let config = SimConfig { tokens: vec![TokenGrant::without_read("write-only")], ..SimConfig::default() };
+    let config =
+        SimConfig { tokens: vec![TokenGrant::without_read("write-only")], ..SimConfig::default() };
     let account = Account::of(config, &[]).await;
     let config = TapConfig { token: "write-only".into(), ..account.config() };
     let steps = check(config.clone()).await;
@@ -71,7 +77,10 @@ async fn nobody_there_fails_the_first_step() {
     let config = TapConfig { max_retries: 1, ..account.config() };
     account.server.shutdown().await;
     let steps = check(config).await;
-    assert_eq!((steps.len(), steps[0].0.as_str(), steps[0].1.is_err()), (1, "reach 127.0.0.1", true));
+    assert_eq!(
+        (steps.len(), steps[0].0.as_str(), steps[0].1.is_err()),
+        (1, "reach 127.0.0.1", true)
+    );
 }
 
 #[tokio::test]

@@ -1,1 +1,444 @@
-//! placeholder
+//! The program itself: what it prints, where, and how it ends.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Write},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+};
+
+use bronto_sim::{ClockMode, RunningServer, Server, SimConfig, TokenGrant};
+use serde_json::{Value, json};
+use singer::{Message, Metric};
+use tempfile::TempDir;
+
+/// A token to look for in everything that is written.
+const TOKEN: &str = "7E57ED00-TOKEN-4444-MARKER";
+
+/// A simulated account, a folder for files, and the program to run on them.
+struct Tap {
+    server: RunningServer,
+    folder: TempDir,
+    config: Value,
+}
+
+/// What a run of the program left behind.
+struct Ran {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Tap {
+    fn start(behaviours: &[(&str, &str)]) -> Self {
+        let mut config = SimConfig {
+            clock: ClockMode::Frozen,
+            contacts: 200,
+            inbound: 300,
+            outbound: 200,
+            tokens: vec![TokenGrant::reading(TOKEN)],
+            ..SimConfig::default()
+        };
+        for (name, value) in behaviours {
+            config = config.with_behaviour(*name, *value);
+        }
+        let server = Server::start_blocking(&config).unwrap();
+        server.advance_seconds(600);
+        let config = json!({
+            "token": TOKEN,
+            "endpoint": server.endpoint(),
+            "start_date": "2025-11-01T00:00:00Z",
+            "max_retries": 0,
+        });
+        Self { server, folder: TempDir::new().unwrap(), config }
+    }
+
+    fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tap-bronto"));
+        command.args(arguments).env_remove("LOGLEVEL");
+        command
+    }
+
+    /// Runs with the configuration and these further arguments.
+    fn run(&self, arguments: &[&str]) -> Ran {
+        let config = self.file("config.json", &self.config.to_string());
+        let mut command = self.command(&["--config", config.to_str().unwrap()]);
+        Ran::of(command.args(arguments).output().unwrap())
+    }
+
+    fn run_with_file(&self, flag: &str, content: &str) -> Ran {
+        let file = self.file("given.json", content);
+        self.run(&[flag, file.to_str().unwrap()])
+    }
+
+    fn spawn(&self) -> Child {
+        let config = self.file("config.json", &self.config.to_string());
+        let mut command = self.command(&["--config", config.to_str().unwrap()]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        let ran = Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        };
+        assert!(!ran.stdout.contains(TOKEN) && !ran.stderr.contains(TOKEN), "the token is shown");
+        ran
+    }
+
+    /// Ended with a code, a CRITICAL line with `message`, and nothing on standard output.
+    fn assert_refused(&self, code: i32, message: &str) {
+        assert_eq!(self.code, code, "{}", self.stderr);
+        let found =
+            self.stderr.lines().any(|line| line.starts_with("CRITICAL ") && line.contains(message));
+        assert!(found, "`{message}` is not in:\n{}", self.stderr);
+        assert!(self.stderr.contains("CRITICAL What to do: "), "{}", self.stderr);
+    }
+
+    /// The last state.
+    fn state(&self) -> Value {
+        let last =
+            self.stdout.lines().rfind(|line| line.starts_with("{\"type\":\"STATE\"")).unwrap();
+        serde_json::from_str::<Value>(last).unwrap()["value"].clone()
+    }
+
+    /// How many records there are by stream, every line being a valid message.
+    fn records(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for line in self.stdout.lines() {
+            if let Message::Record(record) = Message::parse(line).unwrap() {
+                *counts.entry(record.stream.into_owned()).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    fn kinds(&self) -> Vec<&str> {
+        self.stdout.lines().map(|line| line.split('"').nth(3).unwrap()).collect()
+    }
+}
+
+#[test]
+fn a_sync_speaks_singer() {
+    let tap = Tap::start(&[]);
+    let ran = tap.run(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(ran.kinds().last(), Some(&"STATE"));
+    let counts = ran.records();
+    let truth = |table| tap.server.truth(table).len();
+    assert_eq!(counts["contact"], truth(bronto_sim::Table::Contact));
+    assert_eq!(counts["inbound_activity"], truth(bronto_sim::Table::InboundActivity));
+    assert_eq!(counts["outbound_activity"], truth(bronto_sim::Table::OutboundActivity));
+    assert_eq!(counts["list"], truth(bronto_sim::Table::List));
+    assert_eq!(counts["unsubscribe"], truth(bronto_sim::Table::Unsubscribe));
+    let mut known = BTreeMap::new();
+    for line in ran.stdout.lines() {
+        match Message::parse(line).unwrap() {
+            Message::Schema(schema) => {
+                assert!(!schema.keys().is_empty());
+                known.insert(schema.stream, schema.schema["properties"].as_object().unwrap().len());
+            }
+            Message::Record(record) => {
+                let row: serde_json::Map<String, Value> =
+                    serde_json::from_str(record.record.get()).unwrap();
+                assert_eq!(
+                    row.len(),
+                    known[record.stream.as_ref()],
+                    "every column of the schema, absent ones null"
+                );
+                assert!(record.time_extracted.is_some());
+                assert_eq!(record.version.is_some(), record.stream == "list");
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(known.len(), 5);
+    assert_eq!(ran.kinds().iter().filter(|kind| **kind == "ACTIVATE_VERSION").count(), 1);
+}
+
+#[test]
+fn money_keeps_its_digits_and_times_have_one_form() {
+    let tap = Tap::start(&[]);
+    let ran = tap.run(&[]);
+    let truth = tap.server.truth(bronto_sim::Table::Contact);
+    let with_zero = truth.iter().find(|row| {
+        row.get("lastOrderTotal").is_some_and(|total| {
+            total.as_str().is_some_and(|text| text.ends_with('0') && text.contains('.'))
+        })
+    });
+    let contact = with_zero.unwrap();
+    let id = format!("\"id\":{}", contact["id"]);
+    let line = ran
+        .stdout
+        .lines()
+        .find(|line| line.contains("\"stream\":\"contact\"") && line.contains(&id))
+        .unwrap();
+    let total = format!("\"lastOrderTotal\":{},", contact["lastOrderTotal"].as_str().unwrap());
+    assert!(line.contains(&total), "{total} is not in {line}");
+    let modified = line.split("\"modified\":\"").nth(1).unwrap().split('"').next().unwrap();
+    assert_eq!((modified.len(), modified.ends_with('Z')), (27, true), "{modified}");
+}
+
+#[test]
+fn the_log_is_singers_and_its_metrics_add_up() {
+    let tap = Tap::start(&[]);
+    let ran = tap.run(&[]);
+    let levels = ["INFO ", "WARNING ", "ERROR ", "DEBUG ", "CRITICAL "];
+    assert!(
+        ran.stderr.lines().all(|line| levels.iter().any(|level| line.starts_with(level))),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains(
+        "INFO State update: adding bookmarks.contact.modified = \"2026-11-23T13:08:00Z\""
+    ));
+    assert!(
+        ran.stderr
+            .lines()
+            .any(|line| line.starts_with("WARNING inbound_activity can't be read from 2025-11-01"))
+    );
+    let metrics: Vec<Metric> = ran.stderr.lines().filter_map(Metric::parse_line).collect();
+    let sum = |name: &str| -> u64 {
+        let counters = metrics.iter().filter(|metric| metric.name() == name);
+        counters
+            .map(|metric| match metric.value() {
+                singer::metric::MetricValue::Counter(value) => value,
+                singer::metric::MetricValue::Timer(_) => 0,
+            })
+            .sum()
+    };
+    assert_eq!(sum("record_count"), ran.records().values().sum::<usize>() as u64);
+    assert_eq!(sum("http_request_count"), tap.server.stats().all_requests());
+    let job = metrics.iter().find(|metric| metric.name() == "job_duration").unwrap();
+    assert_eq!(job.tag_value("status"), Some("succeeded"));
+}
+
+#[test]
+fn the_last_state_is_accepted_back_and_further_keys_stay() {
+    let tap = Tap::start(&[]);
+    let mut state = tap.run(&[]).state();
+    state["mine"] = json!({"a": 1.10});
+    state["bookmarks"]["contact"]["note"] = json!("x");
+    state["currently_syncing"] = json!("contact");
+    let again = tap.run_with_file("--state", &state.to_string());
+    assert_eq!(again.code, 0, "{}", again.stderr);
+    let counts = again.records();
+    assert_eq!((counts.get("contact"), counts["list"]), (None, 25));
+    assert!(
+        again.stderr.contains("INFO found current bookmark for contact:  2026-11-23T13:08:00Z")
+    );
+    let last = again.state();
+    assert_eq!((&last["mine"], &last["currently_syncing"]), (&state["mine"], &Value::Null));
+    assert_eq!(last["bookmarks"]["contact"], state["bookmarks"]["contact"]);
+}
+
+#[test]
+fn the_python_taps_state_is_read() {
+    let tap = Tap::start(&[]);
+    let state = json!({"bookmarks": {
+        "contact": {"field": "modified", "last_record": "2026-11-20T00:00:00Z"},
+        "inbound_activity": {"field": "createdDate", "last_record": "2026-11-20T00:00:00Z"},
+    }});
+    let ran = tap.run_with_file("-s", &state.to_string());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.records()["contact"] < 200);
+    assert!(
+        ran.stderr
+            .contains("WARNING The state of `inbound_activity` does not say how its ids were made")
+    );
+    assert_eq!(tap.run_with_file("-s", "").code, 0, "an empty file is an empty state");
+}
+
+#[test]
+fn discovery_is_deterministic_and_accepted_back() {
+    let tap = Tap::start(&[]);
+    let (one, two) = (tap.run(&["--discover"]), tap.run(&["-d"]));
+    assert_eq!((one.code, &one.stdout), (0, &two.stdout));
+    assert_eq!(tap.server.stats().all_requests(), 0);
+    let ran = tap.run_with_file("--catalog", &one.stdout);
+    assert_eq!((ran.code, ran.records().len()), (0, 5), "{}", ran.stderr);
+    let all: Value = serde_json::from_str(&tap.run(&["-d", "--select-all"]).stdout).unwrap();
+    assert_eq!(all["streams"][0]["metadata"][0]["metadata"]["selected"], true);
+}
+
+#[test]
+fn the_selection_decides() {
+    let tap = Tap::start(&[]);
+    let mut catalog: Value = serde_json::from_str(&tap.run(&["-d"]).stdout).unwrap();
+    for stream in catalog["streams"].as_array_mut().unwrap() {
+        stream["metadata"][0]["metadata"]["selected"] = (stream["stream"] == "list").into();
+    }
+    let label = catalog["streams"][3]["metadata"].as_array_mut().unwrap();
+    for place in label {
+        if place["breadcrumb"] == json!(["properties", "label"]) {
+            place["metadata"]["selected"] = false.into();
+        }
+    }
+    let ran = tap.run_with_file("--properties", &catalog.to_string());
+    assert_eq!((ran.code, ran.records()), (0, BTreeMap::from([("list".to_owned(), 25)])));
+    assert!(!ran.stdout.contains("\"label\""));
+    catalog["streams"][3]["metadata"][0]["metadata"]["selected"] = false.into();
+    let nothing = tap.run_with_file("--catalog", &catalog.to_string());
+    nothing.assert_refused(2, "The catalog selects no stream");
+    assert_eq!(nothing.stdout, "");
+}
+
+#[test]
+fn bad_input_is_named() {
+    let tap = Tap::start(&[]);
+    let stream = |text: &str| format!(r#"{{"streams": [{text}]}}"#);
+    for (flag, content, message) in [
+        ("--catalog", "{", "The catalog is not valid JSON"),
+        ("--catalog", "{}", "no list `streams`"),
+        ("--catalog", &stream(r#"{"stream": "contcat", "schema": {}}"#), "did you mean `contact`?"),
+        (
+            "--catalog",
+            &stream(r#"{"stream": "list", "schema": {"properties": {"labell": {}}}}"#),
+            "Stream `list` has no field `labell`; did you mean `label`?",
+        ),
+        ("--state", "[1]", "The state is not a JSON object"),
+        (
+            "--state",
+            r#"{"bookmarks": {"contact": {"last_record": "yesterday"}}}"#,
+            "`last_record` in the state of `contact`",
+        ),
+        ("--config", "nonsense", "The configuration is not valid JSON"),
+        ("--config", r#"{"token": null}"#, "`token` is missing"),
+        (
+            "--config",
+            r#"{"start_date": "2026-01-02"}"#,
+            "`start_date` is not an RFC 3339 date-time",
+        ),
+        ("--config", r#"{"endpoint": "http://api.bronto.com/v4"}"#, "sends the token unencrypted"),
+    ] {
+        let ran = tap.run_with_file(flag, content);
+        ran.assert_refused(2, message);
+        assert_eq!(ran.stdout, "", "{flag} {content}");
+    }
+    tap.run(&["--state", "/nowhere/state.json"])
+        .assert_refused(2, "The state `/nowhere/state.json` can't be read");
+    assert_eq!(tap.run(&["--bogus"]).code, 2);
+    assert_eq!(tap.server.stats().all_requests(), 0, "nothing was asked of the account");
+}
+
+#[test]
+fn settings_come_from_the_environment_and_unknown_ones_warn() {
+    let tap = Tap::start(&[]);
+    let mut command = tap.command(&["--check", "--config", "ENV"]);
+    command.env("TAP_BRONTO_TOKEN", TOKEN).env("TAP_BRONTO_ENDPOINT", tap.server.endpoint());
+    let ran = Ran::of(command.env("TAP_BRONTO_SETLE_SECONDS", "1").output().unwrap());
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("did you mean `TAP_BRONTO_SETTLE_SECONDS`?"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("INFO Check: read unsubscribe: permitted"), "{}", ran.stderr);
+}
+
+#[test]
+fn failures_of_the_source_have_their_codes() {
+    let mut tap = Tap::start(&[]);
+    tap.config["token"] = "no such token".replace(' ', "-").into();
+    tap.run(&[]).assert_refused(3, "102");
+    tap.run(&["--check"]).assert_refused(3, "log in");
+    tap.config["token"] = TOKEN.into();
+    tap.config["endpoint"] = "http://127.0.0.1:1/v4".into();
+    tap.run(&[]).assert_refused(4, "`127.0.0.1` could not be reached");
+
+    let html = Tap::start(&[("html_rate", "1")]);
+    html.run(&[]).assert_refused(4, "answered with something that can not be used");
+    let truncated = Tap::start(&[("fail_next", "truncated:1:readLists")]);
+    let ran = truncated.run(&[]);
+    assert_eq!(ran.code, 4, "{}", ran.stderr);
+    assert!(ran.state()["bookmarks"].get("list").is_none(), "the list was not read whole");
+}
+
+#[test]
+fn unsubscriptions_that_share_a_key_are_all_emitted() {
+    let tap = Tap::start(&[]);
+    let ran = tap.run(&[]);
+    let shared = {
+        let mut by_key: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for row in tap.server.truth(bronto_sim::Table::Unsubscribe) {
+            let key =
+                format!("{} {:?} {}", row["contactId"], row.get("deliveryId"), row["created"]);
+            by_key.entry(key).or_default().push(Value::Object(row));
+        }
+        by_key.values().any(|rows| rows.iter().any(|row| *row != rows[0]))
+    };
+    assert!(shared, "the account has such rows");
+    assert!(
+        ran.stderr.contains("unsubscriptions share contactId, deliveryId and created"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn signals_end_the_run_with_a_true_state() {
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let tap = Tap::start(&[("latency_ms", "100")]);
+        let mut child = tap.spawn();
+        let mut reader = BufReader::new(child.stdout.take().unwrap());
+        let mut stdout = String::new();
+        while !stdout.contains("\"STATE\"") {
+            assert_ne!(reader.read_line(&mut stdout).unwrap(), 0);
+        }
+        let killed =
+            Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        std::io::Read::read_to_string(&mut reader, &mut stdout).unwrap();
+        let mut output = child.wait_with_output().unwrap();
+        output.stdout = stdout.into_bytes();
+        let ran = Ran::of(output);
+        ran.assert_refused(code, "The run was interrupted");
+        assert_eq!(ran.kinds().last(), Some(&"STATE"));
+        // What is left is read by the next run.
+        tap.server.set_behaviour("latency_ms", "0").unwrap();
+        let rest = tap.run_with_file("--state", &ran.state().to_string());
+        let total = |stream: &str| {
+            [&ran, &rest]
+                .map(|run| run.records().get(stream).copied().unwrap_or_default())
+                .iter()
+                .sum::<usize>()
+        };
+        assert!(total("contact") >= 200 && total("inbound_activity") >= 300);
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_run_quietly() {
+    let mut tap = Tap::start(&[]);
+    tap.config["page_size"] = 1000.into();
+    let mut child = tap.spawn();
+    drop(child.stdout.take());
+    let ran = Ran::of(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, 5, "{}", ran.stderr);
+    assert!(!ran.stderr.contains("CRITICAL") && !ran.stderr.contains("panicked"), "{}", ran.stderr);
+}
+
+#[test]
+fn about_and_version_need_no_configuration() {
+    let tap = Tap::start(&[]);
+    let output = |arguments: &[&str]| Ran::of(tap.command(arguments).output().unwrap());
+    let version = output(&["--version"]);
+    assert_eq!(
+        (version.code, version.stdout.trim()),
+        (0, concat!("tap-bronto ", env!("CARGO_PKG_VERSION")))
+    );
+    let about: Value =
+        serde_json::from_str(&output(&["--about", "--format", "json"]).stdout).unwrap();
+    assert_eq!(about["settings"]["required"], json!(["token"]));
+    assert!(output(&["--about"]).stdout.starts_with("# tap-bronto "));
+    assert_eq!(output(&["--discover"]).code, 0);
+    let mut closed = tap.command(&["--discover"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(closed.stdout.take());
+    assert_eq!(closed.wait().unwrap().code(), Some(5));
+    std::io::stdout().flush().unwrap();
+}

@@ -33,14 +33,16 @@ async fn a_run_with_nothing_new_reads_little() {
     let account = Account::start(&[]).await;
     let first = account.run(&BTreeMap::new()).await;
     let again = account.run(&first.states).await;
-    let incremental = again.rows.iter().filter(|(stream, _)| stream != "list" && !stream.ends_with("activity"));
+    let incremental =
+        again.rows.iter().filter(|(stream, _)| stream != "list" && !stream.ends_with("activity"));
     assert_eq!(incremental.count(), 0);
     // Logins, one look at the clock, the overlap of activities, and the lists.
     assert!(again.requests() <= 16, "{}", again.requests());
     for stream in ["contact", "unsubscribe"] {
         assert_eq!(first.states[&stream.into()], again.states[&stream.into()]);
     }
-    let versions = [&first, &again].map(|run| run.states[&"list".into()]["version"].as_i64().unwrap());
+    let versions =
+        [&first, &again].map(|run| run.states[&"list".into()]["version"].as_i64().unwrap());
     assert!(versions[0] < versions[1]);
 }
 
@@ -60,7 +62,13 @@ async fn late_activities_are_caught() {
 
 #[tokio::test]
 async fn a_run_killed_anywhere_loses_nothing() {
-    let config = SimConfig { contacts: 300, inbound: 400, outbound: 300, unsubscribes: 60, ..SimConfig::default() };
+    let config = SimConfig {
+        contacts: 300,
+        inbound: 400,
+        outbound: 300,
+        unsubscribes: 60,
+        ..SimConfig::default()
+    };
     let account = Account::of(config, &[("page_maximum", "60")]).await;
     for events in [1, 3, 6, 10, 15, 22, 30, 45, 60, 90] {
         let killed = account.run_with(account.config(), &BTreeMap::new(), events).await.unwrap();
@@ -124,7 +132,8 @@ async fn a_bookmark_in_the_future_is_not_believed() {
 async fn one_failing_stream_does_not_stop_the_others() {
     let account = Account::start(&[("fail_next", "104:1:readUnsubscribes")]).await;
     let run = account.run_with(account.config(), &BTreeMap::new(), usize::MAX).await.unwrap();
-    let failed: Vec<_> = run.failed.iter().map(|(stream, error)| (stream.as_str(), error.kind)).collect();
+    let failed: Vec<_> =
+        run.failed.iter().map(|(stream, error)| (stream.as_str(), error.kind)).collect();
     assert_eq!(failed, [("unsubscribe", SourceErrorKind::Refused)]);
     assert!(!run.states.contains_key(&"unsubscribe".into()));
     for stream in ["contact", "inbound_activity", "outbound_activity", "list"] {

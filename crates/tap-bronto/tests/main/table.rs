@@ -56,8 +56,10 @@ impl Tables {
 
     pub(crate) fn assert_stream_true(&self, account: &Account, stream: &str) {
         let (found, truth) = (self.lines(stream), truth(account, stream));
-        let missing: Vec<_> = truth.iter().filter(|line| found.binary_search(line).is_err()).take(3).collect();
-        let extra: Vec<_> = found.iter().filter(|line| truth.binary_search(line).is_err()).take(3).collect();
+        let missing: Vec<_> =
+            truth.iter().filter(|line| found.binary_search(line).is_err()).take(3).collect();
+        let extra: Vec<_> =
+            found.iter().filter(|line| truth.binary_search(line).is_err()).take(3).collect();
         assert!(
             found == truth,
             "{stream}: {} rows found, {} true\nmissing: {missing:#?}\nnot true: {extra:#?}",
@@ -93,10 +95,14 @@ fn sorted(rows: impl Iterator<Item = Row>) -> Vec<String> {
 fn canonical(row: Row) -> String {
     let mut row: Vec<(String, Value)> = row
         .into_iter()
-        .filter(|(_, value)| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()))
+        .filter(|(_, value)| {
+            !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty())
+        })
         .map(|(name, value)| match value {
             // The parser of the test writes exponents in its own way.
-            Value::Number(number) => (name, number.to_string().replace("e+", "E").replace('e', "E").into()),
+            Value::Number(number) => {
+                (name, number.to_string().replace("e+", "E").replace('e', "E").into())
+            }
             other => (name, other),
         })
         .collect();

@@ -26,7 +26,8 @@ async fn every_row_and_value_arrives() {
 async fn rows_come_once_and_requests_are_few() {
     let account = Account::start(&[]).await;
     let run = account.run(&BTreeMap::new()).await;
-    let lines: BTreeSet<_> = run.rows.iter().map(|(stream, row)| format!("{stream} {row:?}")).collect();
+    let lines: BTreeSet<_> =
+        run.rows.iter().map(|(stream, row)| format!("{stream} {row:?}")).collect();
     assert_eq!(lines.len(), run.rows.len(), "nothing is emitted twice");
     let repeated: u64 = run.readings.values().map(|reading| reading.repeated).sum();
     assert!(repeated < run.rows.len() as u64 / 20, "little is read twice: {repeated}");
@@ -72,14 +73,19 @@ async fn a_large_burst_is_read_whole() {
 async fn only_what_is_selected_is_read_and_ids_stay_the_same() {
     let account = Account::start(&[]).await;
     let all = account.run(&BTreeMap::new()).await;
-    let few = SelectedStream::with_columns(BrontoStream::InboundActivity, ["activityType"]).unwrap();
+    let few =
+        SelectedStream::with_columns(BrontoStream::InboundActivity, ["activityType"]).unwrap();
     let config = TapConfig { selection: vec![few], ..account.config() };
     let some = account.run_with(config, &BTreeMap::new(), usize::MAX).await.unwrap();
     let ids = |rows: &[(String, serde_json::Map<String, serde_json::Value>)]| -> BTreeSet<String> {
-        rows.iter().filter(|(stream, _)| stream == "inbound_activity").map(|(_, row)| row["id"].to_string()).collect()
+        rows.iter()
+            .filter(|(stream, _)| stream == "inbound_activity")
+            .map(|(_, row)| row["id"].to_string())
+            .collect()
     };
     assert_eq!(ids(&all.rows), ids(&some.rows));
-    let columns: BTreeSet<_> = some.rows.iter().flat_map(|(_, row)| row.keys().map(String::as_str)).collect();
+    let columns: BTreeSet<_> =
+        some.rows.iter().flat_map(|(_, row)| row.keys().map(String::as_str)).collect();
     assert_eq!(columns, BTreeSet::from(["id", "createdDate", "activityType"]));
 }
 
@@ -93,10 +99,14 @@ async fn decimals_equal_the_lexemes() {
     };
     let decimals = account.run_with(config, &BTreeMap::new(), usize::MAX).await.unwrap();
     let lexemes = account.run(&BTreeMap::new()).await;
-    let totals = |rows: &[(String, serde_json::Map<String, serde_json::Value>)], trim: bool| -> BTreeMap<String, String> {
+    let totals = |rows: &[(String, serde_json::Map<String, serde_json::Value>)],
+                  trim: bool|
+     -> BTreeMap<String, String> {
         let contacts = rows.iter().filter(|(stream, _)| stream == "contact");
         contacts
-            .filter_map(|(_, row)| Some((row["id"].to_string(), row.get("totalRevenue")?.to_string())))
+            .filter_map(|(_, row)| {
+                Some((row["id"].to_string(), row.get("totalRevenue")?.to_string()))
+            })
             .map(|(id, text)| {
                 let trimmed = text.trim_end_matches('0').trim_end_matches('.').to_owned();
                 (id, if trim && text.contains('.') { trimmed } else { text })
@@ -113,7 +123,9 @@ async fn an_end_date_bounds_every_stream() {
     let end = at("2026-11-10T00:00:00Z");
     let config = TapConfig { end_date: Some(end), ..account.config() };
     let run = account.run_with(config, &BTreeMap::new(), usize::MAX).await.unwrap();
-    for (stream, column) in [("contact", "modified"), ("inbound_activity", "createdDate"), ("unsubscribe", "created")] {
+    for (stream, column) in
+        [("contact", "modified"), ("inbound_activity", "createdDate"), ("unsubscribe", "created")]
+    {
         let rows: Vec<_> = run.rows.iter().filter(|(name, _)| name == stream).collect();
         assert!(!rows.is_empty());
         assert!(rows.iter().all(|(_, row)| at(row[column].as_str().unwrap()) < end), "{stream}");
