@@ -7,12 +7,11 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::{self, Command},
+    process::Command,
 };
 
 use crate::{
-    failure::Failure, integrity, process as programs, setup::Talk, stamp::Stamp,
-    workspace::Workspace,
+    failure::Failure, integrity, process, setup::Talk, stamp::Stamp, workspace::Workspace,
 };
 
 /// The library for one platform.
@@ -153,7 +152,7 @@ impl Archive {
 
     /// Fetches the archive into a folder of its own, and from there moves the library into place whole.
     fn fetch(&self, folder: &Path) -> Result<(), Failure> {
-        let workshop = folder.join(format!("partial-{}", process::id()));
+        let workshop = folder.join(format!("partial-{}", std::process::id()));
         fs::create_dir_all(&workshop)
             .map_err(|error| Failure::file("Could not create", &workshop, error))?;
         let fetched = self.fetch_into(&workshop, folder);
@@ -166,7 +165,7 @@ impl Archive {
         let package = self.package();
         let mut pack = Command::new("npm");
         pack.current_dir(workshop).args(["pack", "--silent", &package]);
-        let name = programs::output(&mut pack).map_err(|failure| {
+        let name = process::output(&mut pack).map_err(|failure| {
             failure.remedy(
                 "The library comes from the npm registry; is it reachable from here (`npm ping`)?",
             )
@@ -183,7 +182,7 @@ impl Archive {
             .remedy("It was damaged or changed on its way and is not used; try again, or from another network"));
         }
         let member = format!("package/{}", self.library);
-        programs::run(
+        process::run(
             Command::new("tar").current_dir(workshop).arg("-xzmf").arg(&file).arg(&member),
         )?;
         let library = folder.join(self.library);
@@ -211,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_library_without_its_stamp_counts_as_missing() {
-        let folder = env::temp_dir().join(format!("xtask-duckdb-{}", process::id()));
+        let folder = env::temp_dir().join(format!("xtask-duckdb-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("the temporary folder is writable");
         let library = Library::Prebuilt { archive: &ARCHIVES[0], folder: folder.clone() };
         fs::write(folder.join(ARCHIVES[0].library), "").expect("the temporary folder is writable");

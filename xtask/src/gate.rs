@@ -5,7 +5,10 @@
 
 mod tree;
 
-use std::time::{Duration, Instant};
+use std::{
+    iter,
+    time::{Duration, Instant},
+};
 
 use crate::{
     cargo_deny,
@@ -94,21 +97,12 @@ fn finish(times: &mut Vec<(&'static str, Duration)>, name: &'static str, begun: 
 
 /// The table at the end: every step that ran with its time, and how it ended.
 fn summary(passed: &[(&str, Duration)], failed: Option<&str>, total: Duration) -> String {
-    use std::fmt::Write as _;
-    let mut table = String::from("\n");
-    let mut row = |name: &str, end: &str, time: Option<Duration>| {
-        let time = time.map(|time| format!("{:8.1} s", time.as_secs_f64())).unwrap_or_default();
-        let line = format!("  {name:<10} {end:<7}{time}");
-        writeln!(table, "{}", line.trim_end()).expect("a string takes any text");
-    };
-    for (name, time) in passed {
-        row(name, "passed", Some(*time));
-    }
-    if let Some(name) = failed {
-        row(name, "FAILED", None);
-    }
-    row("total", "", Some(total));
-    table
+    let seconds = |time: Duration| format!("{:8.1} s", time.as_secs_f64());
+    let passed =
+        passed.iter().map(|(name, time)| format!("  {name:<10} passed {}\n", seconds(*time)));
+    let failed = failed.map(|name| format!("  {name:<10} FAILED\n"));
+    let total = format!("  {:<10}        {}\n", "total", seconds(total));
+    iter::once("\n".to_owned()).chain(passed).chain(failed).chain([total]).collect()
 }
 
 fn cargo(workspace: &Workspace, arguments: &[&str]) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 //! into this library and hold no logic of their own.
 //!
 //! A command goes one way: read the command line, read and check the configuration, start the log, start the runtime,
-//! do the work, report, and end with a documented exit code ([`exit`]). Everything that can be wrong with the set-up is
+//! do the work, report, and end with a documented exit code (module `exit`). Everything that can be wrong with the set-up is
 //! found before anything is touched.
 //!
 //! Standard output is for data; everything else goes to standard error.
@@ -32,6 +32,8 @@ use crate::{
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+pub use commands::demo::account as demo_account;
 
 /// The program `backstitch`.
 #[must_use]

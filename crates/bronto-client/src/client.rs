@@ -1,6 +1,7 @@
 //! The client: the token, the way to the service, and the counts of all sessions.
 
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,8 @@ struct Shared {
     /// Held during a login: many at once look like an attack, and buy nothing.
     login_turn: Semaphore,
     statistics: Mutex<Statistics>,
+    /// The latest `Date` of an answer, in seconds since 1970; before the first, the least number.
+    server_second: AtomicI64,
 }
 
 /// A failed try, and how long the service asked to wait.
@@ -85,6 +88,7 @@ impl Client {
                 backoff,
                 login_turn: Semaphore::new(1),
                 statistics: Mutex::default(),
+                server_second: AtomicI64::new(i64::MIN),
             }),
         })
     }
@@ -96,6 +100,14 @@ impl Client {
     /// Those of [`Session::read`], but never [`ClientError::CursorLost`].
     pub async fn session(&self) -> Result<Session, ClientError> {
         Session::open(self.clone()).await
+    }
+
+    /// The service's clock: the latest `Date` of any answer so far, logins and faults included.
+    pub fn server_date(&self) -> Option<DateTime<Utc>> {
+        match self.shared.server_second.load(Ordering::Relaxed) {
+            i64::MIN => None,
+            second => DateTime::from_timestamp(second, 0),
+        }
     }
 
     /// What all sessions of this client and its clones have done so far.
@@ -180,6 +192,9 @@ impl Client {
         let exchange = exchange.inspect_err(|error| {
             tracing::debug!(%function, request = what, duration_ms, %error, "Asked Bronto in vain");
         })?;
+        if let Some(date) = exchange.server_date {
+            self.shared.server_second.fetch_max(date.timestamp(), Ordering::Relaxed);
+        }
         self.count(|statistics| statistics.body_bytes += body.len() as u64);
         let status = exchange.status.as_u16();
         let bytes = body.len();

@@ -223,10 +223,8 @@ impl Handle {
                 return Err(error);
             }
             if pause == FIRST_PAUSE {
-                tracing::warn!(
-                    "{error}; waiting for it, at most {} seconds",
-                    self.config.lock_wait.as_secs()
-                );
+                let longest_wait_seconds = self.config.lock_wait.as_secs();
+                tracing::warn!(%error, longest_wait_seconds, "Waiting for the DuckDB file");
             }
             tokio::time::sleep(pause.min(left)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);

@@ -71,7 +71,7 @@ async fn look_at_server(connection: &Connection) -> Result<String, CheckFailure>
 async fn write(connection: &Connection, schema: &str) -> Result<String, DestinationError> {
     let doing = Doing::task(format!("write into schema `{schema}`"));
     connection.run(sql::BEGIN, &doing).await?;
-    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&schema, Type::TEXT)];
+    let parameters = [text(&schema)];
     let exists = !connection.query(tables::SCHEMA_EXISTS, &parameters, &doing).await?.is_empty();
     if !exists {
         connection.run(&tables::create_schema(schema), &doing).await?;

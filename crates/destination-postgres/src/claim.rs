@@ -44,12 +44,12 @@ impl Session<'_> {
             .map_err(|refusal| DestinationError::claim_refused(refusal, self.schema))?;
 
         let (holder, lease) = (request.holder.stored(), lease_micros(request.lease));
-        let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
-            (&holder, Type::TEXT),
-            (&lease, Type::INT8),
-            (&request.integration_id, Type::TEXT),
-            (&request.source_fingerprint, Type::TEXT),
-            (&request.start_date, Type::TEXT),
+        let parameters = [
+            text(&holder),
+            bigint(&lease),
+            text(&request.integration_id),
+            text(&request.source_fingerprint),
+            text(&request.start_date),
         ];
         let taken = self
             .connection
@@ -82,7 +82,7 @@ impl Session<'_> {
     /// Creates schema and system tables, or what they lack.
     async fn create_what_is_missing(&self) -> Result<(), DestinationError> {
         let doing = Doing::task(format!("create schema `{}`", self.schema));
-        let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&self.schema, Type::TEXT)];
+        let parameters = [text(&self.schema)];
         // Asked first: `if not exists` wants the privilege to create even where there is nothing to create.
         if self.connection.query(tables::SCHEMA_EXISTS, &parameters, &doing).await?.is_empty() {
             self.connection.run(&tables::create_schema(self.schema), &doing).await?;
@@ -112,8 +112,7 @@ impl Session<'_> {
     /// Drops tables in which versions wait that will never be complete: their run is over.
     async fn drop_unfinished_versions(&self) -> Result<(), DestinationError> {
         let doing = Doing::task("drop unfinished versions");
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&self.schema, Type::TEXT), (&NEXT_VERSION_PREFIX, Type::TEXT)];
+        let parameters = [text(&self.schema), text(&NEXT_VERSION_PREFIX)];
         let rows = self.connection.query(tables::NAMES_BY_PREFIX, &parameters, &doing).await?;
         let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
         if names.is_empty() {
@@ -126,8 +125,7 @@ impl Session<'_> {
     pub(crate) async fn renew(&self, claim: &Claim) -> Result<(), DestinationError> {
         let doing = Doing::task("renew the claim");
         let lease = lease_micros(claim.lease);
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&claim.token, Type::INT8), (&lease, Type::INT8)];
+        let parameters = [bigint(&claim.token), bigint(&lease)];
         match self
             .connection
             .execute(&system::renew_claim(self.schema), &parameters, &doing)
@@ -141,7 +139,7 @@ impl Session<'_> {
     /// Lets the claim go, unless somebody else has it.
     pub(crate) async fn release(&self, claim: &Claim) -> Result<(), DestinationError> {
         let doing = Doing::task("release the claim");
-        let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&claim.token, Type::INT8)];
+        let parameters = [bigint(&claim.token)];
         self.connection
             .execute(&system::release_claim(self.schema), &parameters, &doing)
             .await

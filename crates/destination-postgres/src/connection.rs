@@ -29,6 +29,24 @@ const GRACE: Duration = Duration::from_secs(15);
 /// How our sessions are called in `pg_stat_activity`.
 const APPLICATION_NAME: &str = "backstitch";
 
+/// A parameter of a statement, with its type, so that the statement need not be prepared first.
+pub(crate) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// A text parameter; the value may be optional.
+pub(crate) fn text<'a>(value: &'a (dyn ToSql + Sync)) -> Parameter<'a> {
+    (value, Type::TEXT)
+}
+
+/// A list of texts as a parameter.
+pub(crate) fn texts<'a>(values: &'a (dyn ToSql + Sync)) -> Parameter<'a> {
+    (values, Type::TEXT_ARRAY)
+}
+
+/// A 64-bit integer parameter.
+pub(crate) fn bigint(value: &i64) -> Parameter<'_> {
+    (value, Type::INT8)
+}
+
 /// Opens connections to one database.
 #[derive(Clone)]
 pub(crate) struct Connector {
@@ -120,7 +138,7 @@ impl Connection {
     pub(crate) async fn execute(
         &self,
         sql: &str,
-        parameters: &[(&(dyn ToSql + Sync), Type)],
+        parameters: &[Parameter<'_>],
         doing: &Doing,
     ) -> Result<u64, DestinationError> {
         let written = self.client.execute_typed(sql, parameters);
@@ -131,7 +149,7 @@ impl Connection {
     pub(crate) async fn query(
         &self,
         sql: &str,
-        parameters: &[(&(dyn ToSql + Sync), Type)],
+        parameters: &[Parameter<'_>],
         doing: &Doing,
     ) -> Result<Vec<Row>, DestinationError> {
         let rows = self.client.query_typed(sql, parameters);
@@ -142,7 +160,7 @@ impl Connection {
     pub(crate) async fn query_one(
         &self,
         sql: &str,
-        parameters: &[(&(dyn ToSql + Sync), Type)],
+        parameters: &[Parameter<'_>],
         doing: &Doing,
     ) -> Result<Row, DestinationError> {
         let rows = self.query(sql, parameters, doing).await?;

@@ -96,8 +96,7 @@ impl Session<'_> {
         for (stream, state) in states {
             let doing = Doing::task(format!("store the bookmark of `{stream}`"));
             let state = state.to_string();
-            let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-                [(&stream.as_str(), Type::TEXT), (&state, Type::TEXT)];
+            let parameters = [text(&stream.as_str()), text(&state)];
             self.connection
                 .execute(&system::store_bookmark(self.schema), &parameters, &doing)
                 .await?;
@@ -121,8 +120,7 @@ impl Session<'_> {
             .caused_by(error)
         })?;
         let lease = lease_micros(claim.lease);
-        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
-            [(&claim.token, Type::INT8), (&lease, Type::INT8), (&memory, Type::TEXT)];
+        let parameters = [bigint(&claim.token), bigint(&lease), text(&memory)];
         let renewed =
             self.connection.execute(&system::fence(self.schema), &parameters, &doing).await?;
         if renewed == 1 { Ok(()) } else { Err(DestinationError::fenced(self.schema)) }

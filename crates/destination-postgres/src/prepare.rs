@@ -61,8 +61,7 @@ impl Session<'_> {
         version: i64,
     ) -> Result<bool, DestinationError> {
         let doing = Doing::task(format!("look at table `{name}`"));
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&self.schema, Type::TEXT), (&name, Type::TEXT)];
+        let parameters = [text(&self.schema), text(&name)];
         let rows = self.connection.query(tables::COMMENT, &parameters, &doing).await?;
         let mark = tables::version_mark(version);
         Ok(rows
@@ -76,8 +75,7 @@ impl Session<'_> {
         let doing = Doing::task(format!("look for table `{name}`"));
         let names = [name];
         let names: &[&str] = &names;
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&self.schema, Type::TEXT), (&names, Type::TEXT_ARRAY)];
+        let parameters = [text(&self.schema), texts(&names)];
         Ok(!self.connection.query(tables::EXISTING, &parameters, &doing).await?.is_empty())
     }
 
@@ -145,8 +143,7 @@ impl Session<'_> {
     ) -> Result<BTreeMap<String, Relation>, DestinationError> {
         let doing = Doing::task(format!("look at table `{}`", names.parent));
         let wanted: Vec<&String> = std::iter::once(&names.parent).chain(&names.children).collect();
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&self.schema, Type::TEXT), (&wanted, Type::TEXT_ARRAY)];
+        let parameters = [text(&self.schema), texts(&wanted)];
         let mut relations: BTreeMap<String, Relation> = BTreeMap::new();
         for row in self.connection.query(tables::COLUMNS, &parameters, &doing).await? {
             let relation = relations.entry(row.get(0)).or_default();

@@ -44,7 +44,7 @@ impl Session<'_> {
     pub(crate) async fn loads(&self, limit: usize) -> Result<Vec<LoadRecord>, DestinationError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows =
-            self.read(LOADS.name, &system::loads(self.schema), &[(&limit, Type::INT8)]).await?;
+            self.read(LOADS.name, &system::loads(self.schema), &[bigint(&limit)]).await?;
         Ok(rows.iter().map(load_record).collect())
     }
 
@@ -71,8 +71,7 @@ impl Session<'_> {
         limit: usize,
     ) -> Result<Vec<RejectRecord>, DestinationError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&table, Type::TEXT), (&limit, Type::INT8)];
+        let parameters = [text(&table), bigint(&limit)];
         let rows = self.read(REJECTED.name, &system::rejects(self.schema), &parameters).await?;
         let reject = |row: &Row| RejectRecord {
             rejected_at: row.get::<_, Option<_>>(0).unwrap_or_default(),
@@ -91,7 +90,7 @@ impl Session<'_> {
         &self,
         table: &str,
         sql: &str,
-        parameters: &[(&(dyn ToSql + Sync), Type)],
+        parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, DestinationError> {
         if !self.table_exists(table).await? {
             return Ok(Vec::new());

@@ -243,6 +243,7 @@ impl Cluster {
             .arg("-D")
             .arg(self.data())
             .args(["--username", USER, "--encoding", "UTF8", "--no-locale", "--no-sync"])
+            .args(["--wal-segsize", "1"])
             .args(["--auth", "scram-sha-256", "--pwfile"])
             .arg(&password_file)
             .current_dir(self.folder.path());

@@ -10,18 +10,10 @@ mod emission;
 mod lists;
 mod unsubscribes;
 
-use std::{
-    collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bronto_client::{
-    Client, ContactIncludes, Page, ReadRequest, ReadUnsubscribes, RowDefect, RowSink, Session,
-    lexical::utc_text,
+    Client, ContactIncludes, Page, ReadRequest, RowDefect, RowSink, Session, lexical::utc_text,
 };
 use chrono::{DateTime, Months, NaiveTime, TimeDelta, Utc};
 use replication::{
@@ -56,27 +48,12 @@ pub(crate) struct Extraction {
     pub(crate) client: Client,
     /// Cancelled when nothing more can be read by any stream.
     pub(crate) give_up: CancellationToken,
-    /// The latest `Date` that the server has shown, in seconds of 1970.
-    server_second: AtomicI64,
 }
 
 impl Extraction {
     pub(crate) fn new(config: TapConfig, context: ExtractContext, client: Client) -> Self {
         let give_up = CancellationToken::new();
-        Self { config, context, client, give_up, server_second: AtomicI64::new(i64::MIN) }
-    }
-
-    fn note_server_date(&self, date: Option<DateTime<Utc>>) {
-        if let Some(date) = date {
-            self.server_second.fetch_max(date.timestamp(), Ordering::Relaxed);
-        }
-    }
-
-    fn server_date(&self) -> Option<DateTime<Utc>> {
-        match self.server_second.load(Ordering::Relaxed) {
-            i64::MIN => None,
-            second => DateTime::from_timestamp(second, 0),
-        }
+        Self { config, context, client, give_up }
     }
 
     /// From when to read a stream that has no bookmark. Default: one year ago, at midnight UTC.
@@ -222,18 +199,9 @@ impl StreamReader {
         self.extraction.context.progress.update(&self.name, change);
     }
 
-    /// The server's clock: its latest `Date`.
-    async fn server_now(&mut self) -> Result<DateTime<Utc>, Halt> {
-        if let Some(date) = self.extraction.server_date() {
-            return Ok(date);
-        }
-        // The cheapest read there is (nobody unsubscribed in 1970), only for its `Date`. The first reader of a run makes
-        // it.
-        let start = DateTime::UNIX_EPOCH;
-        let request = ReadRequest::Unsubscribes(ReadUnsubscribes { start, end: start, page: 1 });
-        let page = self.session.read(&request, &mut Ignored).await?;
-        self.count_page(&page);
-        self.extraction.server_date().ok_or_else(|| {
+    /// The server's clock: the latest `Date` of its answers, the login's among them.
+    fn server_now(&self) -> Result<DateTime<Utc>, Halt> {
+        self.extraction.client.server_date().ok_or_else(|| {
             Halt::Failed(SourceError::new(
                 SourceErrorKind::Unsound,
                 "The server's answers carry no `Date`, so nothing tells up to when rows have settled",
@@ -243,22 +211,22 @@ impl StreamReader {
     }
 
     /// Where reading ends: what has settled by the server's clock, or the configured end if that is earlier.
-    async fn upper(&mut self) -> Result<DateTime<Utc>, Halt> {
+    fn upper(&self) -> Result<DateTime<Utc>, Halt> {
         let settle = TimeDelta::seconds(i64::from(self.extraction.config.settle_seconds));
-        let settled = window::floor(self.server_now().await? - settle);
+        let settled = window::floor(self.server_now()? - settle);
         let end = self.extraction.config.end_date.map(window::ceiling);
         Ok(end.map_or(settled, |end| end.min(settled)))
     }
 
     /// Where reading begins: at the bookmark, which is part of what is read, or at the start date.
-    async fn lower(&mut self) -> Result<DateTime<Utc>, Halt> {
+    fn lower(&mut self) -> Result<DateTime<Utc>, Halt> {
         let Some(bookmark) = self.state.bookmark() else {
             let start = self.extraction.start_date();
             tracing::info!("no bookmark for {}: reading from {}", self.name, utc_text(start));
             return Ok(start);
         };
         tracing::info!("found current bookmark for {}:  {}", self.name, utc_text(bookmark));
-        let now = self.server_now().await?;
+        let now = self.server_now()?;
         if bookmark <= now {
             return Ok(bookmark);
         }
@@ -311,7 +279,6 @@ impl StreamReader {
     }
 
     fn count_page(&mut self, page: &Page) {
-        self.extraction.note_server_date(page.server_date);
         self.pending.requests += u64::from(page.requests);
         self.pending.bytes += page.body_bytes;
         self.update(|progress| {

@@ -110,8 +110,10 @@ fn replicate(arguments: &DemoArguments, path: &Path) -> Result<Demo, Failure> {
     })
 }
 
-/// An account in which everything grows with the number of contacts.
-fn account(contacts: u32) -> SimConfig {
+/// The account that `backstitch demo --rows` replicates. Everything in it grows with the number of contacts, and the same
+/// number gives the same account, so that the demo's outcome can be compared with what the account holds.
+#[must_use]
+pub fn account(contacts: u32) -> SimConfig {
     SimConfig {
         clock: ClockMode::Frozen,
         days: DAYS,

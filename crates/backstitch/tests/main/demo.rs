@@ -2,7 +2,12 @@
 
 use std::{path::Path, process::Command};
 
-use crate::programs::{Ended, Running};
+use crate::{
+    programs::{Ended, Running},
+    replication::assert_joins_return_rows,
+    truth,
+    warehouse::Warehouse,
+};
 
 fn demo(folder: &Path, arguments: &[&str]) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_backstitch"));
@@ -12,6 +17,15 @@ fn demo(folder: &Path, arguments: &[&str]) -> Ended {
         .args(arguments)
         .env_remove("BACKSTITCH_LOG");
     Running::start(command).wait()
+}
+
+#[test]
+fn equals_the_account_that_it_simulates() {
+    let warehouse = Warehouse::duckdb_named("backstitch-demo.duckdb");
+    demo(warehouse.file().parent().unwrap(), &[]).expect(0);
+    let account = bronto_sim::Server::start_blocking(&backstitch::demo_account(500)).unwrap();
+    truth::assert_equal(&account, &warehouse);
+    assert_joins_return_rows(&warehouse);
 }
 
 #[test]

@@ -281,4 +281,21 @@ fn commands_that_look_make_nothing() {
         assert!(ended.failure().contains("does not exist"), "{}", ended.stderr);
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+
+    let postgres = Warehouse::postgres();
+    let Warehouse::Postgres(cluster) = &postgres else { unreachable!("it was made as PostgreSQL") };
+    let workplace =
+        workplace.with_environment([("PGPASSWORD".to_owned(), cluster.password().to_owned())]);
+    for command in ["status", "loads", "rejects"] {
+        let arguments = [command, "--destination", &postgres.address(), "--schema", "shop"];
+        let ended = workplace.run(&arguments).expect(0);
+        assert!(
+            ["Nothing has been loaded yet", "No row"]
+                .iter()
+                .any(|text| ended.stdout.contains(text)),
+            "{ended:?}"
+        );
+    }
+    let schemas = "select count(*) from information_schema.schemata where schema_name = 'shop'";
+    assert_eq!(postgres.number(schemas), 0);
 }

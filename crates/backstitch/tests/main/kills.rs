@@ -33,7 +33,7 @@ fn postgres_survives_a_kill_in_every_phase() {
 
 #[track_caller]
 fn survives_a_kill_in_every_phase(warehouse: &Warehouse) {
-    let account = account::start_sized(150);
+    let account = account::start_sized(60);
     let workplace = Workplace::new(&account, warehouse, "");
     for place in PLACES {
         let mut command = workplace.command(&["run"]);
@@ -60,7 +60,7 @@ fn postgres_survives_kills_at_any_moment() {
 
 #[track_caller]
 fn survives_kills_at_any_moment(warehouse: &Warehouse) {
-    let account = account::start_sized(150);
+    let account = account::start_sized(60);
     account.set_behaviour("latency_ms", "3").unwrap();
     let workplace = Workplace::new(&account, warehouse, "");
     for round in 0..8u64 {

@@ -64,7 +64,7 @@ fn changes(report: &Value) -> u64 {
 
 /// Every join that Stitch's documentation of Bronto names.
 #[track_caller]
-fn assert_joins_return_rows(warehouse: &Warehouse) {
+pub(crate) fn assert_joins_return_rows(warehouse: &Warehouse) {
     let join = |left: &str, right: &str, condition: &str| {
         let sql = format!(
             "select count(*) from {SCHEMA}.{left} l join {SCHEMA}.{right} r on {condition}"
@@ -151,6 +151,24 @@ fn a_signal_leaves_a_checkpoint_from_which_the_next_run_goes_on() {
         let report = running.wait().expect(code).json();
         assert_eq!(report["status"], "interrupted");
     }
+    account.set_behaviour("latency_ms", "0").unwrap();
+    workplace.run(&["run"]).expect(0);
+    truth::assert_equal(&account, &warehouse);
+}
+
+#[test]
+fn a_second_signal_ends_the_run_at_once() {
+    let account = account::start_sized(20);
+    account.set_behaviour("latency_ms", "3000").unwrap();
+    let warehouse = Warehouse::duckdb();
+    let workplace = Workplace::new(&account, &warehouse, "");
+    let mut running = Running::start(workplace.command(&["run", "--json"]));
+    running.wait_for("Reading contact");
+    running.signal("INT");
+    running.wait_for("Stopping at the next checkpoint");
+    running.signal("TERM");
+    let ended = running.wait().expect(143);
+    assert_eq!(ended.stdout, "", "it has not waited for a report");
     account.set_behaviour("latency_ms", "0").unwrap();
     workplace.run(&["run"]).expect(0);
     truth::assert_equal(&account, &warehouse);

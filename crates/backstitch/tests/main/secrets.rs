@@ -18,7 +18,7 @@ fn no_secret_is_seen_in_anything_that_postgres_runs_leave() {
     let warehouse = Warehouse::postgres();
     let password = match &warehouse {
         Warehouse::Postgres(cluster) => cluster.password().to_owned(),
-        Warehouse::DuckDb(_) => unreachable!("it was made as PostgreSQL"),
+        Warehouse::DuckDb(..) => unreachable!("it was made as PostgreSQL"),
     };
     no_secret_is_seen(&warehouse, &[TOKEN, &password]);
 }
@@ -54,7 +54,7 @@ fn no_secret_is_seen(warehouse: &Warehouse, secrets: &[&str]) {
 
     let mut files = String::new();
     read_all(workplace.path(), &mut files);
-    if let Warehouse::DuckDb(folder) = warehouse {
+    if let Warehouse::DuckDb(folder, _) = warehouse {
         read_all(folder.path(), &mut files);
     }
     for secret in secrets {

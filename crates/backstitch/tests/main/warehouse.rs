@@ -28,14 +28,20 @@ pub(crate) enum Cell {
 
 /// A place for rows.
 pub(crate) enum Warehouse {
-    DuckDb(TempDir),
+    /// A file of this name in a folder of its own.
+    DuckDb(TempDir, &'static str),
     Postgres(Box<Cluster>),
 }
 
 impl Warehouse {
     /// A DuckDB file in a folder of its own.
     pub(crate) fn duckdb() -> Self {
-        Self::DuckDb(tempfile::tempdir().unwrap())
+        Self::duckdb_named("warehouse.duckdb")
+    }
+
+    /// A DuckDB file of this name in a folder of its own.
+    pub(crate) fn duckdb_named(file: &'static str) -> Self {
+        Self::DuckDb(tempfile::tempdir().unwrap(), file)
     }
 
     /// A PostgreSQL server of its own.
@@ -46,7 +52,7 @@ impl Warehouse {
     /// The DuckDB file.
     pub(crate) fn file(&self) -> PathBuf {
         match self {
-            Self::DuckDb(folder) => folder.path().join("warehouse.duckdb"),
+            Self::DuckDb(folder, file) => folder.path().join(file),
             Self::Postgres(_) => panic!("PostgreSQL is no file"),
         }
     }
@@ -54,7 +60,7 @@ impl Warehouse {
     /// The address.
     pub(crate) fn address(&self) -> String {
         match self {
-            Self::DuckDb(_) => format!("duckdb:{}", self.file().display()),
+            Self::DuckDb(..) => format!("duckdb:{}", self.file().display()),
             Self::Postgres(cluster) => cluster.url(),
         }
     }
@@ -63,7 +69,7 @@ impl Warehouse {
     pub(crate) fn configuration(&self) -> (String, Vec<(String, String)>) {
         let address = self.address();
         match self {
-            Self::DuckDb(_) => (format!("\"{address}\""), Vec::new()),
+            Self::DuckDb(..) => (format!("\"{address}\""), Vec::new()),
             Self::Postgres(cluster) => (
                 format!("{{ url = \"{address}\", password = {{ env = \"WAREHOUSE_PASSWORD\" }} }}"),
                 vec![("WAREHOUSE_PASSWORD".to_owned(), cluster.password().to_owned())],
@@ -74,7 +80,7 @@ impl Warehouse {
     /// All rows of a table.
     pub(crate) fn rows(&self, table: &str) -> Vec<Row> {
         match self {
-            Self::DuckDb(_) => duckdb_rows(&self.open(), table),
+            Self::DuckDb(..) => duckdb_rows(&self.open(), table),
             Self::Postgres(cluster) => postgres_rows(cluster, table),
         }
     }
@@ -82,7 +88,7 @@ impl Warehouse {
     /// One number.
     pub(crate) fn number(&self, sql: &str) -> i64 {
         match self {
-            Self::DuckDb(_) => self.open().query_row(sql, [], |row| row.get(0)).unwrap(),
+            Self::DuckDb(..) => self.open().query_row(sql, [], |row| row.get(0)).unwrap(),
             Self::Postgres(cluster) => cluster.query(sql).unwrap().parse().unwrap(),
         }
     }
@@ -93,7 +99,7 @@ impl Warehouse {
             "select table_name from information_schema.tables where table_schema = '{SCHEMA}'"
         );
         match self {
-            Self::DuckDb(_) => {
+            Self::DuckDb(..) => {
                 let connection = self.open();
                 let mut statement = connection.prepare(&tables).unwrap();
                 let names = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
@@ -118,7 +124,7 @@ impl Warehouse {
              _sdc_table_version), ',' order by _sdc_sequence)) from {SCHEMA}.\"{table}\""
         );
         match self {
-            Self::DuckDb(_) => self.open().query_row(&sql, [], |row| row.get(0)).unwrap(),
+            Self::DuckDb(..) => self.open().query_row(&sql, [], |row| row.get(0)).unwrap(),
             Self::Postgres(cluster) => cluster.query(&sql).unwrap(),
         }
     }

@@ -7,6 +7,7 @@ mod behaviours;
 mod calls;
 mod control;
 mod description;
+mod documentation;
 mod failures;
 mod peers;
 mod program;

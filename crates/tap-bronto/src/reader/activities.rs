@@ -43,9 +43,9 @@ enum Outcome {
 }
 
 pub(super) async fn read(reader: &mut StreamReader) -> Result<(), Halt> {
-    let wanted = reader.lower().await?;
-    let upper = reader.upper().await?;
-    let now = reader.server_now().await?;
+    let wanted = reader.lower()?;
+    let upper = reader.upper()?;
+    let now = reader.server_now()?;
     let readable = window::ceiling(now - READABLE + MARGIN);
     if wanted < readable.min(upper) {
         let reason = "Bronto returns only the activities of the last 30 days";
@@ -107,7 +107,7 @@ fn reread(reader: &mut StreamReader, now: DateTime<Utc>) -> TimeDelta {
 
 async fn read_window(reader: &mut StreamReader, window: Window) -> Result<Outcome, Halt> {
     // One second earlier, in case the server's window doesn't hold its start; but not so early that it refuses.
-    let oldest = window::ceiling(reader.server_now().await? - READABLE + MARGIN / 2);
+    let oldest = window::ceiling(reader.server_now()? - READABLE + MARGIN / 2);
     let start = (window.from() - TimeDelta::seconds(1)).max(oldest);
     if start >= window.before() {
         // It went past the readable span while earlier windows were read; the gap is reported.
@@ -140,7 +140,7 @@ async fn read_window(reader: &mut StreamReader, window: Window) -> Result<Outcom
 
 /// If the beginning of the window left the readable span before the window was read whole, rows may be missing.
 async fn report_expired(reader: &mut StreamReader, window: Window) -> Result<(), Halt> {
-    let oldest = window::ceiling(reader.server_now().await? - READABLE);
+    let oldest = window::ceiling(reader.server_now()? - READABLE);
     if oldest > window.from() {
         let reason = "The span left the last 30 days, beyond which Bronto returns no activities, while it was read";
         reader.report_gap(window.from(), oldest.min(window.before()), reason).await?;

@@ -44,8 +44,8 @@ enum Outcome {
 }
 
 pub(super) async fn read(reader: &mut StreamReader) -> Result<(), Halt> {
-    let from = reader.lower().await?;
-    let upper = reader.upper().await?;
+    let from = reader.lower()?;
+    let upper = reader.upper()?;
     let mut planner = Planner::new(from, upper, SIZING);
     while let Some(window) = planner.window() {
         reader.enter(window, &planner);

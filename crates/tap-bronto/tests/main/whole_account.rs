@@ -31,7 +31,7 @@ async fn rows_come_once_and_requests_are_few() {
     assert_eq!(lines.len(), run.rows.len(), "nothing is emitted twice");
     let repeated: u64 = run.readings.values().map(|reading| reading.repeated).sum();
     assert!(repeated < run.rows.len() as u64 / 20, "little is read twice: {repeated}");
-    // Five logins, one look at the server's clock, and a handful of windows per stream.
+    // Five logins, and a handful of windows per stream.
     assert!(run.requests() < 70, "{}", run.requests());
     assert_eq!(run.requests(), account.server.stats().all_requests());
 }
