@@ -35,13 +35,28 @@ const TAP: [&str; 3] = ["tap_bronto", "bronto_client", "singer"];
 /// Crates whose work is the destination's side.
 const TARGET: [&str; 3] = ["replication", "destination_duckdb", "destination_postgres"];
 
+/// What is logged above progress bars when the command itself tells what the source would warn of.
+const ABOVE_BARS_BUT_SOURCE: &str = "warn,tap_bronto=error";
+
 /// Starts the log; above the bars, if there are any.
 ///
 /// # Errors
 /// When `BACKSTITCH_LOG` can't be read.
 pub(crate) fn start(bars: Option<&MultiProgress>) -> Result<(), Failure> {
+    start_with(bars, ABOVE_BARS)
+}
+
+/// The same for a command that tells by itself what the source would warn of.
+///
+/// # Errors
+/// When `BACKSTITCH_LOG` can't be read.
+pub(crate) fn start_without_source(bars: Option<&MultiProgress>) -> Result<(), Failure> {
+    start_with(bars, ABOVE_BARS_BUT_SOURCE)
+}
+
+fn start_with(bars: Option<&MultiProgress>, above_bars: &str) -> Result<(), Failure> {
     let directives = std::env::var(VARIABLE)
-        .unwrap_or_else(|_| if bars.is_some() { ABOVE_BARS } else { LINES }.to_owned());
+        .unwrap_or_else(|_| if bars.is_some() { above_bars } else { LINES }.to_owned());
     let filter = EnvFilter::try_new(directives).map_err(|error| {
         Failure::configuration(format!("The environment variable `{VARIABLE}` is not a log filter"))
             .caused_by(&error)

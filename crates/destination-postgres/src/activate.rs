@@ -70,12 +70,8 @@ impl Session<'_> {
         self.connection.execute(&activation::clear(self.schema, &live.parent), &[], &doing).await?;
         let fill = activation::fill_parent(self.schema, &layout, &waiting.parent, &live.parent);
         self.connection.execute(&fill, &[], &doing).await?;
-        let growth = self.growth(&live, &before).await?;
-        for (child, growth) in children.iter_mut().zip(&growth[1..]) {
-            child.growth = *growth;
-        }
-        let names = std::iter::once(&waiting.parent).chain(&waiting.children);
-        self.connection.run(&tables::drop_tables(self.schema, names), &doing).await?;
-        Ok(ActivationOutcome { inserted, updated, unchanged, deleted, growth: growth[0], children })
+        let growth = self.growth(&live, &before, &mut children).await?;
+        self.connection.run(&tables::drop_tables(self.schema, waiting.names()), &doing).await?;
+        Ok(ActivationOutcome { inserted, updated, unchanged, deleted, growth, children })
     }
 }

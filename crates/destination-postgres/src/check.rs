@@ -6,10 +6,9 @@ use replication::{
     destination::DestinationError,
     source::{CheckFailure, CheckStep},
 };
-use tokio_postgres::types::{ToSql, Type};
 
 use crate::{
-    connection::{Connection, Connector},
+    connection::{Connection, Connector, text},
     failure::Doing,
     sql::{self, tables},
 };

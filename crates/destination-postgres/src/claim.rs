@@ -10,9 +10,9 @@ use replication::{
     system::{self as names, NEXT_VERSION_PREFIX},
 };
 use serde_json::Value;
-use tokio_postgres::types::{ToSql, Type};
 
 use crate::{
+    connection::{bigint, text},
     failure::Doing,
     layout::digest,
     ledger::lease_micros,

@@ -48,7 +48,6 @@ pub(crate) fn bigint(value: &i64) -> Parameter<'_> {
 }
 
 /// Opens connections to one database.
-#[derive(Clone)]
 pub(crate) struct Connector {
     pub(crate) config: PostgresConfig,
     tls: Option<MakeRustlsConnect>,
@@ -207,7 +206,7 @@ impl Connection {
 }
 
 /// Room for one connection that is kept for its next user.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct Slot {
     connection: Arc<Mutex<Option<Connection>>>,
 }

@@ -96,7 +96,6 @@ pub(crate) fn connecting(trouble: Trouble, config: &PostgresConfig) -> Destinati
         )
         .caused_by(cause.clone());
     }
-    let text = format!("{error}");
     let reason = error.source().map(ToString::to_string).unwrap_or_default();
     if reason == "password missing" {
         return DestinationError::new(
@@ -108,7 +107,7 @@ pub(crate) fn connecting(trouble: Trouble, config: &PostgresConfig) -> Destinati
             PASSWORD_REMEDY,
         );
     }
-    if text.contains("TLS") {
+    if reason == "server does not support TLS" {
         return DestinationError::new(
             Kind::Refused,
             format!("The PostgreSQL server at `{place}` does not take TLS"),
@@ -168,7 +167,8 @@ fn judge(answer: &DbError, doing: &Doing) -> (Kind, &'static str) {
     match code {
         "42501" => (
             Kind::Refused,
-            "Grant the role what it lacks: to create in the database, and to own its schema",
+            "Grant the role what it lacks: to create schemas and temporary tables in the database, or to \
+             own the schema that it writes",
         ),
         "25006" => (
             Kind::Refused,

@@ -145,6 +145,13 @@ pub(crate) struct Tables {
     pub(crate) children: Vec<String>,
 }
 
+impl Tables {
+    /// The names: the table's first, then those of its subtables.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.parent).chain(&self.children)
+    }
+}
+
 impl Layout {
     /// Lays a stream out.
     ///
@@ -295,9 +302,7 @@ impl Layout {
             ));
         }
         let live = self.live();
-        let too_long = std::iter::once(&live.parent)
-            .chain(&live.children)
-            .find(|name| name.len() > IDENTIFIER_BYTES);
+        let too_long = live.names().find(|name| name.len() > IDENTIFIER_BYTES);
         if let Some(name) = too_long {
             return Err(refused(
                 format!("Table name `{name}` is too long for PostgreSQL"),

@@ -12,9 +12,14 @@ use replication::{
     system::{LOADS, REJECTED, SystemTable},
 };
 use serde_json::Value;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 
-use crate::{failure::Doing, session::Session, sql::system};
+use crate::{
+    connection::{Parameter, bigint, text},
+    failure::Doing,
+    session::Session,
+    sql::system,
+};
 
 /// How many rejects, and how many bytes of them, go into one statement at most, about.
 const REJECT_ROWS: usize = 500;
@@ -42,7 +47,7 @@ impl Cell {
         Self::Bigint(Some(i64::try_from(count).unwrap_or(i64::MAX)))
     }
 
-    fn parameter(&self) -> (&(dyn ToSql + Sync), Type) {
+    fn parameter(&self) -> Parameter<'_> {
         match self {
             Self::Text(text) => (text, Type::TEXT),
             Self::Bigint(number) => (number, Type::INT8),
@@ -95,8 +100,8 @@ impl Session<'_> {
     ) -> Result<(), DestinationError> {
         for (stream, state) in states {
             let doing = Doing::task(format!("store the bookmark of `{stream}`"));
-            let state = state.to_string();
-            let parameters = [text(&stream.as_str()), text(&state)];
+            let (stream, state) = (stream.as_str(), state.to_string());
+            let parameters = [text(&stream), text(&state)];
             self.connection
                 .execute(&system::store_bookmark(self.schema), &parameters, &doing)
                 .await?;

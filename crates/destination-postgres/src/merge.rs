@@ -30,8 +30,8 @@ impl Session<'_> {
         if !layout.is_keyed() {
             let rows = Encoder::for_table(&layout, &load.rows);
             let inserted = self.connection.copy(&sql.copy_into_table(), rows, &doing).await?;
-            let growth = self.growth(&tables, &before).await?;
-            return Ok(MergeOutcome { inserted, growth: growth[0], ..MergeOutcome::default() });
+            let growth = self.growth(&tables, &before, &mut []).await?;
+            return Ok(MergeOutcome { inserted, growth, ..MergeOutcome::default() });
         }
         self.stage(&sql, load, &doing).await?;
         let [unchanged, superseded] =
@@ -48,12 +48,9 @@ impl Session<'_> {
                 self.connection.execute(&sql.insert_items(child, list), &[], &doing).await?;
             children.push(ChildOutcome { table: child.clone(), inserted, deleted, growth: 0 });
         }
-        let growth = self.growth(&tables, &before).await?;
-        for (child, growth) in children.iter_mut().zip(&growth[1..]) {
-            child.growth = *growth;
-        }
+        let growth = self.growth(&tables, &before, &mut children).await?;
         self.connection.run(DROP_STAGE, &doing).await?;
-        Ok(MergeOutcome { inserted, updated, unchanged, superseded, growth: growth[0], children })
+        Ok(MergeOutcome { inserted, updated, unchanged, superseded, growth, children })
     }
 
     /// The rows of the table that share a key with a row of the load and differ from it.
@@ -88,23 +85,29 @@ impl Session<'_> {
         if u64::try_from(load.row_count()) == Ok(staged) { Ok(()) } else { Err(unexpected(doing)) }
     }
 
-    /// How many rows each table has gained, up to a constant: the parent first, then its subtables.
-    pub(crate) async fn net_rows(&self, names: &Tables) -> Result<Vec<i64>, DestinationError> {
-        let doing = Doing::task(format!("count the rows of `{}`", names.parent));
-        let all = std::iter::once(&names.parent).chain(&names.children);
-        let row =
-            self.connection.query_one(&tables::net_rows(self.schema, all), &[], &doing).await?;
+    /// How many rows each table has gained, up to a constant, in the order of [`Tables::names`].
+    pub(crate) async fn net_rows(&self, tables: &Tables) -> Result<Vec<i64>, DestinationError> {
+        let doing = Doing::task(format!("count the rows of `{}`", tables.parent));
+        let sql = tables::net_rows(self.schema, tables.names());
+        let row = self.connection.query_one(&sql, &[], &doing).await?;
         Ok((0..row.len()).map(|column| row.get(column)).collect())
     }
 
-    /// By how much each table grew since an earlier call of [`Session::net_rows`].
+    /// By how much the table grew since an earlier call of [`Session::net_rows`]; writes down the same of its
+    /// subtables.
     pub(crate) async fn growth(
         &self,
-        names: &Tables,
+        tables: &Tables,
         before: &[i64],
-    ) -> Result<Vec<i64>, DestinationError> {
-        let after = self.net_rows(names).await?;
-        Ok(after.iter().zip(before).map(|(after, before)| after - before).collect())
+        children: &mut [ChildOutcome],
+    ) -> Result<i64, DestinationError> {
+        let after = self.net_rows(tables).await?;
+        let mut growth = after.iter().zip(before).map(|(after, before)| after - before);
+        let of_parent = growth.next().unwrap_or(0);
+        for (child, growth) in children.iter_mut().zip(growth) {
+            child.growth = growth;
+        }
+        Ok(of_parent)
     }
 }
 

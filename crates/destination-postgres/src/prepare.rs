@@ -7,9 +7,9 @@ use replication::{
     destination::{DestinationError, DestinationErrorKind},
     system::SystemTable,
 };
-use tokio_postgres::types::{ToSql, Type};
 
 use crate::{
+    connection::{text, texts},
     failure::Doing,
     layout::{Layout, SqlType, Tables},
     session::Session,
@@ -41,17 +41,14 @@ impl Session<'_> {
         self.fit(layout, &layout.live()).await?;
         let Some(version) = version else { return Ok(()) };
         let waiting = layout.waiting();
-        let doing = Doing::task(format!("prepare table `{}`", waiting.parent));
-        if self.table_exists(&waiting.parent).await?
-            && !self.is_waiting(&waiting.parent, version).await?
-        {
-            let names = std::iter::once(&waiting.parent).chain(&waiting.children);
-            self.connection.run(&tables::drop_tables(self.schema, names), &doing).await?;
+        if self.is_waiting(&waiting.parent, version).await? {
+            return self.fit(layout, &waiting).await;
         }
+        let doing = Doing::task(format!("prepare table `{}`", waiting.parent));
+        self.connection.run(&tables::drop_tables(self.schema, waiting.names()), &doing).await?;
         self.fit(layout, &waiting).await?;
-        self.connection
-            .run(&tables::mark_version(self.schema, &waiting.parent, version), &doing)
-            .await
+        let mark = tables::mark_version(self.schema, &waiting.parent, version);
+        self.connection.run(&mark, &doing).await
     }
 
     /// Whether a version waits in a table.
@@ -73,8 +70,7 @@ impl Session<'_> {
     /// Whether a table exists.
     pub(crate) async fn table_exists(&self, name: &str) -> Result<bool, DestinationError> {
         let doing = Doing::task(format!("look for table `{name}`"));
-        let names = [name];
-        let names: &[&str] = &names;
+        let names = vec![name];
         let parameters = [text(&self.schema), texts(&names)];
         Ok(!self.connection.query(tables::EXISTING, &parameters, &doing).await?.is_empty())
     }
@@ -142,7 +138,7 @@ impl Session<'_> {
         names: &Tables,
     ) -> Result<BTreeMap<String, Relation>, DestinationError> {
         let doing = Doing::task(format!("look at table `{}`", names.parent));
-        let wanted: Vec<&String> = std::iter::once(&names.parent).chain(&names.children).collect();
+        let wanted: Vec<&String> = names.names().collect();
         let parameters = [text(&self.schema), texts(&wanted)];
         let mut relations: BTreeMap<String, Relation> = BTreeMap::new();
         for row in self.connection.query(tables::COLUMNS, &parameters, &doing).await? {

@@ -50,7 +50,7 @@ impl Unit {
         Ok(Self { taken, schema: schema.to_owned(), state: State::Sound })
     }
 
-    /// Starts a step: the transaction counts as spoilt until [`Unit::settle`] says that the step was completed.
+    /// Starts a step: the transaction counts as spoilt until [`Unit::completed`].
     fn step(&mut self) -> Result<Session<'_>, DestinationError> {
         if self.state == State::Spoilt {
             return Err(spoilt());
@@ -59,9 +59,10 @@ impl Unit {
         Ok(Session { connection: &self.taken.connection, schema: &self.schema })
     }
 
-    fn settle<T>(&mut self, outcome: T) -> T {
+    /// Ends a step that was completed.
+    fn completed<T>(&mut self, outcome: T) -> Result<T, DestinationError> {
         self.state = State::Sound;
-        outcome
+        Ok(outcome)
     }
 }
 
@@ -74,7 +75,7 @@ impl UnitTransaction for Unit {
     ) -> Result<(), DestinationError> {
         let layout = Layout::new(schema)?;
         self.step()?.prepare(&layout, version).await?;
-        self.settle(Ok(()))
+        self.completed(())
     }
 
     async fn rivals(
@@ -82,12 +83,12 @@ impl UnitTransaction for Unit {
         load: &TableLoad,
     ) -> Result<Vec<Map<String, Value>>, DestinationError> {
         let rivals = self.step()?.rivals(load).await?;
-        self.settle(Ok(rivals))
+        self.completed(rivals)
     }
 
     async fn merge(&mut self, load: &TableLoad) -> Result<MergeOutcome, DestinationError> {
         let outcome = self.step()?.merge(load).await?;
-        self.settle(Ok(outcome))
+        self.completed(outcome)
     }
 
     async fn version_counts(
@@ -96,7 +97,7 @@ impl UnitTransaction for Unit {
         version: i64,
     ) -> Result<VersionCounts, DestinationError> {
         let counts = self.step()?.version_counts(schema, version).await?;
-        self.settle(Ok(counts))
+        self.completed(counts)
     }
 
     async fn activate(
@@ -105,7 +106,7 @@ impl UnitTransaction for Unit {
         version: i64,
     ) -> Result<ActivationOutcome, DestinationError> {
         let outcome = self.step()?.activate(schema, version).await?;
-        self.settle(Ok(outcome))
+        self.completed(outcome)
     }
 
     async fn reject(
@@ -114,12 +115,12 @@ impl UnitTransaction for Unit {
         rejects: &[RejectedRow],
     ) -> Result<u64, DestinationError> {
         let added = self.step()?.reject(run_id, rejects).await?;
-        self.settle(Ok(added))
+        self.completed(added)
     }
 
     async fn record(&mut self, loads: &[LoadRecord]) -> Result<(), DestinationError> {
         self.step()?.record(loads).await?;
-        self.settle(Ok(()))
+        self.completed(())
     }
 
     async fn bookmark(
@@ -127,12 +128,12 @@ impl UnitTransaction for Unit {
         states: &BTreeMap<StreamName, Value>,
     ) -> Result<(), DestinationError> {
         self.step()?.bookmark(states).await?;
-        self.settle(Ok(()))
+        self.completed(())
     }
 
     async fn fence(&mut self, claim: &Claim, memory: &ClaimMemory) -> Result<(), DestinationError> {
         self.step()?.fence(claim, memory).await?;
-        self.settle(Ok(()))
+        self.completed(())
     }
 
     async fn commit(self: Box<Self>) -> Result<(), DestinationError> {

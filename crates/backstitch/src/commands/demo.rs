@@ -41,7 +41,7 @@ const REJECT_LIMIT: usize = 100_000;
 
 /// What the demo asks of the file in the end: a join of three tables, as somebody would who has just replicated them.
 const QUESTION: &str = "\
-select coalesce(list.label, list.name) as list,
+select coalesce(nullif(list.label, ''), list.name) as list,
        count(distinct contact.id) as contacts,
        count(*) filter (where inbound_activity.\"activityType\" = 'open') as opens,
        count(*) filter (where inbound_activity.\"activityType\" = 'click') as clicks
@@ -84,7 +84,7 @@ struct Demo {
 
 fn replicate(arguments: &DemoArguments, path: &Path) -> Result<Demo, Failure> {
     let screen = progress_bars::screen(true);
-    telemetry::start(screen.as_ref())?;
+    telemetry::start_without_source(screen.as_ref())?;
     let subject = Subject {
         // The size is part of the name, so that a demo of another size is refused instead of mixed in.
         integration: format!("Demo of {} contacts", arguments.rows),

@@ -6,7 +6,7 @@ use bronto_sim::RunningServer;
 
 use crate::{
     account,
-    programs::{Running, Workplace, pause},
+    programs::{Running, Workplace, pause, until},
     truth,
     warehouse::Warehouse,
 };
@@ -15,10 +15,7 @@ use crate::{
 fn start_slowly(account: &RunningServer, workplace: &Workplace) -> Running {
     account.set_behaviour("latency_ms", "400").unwrap();
     let running = Running::start(workplace.command(&["run", "--json"]));
-    let held = || workplace.run(&["status", "--json"]).json()["claim"]["held"] == true;
-    while !held() {
-        pause(Duration::from_millis(20));
-    }
+    until("a claim", || workplace.run(&["status", "--json"]).json()["claim"]["held"] == true);
     running
 }
 

@@ -219,6 +219,15 @@ pub(crate) fn pause(time: Duration) {
     thread::sleep(time);
 }
 
+/// Waits until something is so.
+pub(crate) fn until(what: &str, is_so: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < DEADLINE, "it did not come to {what}");
+        pause(Duration::from_millis(5));
+    }
+}
+
 /// Sends a signal to a process.
 pub(crate) fn signal(process: u32, name: &str) {
     let status =

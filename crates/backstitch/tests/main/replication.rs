@@ -1,13 +1,11 @@
 //! Whole replications into both destinations, and what later runs make of them.
 
-use std::time::Duration;
-
 use bronto_sim::{RunningServer, Table};
 use serde_json::Value;
 
 use crate::{
     account,
-    programs::{Running, Workplace, pause},
+    programs::{Running, Workplace, until},
     truth,
     warehouse::{SCHEMA, Warehouse},
 };
@@ -178,7 +176,5 @@ fn a_second_signal_ends_the_run_at_once() {
 fn wait_for_requests(account: &RunningServer) {
     let requests = || account.stats().requests.values().sum::<u64>();
     let before = requests();
-    while requests() < before + 3 {
-        pause(Duration::from_millis(5));
-    }
+    until("further requests", || requests() >= before + 3);
 }

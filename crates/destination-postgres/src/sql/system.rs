@@ -62,7 +62,7 @@ pub(crate) fn release_claim(schema: &str) -> String {
 /// What the claim's row remembers. Waits for a transaction that is about to change it, so that a commit whose reply was
 /// lost is either over or undone when this answers.
 pub(crate) fn memory(schema: &str) -> String {
-    format!("select state from {} where stream = '' for share", table(schema, STATE.name))
+    format!("select state::text from {} where stream = '' for share", table(schema, STATE.name))
 }
 
 /// The bookmarks.

@@ -7,7 +7,6 @@ mod crashes;
 mod loads;
 mod refusals;
 mod secrets;
-mod speed;
 mod subject;
 mod tables;
 mod units;

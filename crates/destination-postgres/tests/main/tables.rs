@@ -173,3 +173,20 @@ async fn tables_that_do_not_fit_are_refused_by_name() {
     let error = unit.prepare(&long, None).await.unwrap_err();
     assert_eq!(error.kind, DestinationErrorKind::Refused);
 }
+
+#[tokio::test]
+async fn system_tables_that_somebody_altered_are_named() {
+    let server = Server::start();
+    let postgres = server.postgres();
+    assert!(postgres.states().await.unwrap().is_empty(), "there is no schema yet");
+    let claim = postgres.claim(&request("run")).await.unwrap();
+    postgres.release(&claim).await.unwrap();
+    server.query("alter table _sdc_state alter column token type numeric, drop column start_date");
+    let error = postgres.states().await.unwrap_err();
+    assert_eq!(error.kind, DestinationErrorKind::Refused);
+    assert!(error.to_string().contains("`_sdc_state`"), "{error}");
+    let error = postgres.claim(&request("run")).await.unwrap_err();
+    assert!(error.to_string().contains("Column `token` of `_sdc_state` is `numeric`"), "{error}");
+    server.query("alter table _sdc_state alter column token type bigint");
+    assert_eq!(postgres.claim(&request("run")).await.unwrap().token, 2);
+}

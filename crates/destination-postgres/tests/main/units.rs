@@ -1,6 +1,6 @@
 //! Units: what a merge changes and what it leaves alone, and what becomes of a unit that is not committed.
 
-use std::{sync::Arc, time::Duration};
+use std::{slice, sync::Arc, time::Duration};
 
 use replication::{
     destination::{ChildOutcome, Destination, DestinationErrorKind, MergeOutcome},
@@ -117,7 +117,8 @@ async fn an_older_version_never_comes_back_by_either_rule() {
         (row("none loses against any", None, 80), false, true),
     ] {
         for (schema, wins) in [(&by_key, by_the_key), (&by_sequence, by_the_sequence)] {
-            let outcome = commit(&postgres, &claim, &load(schema, &[row.clone()])).await.unwrap();
+            let outcome =
+                commit(&postgres, &claim, &load(schema, slice::from_ref(&row))).await.unwrap();
             let expected = if wins { (1, 0) } else { (0, 1) };
             let counts = (outcome.inserted + outcome.updated, outcome.superseded);
             assert_eq!(counts, expected, "{:?} in `{}`", row.email, schema.table());
