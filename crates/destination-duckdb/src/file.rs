@@ -22,7 +22,7 @@ use tokio::{runtime::Handle, task::AbortHandle};
 use crate::{
     batch,
     config::DuckDbConfig,
-    failure,
+    creation, failure,
     sql::{self, Place},
 };
 
@@ -205,6 +205,9 @@ impl SharedFile {
         number: u64,
     ) -> Result<Open, DestinationError> {
         let failed = |error| failure::failed(&self.path, "open the database", error);
+        if access == Access::Write && !self.path.exists() {
+            creation::create(&self.path, || settings(config, access))?;
+        }
         let root = settings(config, access)
             .and_then(|settings| Connection::open_with_flags(&self.path, settings))
             .map_err(failed)?;

@@ -13,6 +13,7 @@ mod batch;
 mod check;
 mod claim;
 mod config;
+mod creation;
 mod destination;
 mod failure;
 mod file;
