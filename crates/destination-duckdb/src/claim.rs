@@ -45,10 +45,17 @@ pub(crate) fn claim(
     }
     let stored = stored(session)?;
     let before = stored.iter().find(|row| row.stream.is_empty());
+    let memory = before.map_or(Ok(ClaimMemory::default()), memory_of)?;
+    let bookmarks = bookmarks(&stored)?;
+    let is_filled = memory.greatest_sequence > 0 || !bookmarks.is_empty();
     let unreleased = before
-        .map_or(Ok(None), |row| claim::decide(&row.claim(), request, now))
+        .map_or(Ok(None), |row| claim::decide(&row.claim(is_filled), request, now))
         .map_err(|refusal| DestinationError::claim_refused(refusal, session.place.schema()))?;
     let token = before.and_then(|row| row.token).unwrap_or(0) + 1;
+    let start_date = before
+        .filter(|_| is_filled)
+        .and_then(|row| row.start_date.clone())
+        .or_else(|| request.start_date.clone());
     let write = if before.is_some() { sql::update_claim } else { sql::insert_claim };
     let parameters = [
         Parameter::BigInt(token),
@@ -56,19 +63,16 @@ pub(crate) fn claim(
         instant(now + request.lease),
         text(&request.integration_id),
         text(&request.source_fingerprint),
-        optional_text(request.start_date.as_ref()),
+        optional_text(start_date.as_ref()),
         instant(now),
     ];
     session.execute(&write(&session.place), parameters, "claim the schema")?;
     drop_waiting_tables(session)?;
-    let start_date =
-        before.and_then(|row| row.start_date.clone()).or_else(|| request.start_date.clone());
-    let memory = before.map_or(Ok(ClaimMemory::default()), memory_of)?;
     Ok(Claim {
         token,
         run_id: request.run_id.clone(),
         lease: request.lease,
-        states: bookmarks(&stored)?,
+        states: bookmarks,
         memory,
         start_date,
         unreleased,
@@ -166,13 +170,14 @@ impl Stored {
         })
     }
 
-    fn claim(&self) -> ClaimRow {
+    fn claim(&self, is_filled: bool) -> ClaimRow {
         ClaimRow {
             token: self.token.unwrap_or(0),
             holder: self.holder.clone(),
             lease_expires_at: self.lease_expires_at,
             integration_id: self.integration_id.clone(),
             source_fingerprint: self.source_fingerprint.clone(),
+            is_filled,
         }
     }
 }

@@ -271,12 +271,11 @@ pub(crate) fn insert_claim(place: &Place) -> String {
     )
 }
 
-/// Claims the schema again; parameters: token, holder, lease end, integration, fingerprint, start date (kept if one is
-/// stored), now.
+/// Claims the schema again; parameters: token, holder, lease end, integration, fingerprint, start date, now.
 pub(crate) fn update_claim(place: &Place) -> String {
     format!(
         "update {} set token = ?, holder = ?, lease_expires_at = ?, integration_id = ?, source_fingerprint = ?, \
-         start_date = coalesce(start_date, ?), updated_at = ? where stream = ''",
+         start_date = ?, updated_at = ? where stream = ''",
         place.table(STATE.name)
     )
 }

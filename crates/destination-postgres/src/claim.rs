@@ -12,7 +12,7 @@ use replication::{
 use serde_json::Value;
 
 use crate::{
-    connection::{bigint, text},
+    connection::{bigint, boolean, text},
     failure::Doing,
     layout::digest,
     ledger::lease_micros,
@@ -30,12 +30,15 @@ impl Session<'_> {
         self.connection.execute(&system::insert_claim(self.schema), &[], &doing).await?;
 
         let row = self.connection.query_one(&system::lock_claim(self.schema), &[], &doing).await?;
+        let memory = memory_of(row.get(5), self.schema)?;
+        let is_filled = memory.greatest_sequence > 0 || row.get(6);
         let found = ClaimRow {
             token: row.get::<_, Option<i64>>(0).unwrap_or(0),
             holder: row.get(1),
             lease_expires_at: row.get(2),
             integration_id: row.get(3),
             source_fingerprint: row.get(4),
+            is_filled,
         };
         // After the lock: waiting for it took its time.
         let now: DateTime<Utc> =
@@ -50,6 +53,7 @@ impl Session<'_> {
             text(&request.integration_id),
             text(&request.source_fingerprint),
             text(&request.start_date),
+            boolean(&is_filled),
         ];
         let taken = self
             .connection
@@ -62,8 +66,8 @@ impl Session<'_> {
             run_id: request.run_id.clone(),
             lease: request.lease,
             states: self.bookmarks().await?,
-            memory: memory_of(taken.get(1), self.schema)?,
-            start_date: taken.get(2),
+            memory,
+            start_date: taken.get(1),
             unreleased,
         })
     }

@@ -47,6 +47,11 @@ pub(crate) fn bigint(value: &i64) -> Parameter<'_> {
     (value, Type::INT8)
 }
 
+/// A boolean parameter.
+pub(crate) fn boolean(value: &bool) -> Parameter<'_> {
+    (value, Type::BOOL)
+}
+
 /// Opens connections to one database.
 pub(crate) struct Connector {
     pub(crate) config: PostgresConfig,

@@ -173,6 +173,9 @@ pub struct ClaimRow {
     pub integration_id: Option<String>,
     /// The account that it belongs to.
     pub source_fingerprint: Option<String>,
+    /// Whether anything was ever committed: rows, or a bookmark. Until then the schema belongs to nobody, so that a
+    /// first run with a mistyped token or start date leaves nothing behind that the corrected one trips over.
+    pub is_filled: bool,
 }
 
 /// Why a claim is refused.
@@ -203,13 +206,12 @@ pub fn decide(
     request: &ClaimRequest,
     now: DateTime<Utc>,
 ) -> Result<Option<Holder>, Refusal> {
-    if let Some(owner) =
-        row.integration_id.as_ref().filter(|owner| **owner != request.integration_id)
-    {
+    let owner = row.integration_id.as_ref().filter(|_| row.is_filled);
+    if let Some(owner) = owner.filter(|owner| **owner != request.integration_id) {
         return Err(Refusal::OtherIntegration { owner: owner.clone() });
     }
-    let other_source =
-        row.source_fingerprint.as_ref().is_some_and(|stored| *stored != request.source_fingerprint);
+    let source = row.source_fingerprint.as_ref().filter(|_| row.is_filled);
+    let other_source = source.is_some_and(|stored| *stored != request.source_fingerprint);
     if other_source && !request.accept_source_change {
         return Err(Refusal::OtherSource);
     }

@@ -48,6 +48,8 @@ pub struct RunOptions {
     pub accept_source_change: bool,
     /// From when to read; stored at the first run, and the stored one counts from then on.
     pub start_date: Option<DateTime<Utc>>,
+    /// Whether somebody chose the start date, so that they want to hear when it has no effect.
+    pub start_date_is_explicit: bool,
     /// When a unit is closed.
     pub limits: UnitLimits,
     /// How many bytes of events may wait between source and loader.
@@ -66,6 +68,7 @@ impl RunOptions {
             take_over: false,
             accept_source_change: false,
             start_date: None,
+            start_date_is_explicit: false,
             limits: UnitLimits::default(),
             channel_bytes: 32 << 20,
             allow_empty: false,
@@ -194,6 +197,7 @@ impl Run {
         options: &RunOptions,
     ) -> Result<(), RunError> {
         self.settle(claim).await.map_err(RunError::Destination)?;
+        self.warn_of_start_date(claim, options);
         let start_date =
             claim.start_date.as_deref().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
         let (sender, receiver) = event::channel(options.channel_bytes);
@@ -236,6 +240,20 @@ impl Run {
             Ok(())
         } else {
             Err(RunError::Streams(std::mem::take(&mut self.failed)))
+        }
+    }
+
+    /// A start date that is changed later would be ignored in silence.
+    fn warn_of_start_date(&self, claim: &Claim, options: &RunOptions) {
+        let wanted = options.start_date.map(crate::row::instant_text);
+        if options.start_date_is_explicit
+            && let (Some(stored), Some(wanted)) = (&claim.start_date, &wanted)
+            && stored != wanted
+        {
+            tracing::warn!(
+                "The start date {wanted} has no effect: the first run started at {stored}, and that counts until the \
+                 tables are reset"
+            );
         }
     }
 

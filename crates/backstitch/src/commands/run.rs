@@ -48,6 +48,7 @@ fn replicate(arguments: &RunArguments) -> Result<(Subject, Outcome), Failure> {
     options.allow_empty = arguments.allow_empty;
     options.lease = integration.lease.unwrap_or(options.lease);
     // It counts only at the first run, which stores it.
+    options.start_date_is_explicit = integration.source.start_date.is_some();
     options.start_date =
         integration.source.start_date.or_else(|| Some(tap_bronto::default_start_date(Utc::now())));
     let outcome = pipeline::block_on(async {

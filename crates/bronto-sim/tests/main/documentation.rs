@@ -26,5 +26,8 @@ fn the_page_lists_every_behaviour() {
         fs::write(&page, format!("{head}{BEGIN}{table}{END}{tail}")).unwrap();
         return;
     }
-    assert_eq!(found, table, "run the tests once with BACKSTITCH_WRITE_DOCS=1 to write the page anew");
+    assert_eq!(
+        found, table,
+        "run the tests once with BACKSTITCH_WRITE_DOCS=1 to write the page anew"
+    );
 }

@@ -257,7 +257,10 @@ async fn an_expired_claim_is_taken_over() {
     dead.start_date = Some("2025-01-01T00:00:00Z".to_owned());
     // On another machine, so that only its lease can tell.
     dead.holder = Holder { host: "elsewhere".to_owned(), ..dead.holder };
-    destination.claim(&dead).await.unwrap();
+    let claim = destination.claim(&dead).await.unwrap();
+    let mut unit = destination.begin(&claim).await.unwrap();
+    unit.bookmark(&bookmarks("2026-01-01T00:00:00Z")).await.unwrap();
+    finish(unit, &claim, "b1").await.unwrap();
     let claim = destination.claim(&request("alive")).await.unwrap();
     assert_eq!(claim.unreleased.map(|holder| holder.host), Some("elsewhere".to_owned()));
     assert_eq!(claim.start_date.as_deref(), Some("2025-01-01T00:00:00Z"));

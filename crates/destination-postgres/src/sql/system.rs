@@ -15,19 +15,20 @@ pub(crate) fn insert_claim(schema: &str) -> String {
 /// Reads the claim's row and locks it until the end of the transaction.
 pub(crate) fn lock_claim(schema: &str) -> String {
     format!(
-        "select token, holder, lease_expires_at, integration_id, source_fingerprint from {} \
-         where stream = '' for update",
-        table(schema, STATE.name)
+        "select token, holder, lease_expires_at, integration_id, source_fingerprint, state, \
+         exists (select from {state} b where b.stream <> '') from {state} where stream = '' for update",
+        state = table(schema, STATE.name)
     )
 }
 
 /// Takes the claim: holder `$1`, lease `$2` in microseconds, integration `$3`, fingerprint `$4`, start date `$5` unless
-/// one is stored. Returns token, memory and start date.
+/// one is stored and `$6`, it counts. Returns token and start date.
 pub(crate) fn take_claim(schema: &str) -> String {
     format!(
         "update {} set token = coalesce(token, 0) + 1, holder = $1, lease_expires_at = {LEASE_FROM_2}, \
-         integration_id = $3, source_fingerprint = $4, start_date = coalesce(start_date, $5), \
-         updated_at = clock_timestamp() where stream = '' returning token, state, start_date",
+         integration_id = $3, source_fingerprint = $4, \
+         start_date = case when $6 then coalesce(start_date, $5) else $5 end, \
+         updated_at = clock_timestamp() where stream = '' returning token, start_date",
         table(schema, STATE.name)
     )
 }

@@ -54,8 +54,8 @@ pub async fn refuses_a_claimed_schema(subject: &dyn Subject) {
     assert!(second.token > first.token);
     assert_eq!(
         second.start_date.as_deref(),
-        Some("2025-01-01T00:00:00Z"),
-        "the first start date stays"
+        Some("2026-01-01T00:00:00Z"),
+        "a start date counts from the first row on, and can be mended until then"
     );
     assert_eq!(second.unreleased.as_ref().map(|holder| holder.run_id.as_str()), Some("first"));
     assert_eq!(
@@ -76,7 +76,9 @@ pub async fn commits_nothing_when_overtaken(subject: &dyn Subject) {
     let first = destination.claim(&request("first")).await.expect("it is free");
     let mut insistent = request("second");
     insistent.take_over = true;
+    insistent.start_date = Some("2026-01-01T00:00:00Z".to_owned());
     let second = destination.claim(&insistent).await.expect("it may insist");
+    assert_eq!(second.start_date, first.start_date, "the start date of a filled schema stays");
 
     let memory = first.memory.clone();
     let mut transaction = destination.begin(&first).await.expect("a transaction can be opened");
@@ -95,8 +97,12 @@ pub async fn commits_nothing_when_overtaken(subject: &dyn Subject) {
     assert_eq!(by("id", subject.rows("people").await)["a"]["fullName"], json!("after"));
 }
 
-/// A schema belongs to one integration and one source account.
+/// A schema belongs to one integration and one source account, from its first row on: a run that brought nothing leaves
+/// no mark.
 pub async fn refuses_another_integration_and_another_source(subject: &dyn Subject) {
+    let mut mistaken = Script::new();
+    mistaken.fingerprint = "contract:mistyped".to_owned();
+    mistaken.succeed(subject.destination()).await;
     load("mine").succeed(subject.destination()).await;
     let other = load("theirs").with(|options| options.integration_id = "Other".to_owned());
     let failure = other.run(subject.destination()).await.expect_err("the schema has an owner");
