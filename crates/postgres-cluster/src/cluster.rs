@@ -177,6 +177,13 @@ impl Cluster {
         programs::run(&mut command).map(|output| output.trim_end_matches('\n').to_owned())
     }
 
+    /// The processor time that the server and its sessions have used, those that have ended included, in seconds. For
+    /// benchmarks; 0 while it doesn't run.
+    #[must_use]
+    pub fn processor_seconds(&self) -> f64 {
+        self.server.as_ref().map_or(0.0, Server::processor_seconds)
+    }
+
     /// Kills the server and all its sessions with SIGKILL.
     pub fn kill(&mut self) {
         if let Some(server) = self.server.take() {
