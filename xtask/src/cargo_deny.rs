@@ -37,7 +37,7 @@ pub(crate) fn ensure(workspace: &Workspace, talk: Talk) -> Result<PathBuf, Failu
 pub(crate) fn check_offline(workspace: &Workspace) -> Result<(), Failure> {
     let program = ensure(workspace, Talk::WorkOnly)?;
     // The manifests of all platforms' dependencies have to be on the machine; a build fetches only its own.
-    process::run(workspace.cargo().args(["fetch", "--locked"]))?;
+    process::run(workspace.cargo().args(["fetch", "--quiet", "--locked"]))?;
     let mut check = Command::new(program);
     // `cargo deny check bans` by hand also shows the warnings, which are about crates that come in two versions.
     check.current_dir(workspace.root()).args(["--locked", "--offline", "--log-level", "error"]);

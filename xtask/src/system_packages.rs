@@ -42,6 +42,12 @@ const NPM: Need = Need {
     debian: &["npm"],
 };
 
+const GIT: Need = Need {
+    what: "git, which lists the files of the tree",
+    is_met: || on_path("git"),
+    debian: &["git"],
+};
+
 const POSTGRESQL: Need = Need {
     what: "PostgreSQL 15 or newer with its server programs on the path (the tests start clusters of their own)",
     is_met: has_postgresql,
@@ -61,7 +67,7 @@ pub(crate) fn ensure(extent: Extent, npm: bool, talk: Talk) -> Result<(), Failur
         needs.push(NPM);
     }
     if extent == Extent::Tests {
-        needs.extend([POSTGRESQL, PYTHON]);
+        needs.extend([GIT, POSTGRESQL, PYTHON]);
     }
     needs.retain(|need| !(need.is_met)());
     if needs.is_empty() {

@@ -19,6 +19,8 @@ pub(crate) enum ExitStatus {
     SourceUnavailable,
     /// The destination refused or could not be reached.
     Destination,
+    /// More rows were rejected than are allowed.
+    Rejects,
     /// The books don't balance; nothing of that unit was committed.
     Books,
     /// The schema is claimed by another run.
@@ -37,6 +39,7 @@ impl ExitStatus {
             Self::SourceRefused => 3,
             Self::SourceUnavailable => 4,
             Self::Destination => 5,
+            Self::Rejects => 6,
             Self::Books => 7,
             Self::Claimed => 8,
             Self::Interrupted(signal) => signal.exit_code(),

@@ -125,6 +125,9 @@ impl From<&RunError> for Failure {
             RunError::Books(_) => Self::new(ExitStatus::Books, error.to_string())
                 .with_hint(error.remedy())
                 .caused_by(error),
+            RunError::Rejects { .. } => Self::new(ExitStatus::Rejects, error.to_string())
+                .with_hint(error.remedy())
+                .caused_by(error),
             RunError::Observer(_) => Self::new(ExitStatus::Unexpected, error.to_string())
                 .with_hint(error.remedy())
                 .caused_by(error),

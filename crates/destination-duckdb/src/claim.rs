@@ -47,7 +47,7 @@ pub(crate) fn claim(
     let before = stored.iter().find(|row| row.stream.is_empty());
     let memory = before.map_or(Ok(ClaimMemory::default()), memory_of)?;
     let bookmarks = bookmarks(&stored)?;
-    let is_filled = memory.greatest_sequence > 0 || !bookmarks.is_empty();
+    let is_filled = memory.is_of_a_filled_schema() || !bookmarks.is_empty();
     let unreleased = before
         .map_or(Ok(None), |row| claim::decide(&row.claim(is_filled), request, now))
         .map_err(|refusal| DestinationError::claim_refused(refusal, session.place.schema()))?;

@@ -27,13 +27,20 @@ pub(crate) fn create(
     let draft = draft(path, process::id());
     discard(&draft);
     discard_those_of_the_dead(path);
-    settings()
-        .and_then(|settings| Connection::open_with_flags(&draft, settings))
-        .and_then(|connection| connection.close().map_err(|(_, error)| error))
-        .map_err(|error| failure::failed(path, "create the database", error))?;
+    let failed = |error| failure::failed(path, "create the database", error);
+    let made = settings().and_then(|settings| Connection::open_with_flags(&draft, settings));
+    let connection = made.map_err(failed)?;
+    // Open, and thereby locked, until it has its name: nobody else writes a log for it meanwhile.
     let named = name(&draft, path);
+    if matches!(named, Ok(Named::Ours)) {
+        // The log of a file that was here before and is gone. DuckDB would replay it into the new one.
+        discard(&log_of(path));
+    }
+    let closed = connection.close().map_err(|(_, error)| failed(error));
     discard(&draft);
-    named.map_err(|error| {
+    discard(&log_of(&draft));
+    closed?;
+    named.map(drop).map_err(|error| {
         DestinationError::new(
             DestinationErrorKind::Refused,
             format!("File `{}` can't be created", path.display()),
@@ -43,14 +50,28 @@ pub(crate) fn create(
     })
 }
 
+/// Whose database has the name now.
+#[derive(Debug, PartialEq, Eq)]
+enum Named {
+    Ours,
+    Theirs,
+}
+
 /// Gives the database its own name, which must not take the place of a file that has come there meanwhile.
-fn name(draft: &Path, path: &Path) -> io::Result<()> {
+fn name(draft: &Path, path: &Path) -> io::Result<Named> {
     match fs::hard_link(draft, path) {
-        Ok(()) => Ok(()),
-        Err(_) if path.exists() => Ok(()),
+        Ok(()) => Ok(Named::Ours),
+        Err(_) if path.exists() => Ok(Named::Theirs),
         // A file system without links.
-        Err(_) => fs::rename(draft, path),
+        Err(_) => fs::rename(draft, path).map(|()| Named::Ours),
     }
+}
+
+/// The log that DuckDB keeps beside a file.
+fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".wal");
+    PathBuf::from(name)
 }
 
 /// The name for a database that is not complete: hidden, and one process's own.
@@ -92,6 +113,27 @@ fn discard(draft: &Path) {
 #[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_log_of_a_deleted_file_is_not_replayed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.duckdb");
+        // As after a kill: a log that holds everything, taken away before it is folded into its file.
+        let kept = folder.path().join("kept.wal");
+        let connection = Connection::open(&path).unwrap();
+        connection.execute_batch("create table old (x integer)").unwrap();
+        fs::copy(log_of(&path), &kept).unwrap();
+        drop(connection);
+        fs::remove_file(&path).unwrap();
+        fs::rename(&kept, log_of(&path)).unwrap();
+
+        create(&path, || Ok(Config::default())).unwrap();
+        let tables: i64 = Connection::open(&path)
+            .unwrap()
+            .query_row("select count(*) from duckdb_tables()", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(tables, 0);
+    }
 
     #[test]
     fn what_a_killed_process_has_left_is_replaced() {

@@ -7,7 +7,8 @@ use replication::{
     reject::ReasonCode,
 };
 
-/// Errors whose text may quote a row's values. They are told by their class only, without the text.
+/// Errors whose text may quote a row's values. They are told by their class only, without the text, also where another
+/// error wraps them.
 const VALUE_ERRORS: [&str; 5] = [
     "Conversion Error",
     "Invalid Input Error",
@@ -15,6 +16,9 @@ const VALUE_ERRORS: [&str; 5] = [
     "Constraint Error",
     "Mismatch Type Error",
 ];
+
+/// How the description of a merge begins.
+pub(crate) const MERGING: &str = "merge rows into";
 
 /// Texts by which operating systems say that there is no space.
 const NO_SPACE: [&str; 4] =
@@ -141,12 +145,17 @@ fn meaning(text: &str, file: &str) -> Option<(DestinationErrorKind, String, &'st
 }
 
 fn value_error(text: &str) -> Option<&'static str> {
-    VALUE_ERRORS.into_iter().find(|class| text.starts_with(class))
+    VALUE_ERRORS.into_iter().find(|class| text.contains(class))
 }
 
 fn refused_value(path: &Path, doing: &str, text: &str) -> DestinationError {
     DestinationError::new(
-        DestinationErrorKind::Row(ReasonCode::RefusedByDestination),
+        // Only rows that are merged are a source's; a value of our own that is refused is our defect.
+        if doing.starts_with(MERGING) {
+            DestinationErrorKind::Row(ReasonCode::RefusedByDestination)
+        } else {
+            DestinationErrorKind::Bug
+        },
         format!(
             "DuckDB could not {doing} (file `{}`): {}",
             path.display(),

@@ -23,7 +23,7 @@ pub(crate) fn record(session: &Session, loads: &[LoadRecord]) -> Result<(), Dest
         session.execute(&sql::insert_load(&session.place), parameters(load), &doing).map_err(
             |error| {
                 // The only values that DuckDB can refuse here are a batch and a table that are there already.
-                if matches!(error.kind, DestinationErrorKind::Row(_)) {
+                if error.kind == DestinationErrorKind::Bug {
                     defect(format!(
                         "Batch `{}` of `{}` is in the ledger already",
                         load.batch_id, load.table

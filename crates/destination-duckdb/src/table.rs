@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     batch::Offer,
+    failure::MERGING,
     session::{Session, defect},
     sql::{self, waiting_table},
 };
@@ -73,7 +74,7 @@ pub(crate) fn prepare(
 /// Merges the load's rows into its table.
 pub(crate) fn merge(session: &Session, rows: &Rows) -> Result<MergeOutcome, DestinationError> {
     let table = rows.table();
-    let doing = format!("merge rows into `{}`", rows.schema.table());
+    let doing = format!("{MERGING} `{}`", rows.schema.table());
     let before = session.count(&table)?;
     let mut outcome = MergeOutcome::default();
     for batch in &rows.batches {

@@ -31,7 +31,8 @@ impl Session<'_> {
 
         let row = self.connection.query_one(&system::lock_claim(self.schema), &[], &doing).await?;
         let memory = memory_of(row.get(5), self.schema)?;
-        let is_filled = memory.greatest_sequence > 0 || row.get(6);
+        let states = self.bookmarks().await?;
+        let is_filled = memory.is_of_a_filled_schema() || !states.is_empty();
         let found = ClaimRow {
             token: row.get::<_, Option<i64>>(0).unwrap_or(0),
             holder: row.get(1),
@@ -65,7 +66,7 @@ impl Session<'_> {
             token: taken.get(0),
             run_id: request.run_id.clone(),
             lease: request.lease,
-            states: self.bookmarks().await?,
+            states,
             memory,
             start_date: taken.get(1),
             unreleased,

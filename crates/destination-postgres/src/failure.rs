@@ -208,8 +208,9 @@ fn row_fault(code: &str) -> Option<ReasonCode> {
         "22021" | "22P05" => Some(ReasonCode::UnsupportedCharacter),
         "22003" => Some(ReasonCode::NumberRange),
         "22007" | "22008" => Some(ReasonCode::TimestampRange),
-        "22P02" | "22P03" | "22030" | "22032" => Some(ReasonCode::WrongType),
-        "23502" => Some(ReasonCode::MissingKey),
+        "22P02" | "22030" | "22032" => Some(ReasonCode::WrongType),
+        // Copied rows that the server can't read are our encoder's fault, and no row's.
+        "22P03" | "22P04" => None,
         _ => match code.get(..2) {
             Some("54") => Some(ReasonCode::TooLarge),
             Some("22" | "23" | "44" | "P0") => Some(ReasonCode::RefusedByDestination),

@@ -8,6 +8,7 @@
 
 use crate::{
     destination::{ActivationOutcome, ChildOutcome, MergeOutcome},
+    ledger::LoadCounts,
     unit::TableLoad,
 };
 
@@ -80,6 +81,24 @@ pub(crate) fn check_merge(load: &TableLoad, outcome: &MergeOutcome) -> Result<()
     check_children(&outcome.children)
 }
 
+/// Checks that a version's waiting rows are all that was received for it, less what was kept out.
+pub(crate) fn check_waiting(
+    table: &str,
+    waited: &LoadCounts,
+    waiting: u64,
+) -> Result<(), BooksError> {
+    agree(
+        table,
+        (
+            "received - superseded - rejected",
+            i128::from(waited.received)
+                - i128::from(waited.superseded)
+                - i128::from(waited.rejected),
+        ),
+        ("rows of the new version", waiting.into()),
+    )
+}
+
 /// Checks what an activation did to a version of `waiting` rows.
 pub(crate) fn check_activation(
     table: &str,
@@ -129,6 +148,9 @@ mod tests {
             error.to_string(),
             "The books of `list` don't balance: rows of the new version is 4, but inserted + updated + unchanged is 3"
         );
+        let waited = LoadCounts { received: 5, superseded: 1, rejected: 1, ..Default::default() };
+        assert_eq!(check_waiting("list", &waited, 3), Ok(()));
+        assert!(check_waiting("list", &waited, 2).is_err(), "a row that waited is gone");
         let outcome = ActivationOutcome { growth: 2, ..outcome };
         assert!(check_activation("list", 3, &outcome).is_err(), "the count of rows contradicts");
     }

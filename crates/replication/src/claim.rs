@@ -69,6 +69,14 @@ pub struct ClaimMemory {
     pub singer_state: Option<Value>,
 }
 
+impl ClaimMemory {
+    /// Whether it tells of anything that was committed into the schema: rows, or a tap's state.
+    #[must_use]
+    pub fn is_of_a_filled_schema(&self) -> bool {
+        self.greatest_sequence > 0 || self.singer_state.is_some()
+    }
+}
+
 /// Who holds a claim: readable for people, and exact enough to tell on the same machine whether it is still alive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -76,7 +84,7 @@ pub struct Holder {
     pub host: String,
     /// The process.
     pub pid: u32,
-    /// What tells this process from another one with its number: the boot, the process namespace and the start time.
+    /// What tells this process from another one with its number: machine, boot, process namespace and start time.
     pub incarnation: String,
     /// The run.
     pub run_id: String,
@@ -90,12 +98,12 @@ impl Holder {
         Self {
             host: host_name(),
             pid,
-            incarnation: incarnation(pid).unwrap_or_default(),
+            incarnation: incarnation(pid).map(|found| found.to_string()).unwrap_or_default(),
             run_id: run_id.to_owned(),
         }
     }
 
-    /// Reads what [`fmt::Display`] wrote for the `holder` column (it is JSON there; see [`Holder::stored`]).
+    /// Reads the text of the `holder` column; see [`Holder::stored`].
     #[must_use]
     pub fn parse(stored: &str) -> Option<Self> {
         serde_json::from_str(stored).ok()
@@ -107,25 +115,26 @@ impl Holder {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Whether the holder is known to be dead: it ran on this machine, in this process namespace, and no longer does.
-    /// A holder elsewhere is never known to be dead; only its lease tells.
+    /// Whether the holder is known to be dead: it ran on this machine, in an earlier boot or in this process namespace,
+    /// and no longer does. A holder elsewhere is never known to be dead; only its lease tells.
     #[must_use]
     pub fn is_dead(&self) -> bool {
-        if self.host != host_name() || self.incarnation.is_empty() {
-            return false;
-        }
-        let Some(here) = incarnation(process::id()) else {
+        let (Some(here), Some(there)) =
+            (incarnation(process::id()), Incarnation::parse(&self.incarnation))
+        else {
             return false;
         };
-        // A process can be judged only from the same process namespace; an earlier boot has no processes left.
-        let place =
-            |incarnation: &str| incarnation.rsplit_once('/').map(|(place, _)| place.to_owned());
-        let boot = |incarnation: &str| incarnation.split('/').next().map(str::to_owned);
-        if boot(&here) != boot(&self.incarnation) {
+        if here.machine.is_empty() || here.machine != there.machine || self.host != host_name() {
+            return false;
+        }
+        if here.boot != there.boot {
             return true;
         }
-        place(&here) == place(&self.incarnation)
-            && incarnation(self.pid).as_deref() != Some(&self.incarnation)
+        // Where other people's processes are hidden, a process that can't be seen may well be alive.
+        let all_are_visible = fs::metadata("/proc/1/stat").is_ok();
+        here.namespace == there.namespace
+            && all_are_visible
+            && incarnation(self.pid).is_none_or(|now| now.start != there.start)
     }
 }
 
@@ -144,20 +153,51 @@ fn host_name() -> String {
         .unwrap_or_else(|| "unknown host".to_owned())
 }
 
-/// `boot/namespace/start time` of a process, from `/proc`; none where there is no such process, or no `/proc`. A zombie
-/// counts as gone: it holds no connection and commits nothing.
-fn incarnation(pid: u32) -> Option<String> {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+/// What tells a process from every other one, of any machine and any boot.
+#[derive(Debug, PartialEq, Eq)]
+struct Incarnation {
+    machine: String,
+    boot: String,
+    namespace: String,
+    start: String,
+}
+
+impl Incarnation {
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('/').map(str::to_owned);
+        let parsed = Self {
+            machine: parts.next()?,
+            boot: parts.next()?,
+            namespace: parts.next()?,
+            start: parts.next()?,
+        };
+        parts.next().is_none().then_some(parsed)
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}/{}/{}", self.machine, self.boot, self.namespace, self.start)
+    }
+}
+
+/// The incarnation of a process, from `/proc`; none where there is no such process, or no `/proc`. A zombie counts as
+/// gone: it holds no connection and commits nothing. A machine without an id of its own is known by its boot.
+fn incarnation(pid: u32) -> Option<Incarnation> {
+    let read = |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned());
+    let boot = read("/proc/sys/kernel/random/boot_id").ok()?;
+    let machine = read("/etc/machine-id").ok().filter(|id| !id.is_empty());
+    let machine = machine.unwrap_or_else(|| boot.clone());
     let namespace = fs::read_link("/proc/self/ns/pid").ok()?;
-    let status = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let status = read(&format!("/proc/{pid}/stat")).ok()?;
     // The program's name, in parentheses, may hold spaces; the fields after it don't. The state is the first of them,
     // the start time the twentieth.
     let fields: Vec<&str> = status.rsplit_once(')')?.1.split_whitespace().collect();
     if matches!(fields.first(), Some(&("Z" | "X"))) {
         return None;
     }
-    let start = fields.get(19)?;
-    Some(format!("{}/{}/{start}", boot.trim(), namespace.display()))
+    let start = (*fields.get(19)?).to_owned();
+    Some(Incarnation { machine, boot, namespace: namespace.display().to_string(), start })
 }
 
 /// What was found in the claim row, for a destination to decide by [`decide`].

@@ -6,7 +6,6 @@ use std::{cmp::Ordering, collections::HashMap};
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::error::ArrowError;
-use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -20,8 +19,7 @@ use crate::{
 pub(crate) fn rejects_of(
     schema: &StreamSchema,
     collided: &RecordBatch,
-    extracted_at: DateTime<Utc>,
-    version: i64,
+    version: Option<i64>,
 ) -> Vec<RejectedRow> {
     (0..collided.num_rows())
         .map(|index| RejectedRow {
@@ -31,8 +29,8 @@ pub(crate) fn rejects_of(
             record: row::render(schema, collided, index),
             key_digest: row::key_digest(schema, collided, index),
             sequence: row::sequence(schema, collided, index),
-            table_version: version,
-            extracted_at,
+            table_version: version.unwrap_or_default(),
+            extracted_at: row::extracted_at(schema, collided, index),
         })
         .collect()
 }
@@ -46,19 +44,17 @@ pub(crate) struct Settled {
     pub(crate) displaced: Vec<RejectedRow>,
 }
 
-/// Decides between the load's rows and the rows of the table that share their keys and differ.
+/// Decides between the load's rows and the rows of the table that share their keys and differ. None where there is
+/// nothing to decide.
 pub(crate) fn settle(
     load: &TableLoad,
     rivals: &[Map<String, Value>],
-    extracted_at: DateTime<Utc>,
-) -> Result<Settled, ArrowError> {
-    let mut settled = Settled { load: load.clone(), displaced: Vec::new() };
-    let WinnerRule::Greatest(ranks) = &load.schema.winner else {
-        return Ok(settled);
-    };
+) -> Result<Option<Settled>, ArrowError> {
+    let WinnerRule::Greatest(ranks) = &load.schema.winner else { return Ok(None) };
     if rivals.is_empty() {
-        return Ok(settled);
+        return Ok(None);
     }
+    let mut settled = Settled { load: load.clone(), displaced: Vec::new() };
     let schema = &load.schema;
     let mut places = HashMap::new();
     for (batch_index, batch) in load.rows.iter().enumerate() {
@@ -80,9 +76,10 @@ pub(crate) fn settle(
                 reason: reason(schema),
                 record: in_schema_order(schema, rival),
                 key_digest: row::key_digest(schema, &load.rows[batch_index], index),
+                // The stored row's own are not known here; those of the row that displaced it date the decision.
                 sequence: row::sequence(schema, &load.rows[batch_index], index),
                 table_version: 0,
-                extracted_at,
+                extracted_at: row::extracted_at(schema, &load.rows[batch_index], index),
             }),
             Ordering::Less => losers[batch_index].push(index),
             Ordering::Equal => {}
@@ -95,11 +92,11 @@ pub(crate) fn settle(
             (0..batch.num_rows()).map(|index| Some(losers.contains(&index))).collect();
         let kept = arrow::compute::not(&lost)?;
         let collided = filter_record_batch(batch, &lost)?;
-        settled.load.rejects.extend(rejects_of(schema, &collided, extracted_at, 0));
+        settled.load.rejects.extend(rejects_of(schema, &collided, None));
         settled.load.rows[batch_index] = filter_record_batch(batch, &kept)?;
     }
     settled.load.rows.retain(|batch| batch.num_rows() > 0);
-    Ok(settled)
+    Ok(Some(settled))
 }
 
 fn reason(schema: &StreamSchema) -> String {

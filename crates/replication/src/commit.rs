@@ -5,8 +5,9 @@
 //! rows. A commit whose reply is lost is looked up by its batch id before anything else is done. A row that the
 //! destination refuses is found by halving and goes to the rejects; it never costs its batch.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
+use arrow::error::ArrowError;
 use serde_json::Value;
 
 use crate::{
@@ -23,9 +24,9 @@ use crate::{
     ledger::{LoadCounts, LoadRecord},
     offenders,
     records::{self, UnitRecords},
-    reject::RejectedRow,
     stream::{StreamName, StreamSchema, WinnerRule},
     unit::TableLoad,
+    winner,
 };
 
 /// How often a unit is tried when the destination fails in a way that may pass.
@@ -86,11 +87,24 @@ impl Committer {
         Self { destination, claim, memory, clock, allow_empty, waiting: BTreeMap::new() }
     }
 
-    /// Commits a unit, whatever it takes.
-    pub(crate) async fn commit(&mut self, mut unit: Unit) -> Result<Committed, CommitError> {
+    /// Commits a unit, whatever it takes. A failure that comes from having lost the claim says so.
+    pub(crate) async fn commit(&mut self, unit: Unit) -> Result<Committed, CommitError> {
+        let error = match self.commit_unit(unit).await {
+            Err(CommitError::Destination(error)) => error,
+            other => return other,
+        };
+        match self.destination.renew(&self.claim).await {
+            Err(lost) if lost.kind == DestinationErrorKind::Fenced => Err(lost.into()),
+            _ => Err(error.into()),
+        }
+    }
+
+    async fn commit_unit(&mut self, mut unit: Unit) -> Result<Committed, CommitError> {
         for load in &mut unit.loads {
+            // Before the winners are picked: a version that can't be stored must not displace one that can.
             let unsupported = self.destination.unsupported(load);
-            offenders::reject(load, unsupported, self.clock.now());
+            offenders::reject(load, unsupported);
+            winner::apply(load).map_err(|error| not_comparable(load, &error))?;
             books::check_load(load)?;
         }
         let memory = self.memory_after(&unit);
@@ -135,11 +149,6 @@ impl Committer {
         })
     }
 
-    /// Renews the lease between units.
-    pub(crate) async fn renew(&self) -> Result<(), DestinationError> {
-        self.destination.renew(&self.claim).await
-    }
-
     fn memory_after(&self, unit: &Unit) -> ClaimMemory {
         let singer_state = unit
             .bookmarks
@@ -155,7 +164,7 @@ impl Committer {
         }
     }
 
-    /// Looks a commit up whose reply was lost, as long as it takes to get an answer.
+    /// Looks a commit up whose reply was lost, insisting on an answer for a while.
     async fn was_committed(&self, batch_id: &str) -> Result<bool, DestinationError> {
         let mut tries = 1;
         loop {
@@ -203,12 +212,11 @@ impl Committer {
     ) -> Result<Attempt, CommitError> {
         let mut waiting = self.waiting.clone();
         let mut records = UnitRecords::new(unit, &self.claim.run_id);
-        let mut rejects = Vec::new();
         for (schema, version) in &unit.prepares {
             transaction.prepare(schema, *version).await?;
         }
         for load in &unit.loads {
-            let (load, outcome) = self.merge(transaction, load, &mut rejects).await?;
+            let (load, outcome) = self.merge(transaction, load).await?;
             if load.version.is_some() {
                 let counts = waiting.entry(load.schema.stream.clone()).or_default();
                 records::add_waiting(counts, &load, &outcome);
@@ -223,9 +231,6 @@ impl Committer {
                 self.activate(transaction, schema, *version, waited, &mut records).await?;
             kept.extend(activation);
         }
-        if !rejects.is_empty() {
-            transaction.reject(&self.claim.run_id, &rejects).await?;
-        }
         records.bookmarks_and_gaps();
         let records = records.finish(self.clock.now());
         transaction.record(&records).await?;
@@ -234,21 +239,22 @@ impl Committer {
         Ok(Attempt { records, waiting, kept })
     }
 
-    /// Merges one load. Returns it as it was merged, with what that did; its rejects are added to `rejects`.
-    async fn merge(
+    /// Merges one load and stores its rejects. Returns it as it was merged, with what that did.
+    async fn merge<'load>(
         &self,
         transaction: &mut dyn UnitTransaction,
-        load: &TableLoad,
-        rejects: &mut Vec<RejectedRow>,
-    ) -> Result<(TableLoad, MergeOutcome), CommitError> {
+        load: &'load TableLoad,
+    ) -> Result<(Cow<'load, TableLoad>, MergeOutcome), CommitError> {
         let may_collide = matches!(load.schema.winner, WinnerRule::Greatest(_))
             && load.version.is_none()
             && load.row_count() > 0;
         let rivals = if may_collide { transaction.rivals(load).await? } else { Vec::new() };
-        let settled = collision::settle(load, &rivals, self.clock.now()).map_err(|error| {
-            defect(format!("Rows of `{}` could not be compared: {error}", load.schema.table()))
-        })?;
-        let load = settled.load;
+        let settled =
+            collision::settle(load, &rivals).map_err(|error| not_comparable(load, &error))?;
+        let (load, displaced) = match settled {
+            Some(settled) => (Cow::Owned(settled.load), settled.displaced),
+            None => (Cow::Borrowed(load), Vec::new()),
+        };
         books::check_load(&load)?;
         let outcome = match load.row_count() {
             0 => MergeOutcome::default(),
@@ -256,8 +262,10 @@ impl Committer {
         };
         books::check_merge(&load, &outcome)?;
         hold::reach(HoldPoint::TableMerged);
-        rejects.extend(load.rejects.iter().cloned());
-        rejects.extend(settled.displaced);
+        for rejects in [&load.rejects, &displaced].into_iter().filter(|rejects| !rejects.is_empty())
+        {
+            transaction.reject(&self.claim.run_id, rejects).await?;
+        }
         Ok((load, outcome))
     }
 
@@ -278,6 +286,7 @@ impl Committer {
                 live: counts.live,
             }));
         }
+        books::check_waiting(schema.table(), &waited, counts.waiting)?;
         let outcome = transaction.activate(schema, version).await?;
         books::check_activation(schema.table(), counts.waiting, &outcome)?;
         records.activated(&schema.stream, version, waited, &outcome);
@@ -285,8 +294,7 @@ impl Committer {
     }
 
     async fn reject_offenders(&self, unit: &mut Unit) -> Result<usize, DestinationError> {
-        let now = self.clock.now();
-        offenders::reject_offenders(self.destination.as_ref(), &self.claim, unit, now).await
+        offenders::reject_offenders(self.destination.as_ref(), &self.claim, unit).await
     }
 }
 
@@ -302,6 +310,10 @@ fn pause(tries: u32) -> Duration {
     Duration::from_millis(200 << tries.min(6))
 }
 
-fn defect(message: String) -> DestinationError {
-    DestinationError::new(DestinationErrorKind::Bug, message, "Report this defect")
+fn not_comparable(load: &TableLoad, error: &ArrowError) -> DestinationError {
+    DestinationError::new(
+        DestinationErrorKind::Bug,
+        format!("Rows of `{}` could not be compared: {error}", load.schema.table()),
+        "Report this defect",
+    )
 }

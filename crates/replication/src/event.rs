@@ -21,7 +21,7 @@ pub enum Event {
     Schema(Arc<StreamSchema>),
     /// Rows of a stream.
     Batch(RowBatch),
-    /// Everything that came before it, of all streams, is covered by this state.
+    /// Everything that came before it, of its stream (or of all, where it names none), is covered by this state.
     Bookmark(Bookmark),
     /// A span that was asked for and that the source can't give.
     Gap(Gap),
@@ -109,6 +109,18 @@ pub struct Gap {
     pub to: DateTime<Utc>,
     /// Why.
     pub reason: String,
+}
+
+impl Gap {
+    /// One gap that spans both.
+    pub(crate) fn joined(self, other: &Self) -> Self {
+        let reason = if self.reason == other.reason {
+            self.reason
+        } else {
+            format!("{}; {}", self.reason, other.reason)
+        };
+        Self { from: self.from.min(other.from), to: self.to.max(other.to), reason, ..self }
+    }
 }
 
 impl Event {

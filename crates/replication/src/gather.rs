@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use arrow::{
@@ -11,16 +12,15 @@ use arrow::{
     compute::filter_record_batch,
     error::ArrowError,
 };
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 
 use crate::{
-    collision,
     event::{Bookmark, Event, Gap, Reading, RowBatch},
     reject::{ReasonCode, RejectedRow},
     row::{self, Stamps},
     stream::{StreamName, StreamSchema},
     unit::TableLoad,
-    winner,
 };
 
 /// When a unit is closed.
@@ -31,18 +31,18 @@ pub struct UnitLimits {
     /// After this many bytes of rows.
     pub bytes: usize,
     /// When this long has passed since its first event.
-    pub interval: TimeDelta,
+    pub interval: Duration,
 }
 
 impl Default for UnitLimits {
     /// 50,000 rows, 48 MiB or 30 seconds: large enough that a commit costs little (a DuckDB commit below 50,000 rows
     /// rewrites the row group that it left part-filled), small enough to fit in memory and to lose little when killed.
     fn default() -> Self {
-        Self { rows: 50_000, bytes: 48 << 20, interval: TimeDelta::seconds(30) }
+        Self { rows: 50_000, bytes: 48 << 20, interval: Duration::from_secs(30) }
     }
 }
 
-/// A closed unit, ready to be committed.
+/// A closed unit. Its loads hold every row that came; the committer picks the winners.
 #[derive(Debug)]
 pub(crate) struct Unit {
     pub(crate) batch_id: String,
@@ -98,6 +98,8 @@ pub(crate) struct Gatherer {
     bookmarks: Vec<Bookmark>,
     gaps: Vec<Gap>,
     started_at: Option<DateTime<Utc>>,
+    /// When the open unit received its first event, by a clock that is never set.
+    opened: Option<Instant>,
     rows: usize,
     bytes: usize,
 }
@@ -114,6 +116,7 @@ impl Gatherer {
             bookmarks: Vec::new(),
             gaps: Vec::new(),
             started_at: None,
+            opened: None,
             rows: 0,
             bytes: 0,
         }
@@ -128,14 +131,20 @@ impl Gatherer {
         changes && self.tables.keys().any(|(stream, _)| *stream == schema.stream)
     }
 
-    /// When the open unit is due by age.
-    pub(crate) fn due_at(&self) -> Option<DateTime<Utc>> {
-        self.started_at.map(|at| at + self.limits.interval)
+    /// Whether the open unit is due by age.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.opened.is_some_and(|opened| opened.elapsed() >= self.limits.interval)
+    }
+
+    fn demand(&self) -> Demand {
+        let full = self.rows >= self.limits.rows || self.bytes >= self.limits.bytes;
+        if full { Demand::Close } else { Demand::Nothing }
     }
 
     /// Takes an event at `now`.
     pub(crate) fn take(&mut self, event: Event, now: DateTime<Utc>) -> Result<Demand, Disorder> {
         self.started_at.get_or_insert(now);
+        self.opened.get_or_insert_with(Instant::now);
         match event {
             Event::Schema(schema) => {
                 if self.schemas.get(&schema.stream) != Some(&schema) {
@@ -144,7 +153,10 @@ impl Gatherer {
                 }
             }
             Event::Batch(batch) => return self.take_batch(batch, now),
-            Event::Bookmark(bookmark) => self.bookmarks.push(bookmark),
+            Event::Bookmark(bookmark) => {
+                self.bytes += bookmark.state.to_string().len();
+                self.bookmarks.push(bookmark);
+            }
             Event::Gap(gap) => self.gaps.push(gap),
             Event::BeginVersion { stream, version } => {
                 if self.versions.insert(stream.clone(), version).is_some() {
@@ -161,7 +173,7 @@ impl Gatherer {
                 return Ok(Demand::Close);
             }
         }
-        Ok(Demand::Nothing)
+        Ok(self.demand())
     }
 
     fn schema(&self, stream: &StreamName) -> Result<Arc<StreamSchema>, Disorder> {
@@ -192,12 +204,12 @@ impl Gatherer {
         gathered.reading.add(&batch.reading);
         self.rows += batch.rows.num_rows() + batch.rejects.len();
         self.bytes += batch.rows.get_array_memory_size();
+        self.bytes += batch.rejects.iter().map(|reject| reject.record.len()).sum::<usize>();
         gathered.rejects.extend(batch.rejects);
         if batch.rows.num_rows() > 0 {
             gathered.batches.push((batch.rows, stamps));
         }
-        let full = self.rows >= self.limits.rows || self.bytes >= self.limits.bytes;
-        Ok(if full { Demand::Close } else { Demand::Nothing })
+        Ok(self.demand())
     }
 
     /// Closes the open unit, if it holds anything.
@@ -205,7 +217,7 @@ impl Gatherer {
         let Some(started_at) = self.started_at.take() else {
             return Ok(None);
         };
-        (self.rows, self.bytes) = (0, 0);
+        (self.rows, self.bytes, self.opened) = (0, 0, None);
         let mut prepares = Vec::new();
         for stream in std::mem::take(&mut self.unprepared) {
             let version = self.versions.get(&stream).copied().or_else(|| {
@@ -270,21 +282,12 @@ impl Gathered {
             let batch = row::stamp(schema, &batch, &stamps)?;
             stamped.push(self.without_null_keys(schema, batch, &stamps)?);
         }
-        let selection = winner::select(schema, stamped)?;
-        for collided in &selection.collided {
-            self.rejects.extend(collision::rejects_of(
-                schema,
-                collided,
-                now,
-                version.unwrap_or_default(),
-            ));
-        }
         Ok(TableLoad {
             schema: Arc::clone(schema),
             version,
-            rows: selection.rows,
+            rows: stamped,
             rejects: self.rejects,
-            superseded: selection.superseded,
+            superseded: 0,
             received: self.received,
             reading: self.reading,
             max_replication_key,

@@ -29,13 +29,13 @@ impl<'unit> UnitRecords<'unit> {
     pub(crate) fn merged(&mut self, load: &TableLoad, outcome: &MergeOutcome) {
         let schema = &load.schema;
         let record = self.of(schema.table(), &schema.stream, 0);
-        record.counts = LoadCounts {
+        record.counts.add(&LoadCounts {
             inserted: outcome.inserted,
             updated: outcome.updated,
             unchanged: outcome.unchanged,
             superseded: load.superseded + outcome.superseded,
             ..source_counts(load)
-        };
+        });
         record.max_replication_key.clone_from(&load.max_replication_key);
         self.children(&schema.stream, 0, &outcome.children);
     }
@@ -48,13 +48,15 @@ impl<'unit> UnitRecords<'unit> {
         waited: LoadCounts,
         outcome: &ActivationOutcome,
     ) {
-        self.of(stream.as_str(), stream, version).counts = LoadCounts {
+        let record = self.of(stream.as_str(), stream, version);
+        record.table_version = version;
+        record.counts.add(&LoadCounts {
             inserted: outcome.inserted,
             updated: outcome.updated,
             unchanged: outcome.unchanged,
             deleted: outcome.deleted,
             ..waited
-        };
+        });
         self.children(stream, version, &outcome.children);
     }
 
@@ -66,7 +68,8 @@ impl<'unit> UnitRecords<'unit> {
             }
         }
         for gap in &self.unit.gaps {
-            self.of(gap.stream.as_str(), &gap.stream, 0).gap = Some(gap.clone());
+            let known = &mut self.of(gap.stream.as_str(), &gap.stream, 0).gap;
+            *known = Some(known.take().map_or_else(|| gap.clone(), |known| known.joined(gap)));
         }
     }
 
@@ -82,9 +85,9 @@ impl<'unit> UnitRecords<'unit> {
     fn children(&mut self, stream: &StreamName, version: i64, children: &[ChildOutcome]) {
         for child in children.iter().filter(|child| child.inserted + child.deleted > 0) {
             let record = self.of(&child.table, stream, version);
-            record.counts.received = child.inserted;
-            record.counts.inserted = child.inserted;
-            record.counts.deleted = child.deleted;
+            record.counts.received += child.inserted;
+            record.counts.inserted += child.inserted;
+            record.counts.deleted += child.deleted;
         }
     }
 

@@ -104,6 +104,14 @@ pub enum RunError {
     /// Figures that must agree don't.
     #[error(transparent)]
     Books(BooksError),
+    /// More rows were rejected than the options allow. They are stored, as everything before them.
+    #[error("{rejected} rows were rejected, more than the {limit} that are allowed")]
+    Rejects {
+        /// How many were rejected.
+        rejected: u64,
+        /// How many were allowed.
+        limit: u64,
+    },
     /// What became durable could not be passed on.
     #[error("The states that became durable could not be written")]
     Observer(#[source] io::Error),
@@ -134,6 +142,10 @@ impl RunError {
                 "Nothing of that unit was committed; report this defect with the run's log"
                     .to_owned()
             }
+            Self::Rejects { .. } => {
+                "Look at them with `backstitch rejects`; mend the cause, or raise `max_rejects`"
+                    .to_owned()
+            }
             Self::Observer(_) => "Check who reads the standard output".to_owned(),
         }
     }
@@ -147,7 +159,9 @@ impl RunError {
                 let kinds = || failed.iter().map(|(_, error)| error.kind);
                 kinds().find(|kind| !kind.is_retriable()).or_else(|| kinds().next())
             }
-            Self::Destination(_) | Self::Books(_) | Self::Observer(_) => None,
+            Self::Destination(_) | Self::Books(_) | Self::Rejects { .. } | Self::Observer(_) => {
+                None
+            }
         }
     }
 }
@@ -177,6 +191,11 @@ impl Tally {
             .into_iter()
             .chain(record.max_replication_key.clone())
             .max_by(|left, right| row::compare_keys(left, right));
+    }
+
+    /// How many rows were rejected so far.
+    pub(crate) fn rejected(&self) -> u64 {
+        self.tables.values().map(|table| table.counts.rejected).sum()
     }
 
     pub(crate) fn reports(&self) -> Vec<TableReport> {

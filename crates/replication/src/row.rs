@@ -13,7 +13,10 @@ use serde_json::{Map, Number, Value};
 use sha2::{Digest, Sha256};
 use std::{str::FromStr, sync::Arc};
 
-use crate::stream::{ColumnType, NUMBER_SCALE, StreamSchema};
+use crate::{
+    stream::{ColumnType, NUMBER_SCALE, StreamSchema},
+    system,
+};
 
 /// Arrays of equal length, encoded row by row so that equal rows have equal bytes and their order is the order of the
 /// bytes (null first).
@@ -61,10 +64,29 @@ pub(crate) fn object(schema: &StreamSchema, batch: &RecordBatch, row: usize) -> 
 
 /// The `_sdc_sequence` of a row of a stamped batch; 0 if it has none.
 pub(crate) fn sequence(schema: &StreamSchema, batch: &RecordBatch, row: usize) -> i64 {
-    let column = batch.columns().get(schema.columns.len() + 3);
+    let column = batch.columns().get(system_column(schema, system::SEQUENCE));
     column
         .and_then(|array| array.as_primitive_opt::<Int64Type>())
         .map_or(0, |array| array.value(row))
+}
+
+/// When a row of a stamped batch was extracted.
+pub(crate) fn extracted_at(
+    schema: &StreamSchema,
+    batch: &RecordBatch,
+    row: usize,
+) -> DateTime<Utc> {
+    let column = batch.columns().get(system_column(schema, system::EXTRACTED_AT));
+    let micros = column
+        .and_then(|array| array.as_primitive_opt::<TimestampMicrosecondType>())
+        .map_or(0, |array| array.value(row));
+    DateTime::from_timestamp_micros(micros).unwrap_or_default()
+}
+
+/// The position of a system column in a stamped batch.
+pub(crate) fn system_column(schema: &StreamSchema, name: &str) -> usize {
+    let offset = system::row_columns().iter().position(|column| column.name == name);
+    schema.columns.len() + offset.expect("the name is one of the system columns")
 }
 
 /// One value as JSON: timestamps as RFC 3339 text, decimals as exact numbers, JSON documents as they are.
@@ -146,10 +168,20 @@ pub(crate) fn compare_keys(left: &str, right: &str) -> std::cmp::Ordering {
     {
         return left.cmp(&right);
     }
-    if let (Ok(left), Ok(right)) = (left.parse::<i128>(), right.parse::<i128>()) {
+    if let (Some(left), Some(right)) = (unscaled(left), unscaled(right)) {
         return left.cmp(&right);
     }
     left.cmp(right)
+}
+
+/// Reads what [`decimal_text`] writes.
+fn unscaled(text: &str) -> Option<i128> {
+    let scale = usize::from(NUMBER_SCALE.unsigned_abs());
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if fraction.len() > scale || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    format!("{whole}{fraction:0<scale$}").parse().ok()
 }
 
 /// What every row of a batch gets from the loader.
@@ -233,6 +265,8 @@ mod tests {
         use std::cmp::Ordering::{Greater, Less};
         assert_eq!(compare_keys("2019-03-04T14:05:09.5Z", "2019-03-04T14:05:09Z"), Greater);
         assert_eq!(compare_keys("9", "10"), Less);
+        assert_eq!(compare_keys("9.5", "10.25"), Less);
+        assert_eq!(compare_keys("-0.5", "-0.25"), Less);
         assert_eq!(compare_keys("a", "b"), Less);
     }
 }

@@ -3,14 +3,17 @@
 use std::{fmt, io, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, MissedTickBehavior, interval, interval_at, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     claim::{Claim, ClaimRequest, Holder},
     clock::{Clock, SystemClock},
     commit::{CommitError, Committer},
-    destination::{Destination, DestinationError},
+    destination::{Destination, DestinationError, DestinationErrorKind},
     event::{self, Bookmark, Event, EventReceiver, Gap},
     gather::{Demand, Disorder, Gatherer},
     hold::{self, HoldPoint},
@@ -30,8 +33,8 @@ pub use crate::{
 const STOP_DEADLINE: Duration = Duration::from_secs(60);
 /// How long a source may take to end when nobody listens any more.
 const END_DEADLINE: Duration = Duration::from_secs(5);
-/// How long the claim's release may take.
-const RELEASE_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the claim's release may take; another integration may be writing into the same file meanwhile.
+const RELEASE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How a run is done.
 #[derive(Debug, Clone)]
@@ -56,6 +59,8 @@ pub struct RunOptions {
     pub channel_bytes: usize,
     /// Lets a full table become empty, or shrink to less than half.
     pub allow_empty: bool,
+    /// Ends the run when more rows than this were rejected; those up to there are stored.
+    pub max_rejects: Option<u64>,
 }
 
 impl RunOptions {
@@ -72,13 +77,15 @@ impl RunOptions {
             limits: UnitLimits::default(),
             channel_bytes: 32 << 20,
             allow_empty: false,
+            max_rejects: None,
         }
     }
 }
 
 /// Hears what became durable, right after it did.
 pub trait CommitObserver: Send {
-    /// Takes the bookmarks that a commit made durable, in the order in which they came.
+    /// Takes a Singer tap's states that a commit made durable, in the order in which they came. Bookmarks of single
+    /// streams are the loader's own and are not among them.
     ///
     /// # Errors
     /// When they can't be passed on; ends the run.
@@ -153,7 +160,7 @@ pub async fn replicate(
         Err(error) => return Err(run.failure(RunError::Destination(error))),
     };
     let result = run.claimed(source, &claim, &options).await;
-    match tokio::time::timeout(RELEASE_DEADLINE, destination.release(&claim)).await {
+    match timeout(RELEASE_DEADLINE, destination.release(&claim)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::warn!(error = %error, "The claim could not be released; it ends with its lease");
@@ -190,16 +197,34 @@ impl Drop for Extraction {
 }
 
 impl Run {
+    /// Everything that is done under the claim, which is renewed all the while, also during a long commit.
     async fn claimed(
         &mut self,
         source: Box<dyn Source>,
         claim: &Claim,
         options: &RunOptions,
     ) -> Result<(), RunError> {
-        self.settle(claim).await.map_err(RunError::Destination)?;
-        self.warn_of_start_date(claim, options);
-        let start_date =
-            claim.start_date.as_deref().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+        let kept = keep_claim(Arc::clone(&self.destination), claim.clone());
+        let worked = async {
+            self.settle(claim).await.map_err(RunError::Destination)?;
+            self.warn_of_start_date(claim, options);
+            self.extract_and_load(source, claim, options).await
+        };
+        tokio::select! {
+            biased;
+            lost = kept => Err(RunError::Destination(lost)),
+            result = worked => result,
+        }
+    }
+
+    async fn extract_and_load(
+        &mut self,
+        source: Box<dyn Source>,
+        claim: &Claim,
+        options: &RunOptions,
+    ) -> Result<(), RunError> {
+        let start_date = claim.start_date.as_deref();
+        let start_date = start_date.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
         let (sender, receiver) = event::channel(options.channel_bytes);
         let stop = self.context.stop.child_token();
         let extract = ExtractContext {
@@ -219,23 +244,21 @@ impl Run {
             options.allow_empty,
         );
         let mut extraction = Extraction(tokio::spawn(source.extract(extract)));
-        let loaded = self.load(receiver, &mut committer, options).await;
+        self.load(receiver, &mut committer, options).await?;
         // Nobody listens any more: a source that is still at work is to end now.
         stop.cancel();
-        let outcome = match tokio::time::timeout(END_DEADLINE, &mut extraction.0).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(panic)) => Err(SourceError::new(
-                SourceErrorKind::Bug,
-                "The source panicked",
-                "Report this defect",
-            )
-            .caused_by(panic)),
-            Err(_) => Ok(ExtractOutcome { failed: Vec::new(), interrupted: true }),
+        let asked = self.context.stop.is_cancelled();
+        let outcome = match timeout(END_DEADLINE, &mut extraction.0).await {
+            Ok(Ok(Err(error))) if asked && error.kind == SourceErrorKind::LoaderGone => None,
+            Ok(Ok(outcome)) => Some(outcome.map_err(RunError::Source)?),
+            Ok(Err(panic)) => {
+                return Err(RunError::Source(bug("The source panicked").caused_by(panic)));
+            }
+            Err(_) if asked => None,
+            Err(_) => return Err(RunError::Source(bug("The source does not end"))),
         };
-        loaded?;
-        let outcome = outcome.map_err(RunError::Source)?;
-        self.interrupted = outcome.interrupted;
-        self.failed.extend(outcome.failed);
+        self.interrupted = outcome.as_ref().is_none_or(|outcome| outcome.interrupted);
+        self.failed.extend(outcome.into_iter().flat_map(|outcome| outcome.failed));
         if self.failed.is_empty() {
             Ok(())
         } else {
@@ -297,54 +320,51 @@ impl Run {
         committer: &mut Committer,
         options: &RunOptions,
     ) -> Result<(), RunError> {
-        let beat = (options.lease / 3)
-            .to_std()
-            .unwrap_or(Duration::from_secs(30))
-            .max(Duration::from_millis(200));
-        let mut heartbeat = tokio::time::interval_at(Instant::now() + beat, beat);
-        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let asked = self.context.stop.clone();
         let overstayed = async move {
             asked.cancelled().await;
-            tokio::time::sleep(STOP_DEADLINE).await;
+            sleep(STOP_DEADLINE).await;
         };
         tokio::pin!(overstayed);
-        let mut due = tokio::time::interval(Duration::from_secs(1));
-        due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut look = interval(Duration::from_secs(1));
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
-                _ = heartbeat.tick() => renew(committer).await?,
                 () = &mut overstayed => {
                     tracing::warn!("The source did not stop in time; what it had sent is kept");
                     break;
                 }
                 event = events.receive() => match event {
-                    Some(event) => self.take(event, committer).await?,
+                    Some(event) => self.take(event, committer, options).await?,
                     None => break,
                 },
-                _ = due.tick() => {
-                    if self.gatherer.due_at().is_some_and(|due| self.context.clock.now() >= due) {
-                        self.commit(committer).await?;
+                _ = look.tick() => {
+                    if self.gatherer.is_overdue() {
+                        self.commit(committer, options).await?;
                     }
                 }
             }
         }
-        self.commit(committer).await
+        self.commit(committer, options).await
     }
 
-    async fn take(&mut self, event: Event, committer: &mut Committer) -> Result<(), RunError> {
+    async fn take(
+        &mut self,
+        event: Event,
+        committer: &mut Committer,
+        options: &RunOptions,
+    ) -> Result<(), RunError> {
         hold::reach(HoldPoint::EventReceived);
         if self.gatherer.must_close_before(&event) {
-            self.commit(committer).await?;
+            self.commit(committer, options).await?;
         }
         if self.is_void(&event) {
             return Ok(());
         }
         let demand = self.gatherer.take(event, self.context.clock.now()).map_err(disorder)?;
-        let overdue = self.gatherer.due_at().is_some_and(|due| self.context.clock.now() >= due);
-        if demand == Demand::Close || overdue {
-            self.commit(committer).await?;
+        if demand == Demand::Close || self.gatherer.is_overdue() {
+            self.commit(committer, options).await?;
         }
         Ok(())
     }
@@ -359,7 +379,11 @@ impl Run {
         }
     }
 
-    async fn commit(&mut self, committer: &mut Committer) -> Result<(), RunError> {
+    async fn commit(
+        &mut self,
+        committer: &mut Committer,
+        options: &RunOptions,
+    ) -> Result<(), RunError> {
         let Some(unit) = self.gatherer.close(self.context.clock.now()).map_err(disorder)? else {
             return Ok(());
         };
@@ -394,9 +418,15 @@ impl Run {
             ));
         }
         if let Some(observer) = &mut self.context.committed {
-            observer.committed(&committed.bookmarks).map_err(RunError::Observer)?;
+            let mut states = committed.bookmarks;
+            states.retain(|bookmark| bookmark.stream.is_none());
+            observer.committed(&states).map_err(RunError::Observer)?;
         }
-        Ok(())
+        let rejected = self.tally.rejected();
+        match options.max_rejects {
+            Some(limit) if rejected > limit => Err(RunError::Rejects { rejected, limit }),
+            _ => Ok(()),
+        }
     }
 
     fn report(&self) -> RunReport {
@@ -417,16 +447,27 @@ impl Run {
     }
 }
 
-/// Renews the lease. A destination that can't be reached for a while only endangers the lease, not the data: every
-/// commit checks the fence.
-async fn renew(committer: &Committer) -> Result<(), RunError> {
-    match committer.renew().await {
-        Err(error) if error.kind.is_retriable() => {
-            tracing::warn!(error = %error, "The claim could not be renewed; trying again");
-            Ok(())
+/// Renews the claim for as long as it is polled, three times as often as it must; ends only when the claim is lost. A
+/// destination that can't be reached for a while endangers the lease, but not the data: every commit checks the fence.
+async fn keep_claim(destination: Arc<dyn Destination>, claim: Claim) -> DestinationError {
+    let beat = (claim.lease / 3).to_std().unwrap_or(Duration::from_secs(30));
+    let beat = beat.max(Duration::from_millis(200));
+    let mut heartbeat = interval_at(Instant::now() + beat, beat);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        heartbeat.tick().await;
+        match destination.renew(&claim).await {
+            Ok(()) => {}
+            Err(error) if error.kind == DestinationErrorKind::Fenced => return error,
+            Err(error) => {
+                tracing::warn!(error = %error, "The claim could not be renewed; trying again");
+            }
         }
-        other => other.map_err(RunError::Destination),
     }
+}
+
+fn bug(message: &str) -> SourceError {
+    SourceError::new(SourceErrorKind::Bug, message, "Report this defect with the run's log")
 }
 
 fn disorder(error: Disorder) -> RunError {

@@ -10,20 +10,21 @@ use arrow::{
 };
 
 use crate::{
-    row,
+    collision, row,
     stream::{StreamSchema, WinnerRule},
     system,
+    unit::TableLoad,
 };
 
 /// What became of the rows of a unit.
 #[derive(Debug)]
-pub(crate) struct Selection {
+struct Selection {
     /// The winners, keys unique.
-    pub(crate) rows: Vec<RecordBatch>,
+    rows: Vec<RecordBatch>,
     /// How many lost against a newer version of themselves, or were repeated in every column.
-    pub(crate) superseded: u64,
+    superseded: u64,
     /// Losers that are no old version of the winner: they go to the rejects. Batches of such rows.
-    pub(crate) collided: Vec<RecordBatch>,
+    collided: Vec<RecordBatch>,
 }
 
 /// Where a row stands.
@@ -34,11 +35,19 @@ enum Fate {
     Collided,
 }
 
+/// Leaves only the winners in a load; the others are superseded, or among its rejects.
+pub(crate) fn apply(load: &mut TableLoad) -> Result<(), ArrowError> {
+    let selection = select(&load.schema, std::mem::take(&mut load.rows))?;
+    for collided in &selection.collided {
+        load.rejects.extend(collision::rejects_of(&load.schema, collided, load.version));
+    }
+    load.rows = selection.rows;
+    load.superseded += selection.superseded;
+    Ok(())
+}
+
 /// Picks the winners among stamped batches.
-pub(crate) fn select(
-    schema: &StreamSchema,
-    batches: Vec<RecordBatch>,
-) -> Result<Selection, ArrowError> {
+fn select(schema: &StreamSchema, batches: Vec<RecordBatch>) -> Result<Selection, ArrowError> {
     let keys: Option<Vec<usize>> = schema.key.iter().map(|name| schema.position(name)).collect();
     let keys = keys.filter(|keys| !keys.is_empty());
     let (Some(keys), false) = (keys, batches.is_empty()) else {
@@ -89,7 +98,6 @@ fn rank_columns(schema: &StreamSchema) -> Result<Vec<usize>, ArrowError> {
             .position(name)
             .ok_or_else(|| ArrowError::SchemaError(format!("Column `{name}` is not in the schema")))
     };
-    let sequence = schema.columns.len() + sequence_offset();
     let mut columns = match &schema.winner {
         WinnerRule::Sequence => Vec::new(),
         WinnerRule::ReplicationKey => {
@@ -97,16 +105,8 @@ fn rank_columns(schema: &StreamSchema) -> Result<Vec<usize>, ArrowError> {
         }
         WinnerRule::Greatest(names) => names.iter().map(position).collect::<Result<_, _>>()?,
     };
-    columns.push(sequence);
+    columns.push(row::system_column(schema, system::SEQUENCE));
     Ok(columns)
-}
-
-/// Where the sequence stands among the system columns.
-fn sequence_offset() -> usize {
-    system::row_columns()
-        .iter()
-        .position(|column| column.name == system::SEQUENCE)
-        .unwrap_or_default()
 }
 
 /// The named columns of all batches, each as one array.

@@ -159,7 +159,9 @@ impl Planner {
             TimeDelta::seconds(i64::try_from(seconds).unwrap_or(i64::MAX / 1_000))
         };
         let wanted = if rows == 0 { read * FACTOR } else { scaled(self.sizing.rows, rows) };
-        let wanted = wanted.clamp(read / FACTOR, read * FACTOR);
+        // Whole seconds: a boundary within a second would split it.
+        let least = TimeDelta::seconds(read.num_seconds() / i64::from(FACTOR));
+        let wanted = wanted.clamp(least, read * FACTOR);
         // The last window of a range is cut by its end and says little; the length before it stays the measure.
         let was_cut = read < self.length;
         let wanted = if was_cut { wanted.max(self.length) } else { wanted };
@@ -238,6 +240,19 @@ mod tests {
         assert_eq!(
             planner.window().unwrap().to_string(),
             "2025-01-01T00:00:00Z to 2025-01-01T00:00:01Z"
+        );
+    }
+
+    #[test]
+    fn a_window_never_ends_within_a_second() {
+        let sizing = Sizing { shortest: TimeDelta::minutes(1), ..SIZING };
+        let (from, upper) = (at("2025-01-01T00:00:00Z"), at("2025-01-01T01:00:00Z"));
+        let mut planner =
+            Planner::new(from, upper, Sizing { first: TimeDelta::seconds(243), ..sizing });
+        planner.complete(1_000_000);
+        assert_eq!(
+            planner.window().unwrap().to_string(),
+            "2025-01-01T00:04:03Z to 2025-01-01T00:05:03Z"
         );
     }
 

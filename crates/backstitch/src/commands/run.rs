@@ -46,6 +46,7 @@ fn replicate(arguments: &RunArguments) -> Result<(Subject, Outcome), Failure> {
     options.take_over = arguments.take_over;
     options.accept_source_change = arguments.accept_source_change;
     options.allow_empty = arguments.allow_empty;
+    options.max_rejects = integration.max_rejects;
     options.lease = integration.lease.unwrap_or(options.lease);
     // It counts only at the first run, which stores it.
     options.start_date_is_explicit = integration.source.start_date.is_some();

@@ -53,6 +53,8 @@ pub(crate) struct Integration {
     pub(crate) nested: Option<Nested>,
     /// How long the claim on the schema holds after it was last renewed, if it is set.
     pub(crate) lease: Option<TimeDelta>,
+    /// How many rows may be rejected before the run ends, if it is set.
+    pub(crate) max_rejects: Option<u64>,
     /// What the user should know though the configuration is valid.
     pub(crate) warnings: Vec<String>,
 }
@@ -106,6 +108,7 @@ impl Integration {
         let selection = read_selection(&mut section)?;
         let nested = section.take("nested").map(|entry| Nested::read(&entry)).transpose()?;
         let lease = read_lease(&mut section)?;
+        let max_rejects = read_max_rejects(&mut section)?;
         section.finish()?;
         let inline_token = matches!(source.token, Secret::Inline(_)).then(|| {
             "The Bronto token stands in the configuration, where anybody who can read the file sees it; \
@@ -125,6 +128,7 @@ impl Integration {
             selection,
             nested,
             lease,
+            max_rejects,
             warnings,
         })
     }
@@ -290,6 +294,12 @@ fn read_schema(name: &str, section: &mut Section<'_>) -> Result<SchemaName, Conf
             )
         }),
     }
+}
+
+fn read_max_rejects(section: &mut Section<'_>) -> Result<Option<u64>, ConfigError> {
+    let Some(entry) = section.take("max_rejects") else { return Ok(None) };
+    let limit = u64::try_from(entry.integer()?);
+    limit.map(Some).map_err(|_| entry.error("`max_rejects` must not be negative", ""))
 }
 
 fn read_lease(section: &mut Section<'_>) -> Result<Option<TimeDelta>, ConfigError> {

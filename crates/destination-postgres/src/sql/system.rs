@@ -15,9 +15,9 @@ pub(crate) fn insert_claim(schema: &str) -> String {
 /// Reads the claim's row and locks it until the end of the transaction.
 pub(crate) fn lock_claim(schema: &str) -> String {
     format!(
-        "select token, holder, lease_expires_at, integration_id, source_fingerprint, state, \
-         exists (select from {state} b where b.stream <> '') from {state} where stream = '' for update",
-        state = table(schema, STATE.name)
+        "select token, holder, lease_expires_at, integration_id, source_fingerprint, state from {} \
+         where stream = '' for update",
+        table(schema, STATE.name)
     )
 }
 

@@ -14,7 +14,7 @@ use crate::{
     stream::WinnerRule,
 };
 
-fn request(run_id: &str) -> ClaimRequest {
+pub(super) fn request(run_id: &str) -> ClaimRequest {
     ClaimRequest {
         integration_id: INTEGRATION.to_owned(),
         source_fingerprint: "contract:1".to_owned(),

@@ -4,10 +4,12 @@ use serde_json::{Value, json};
 
 use super::{
     Subject,
-    script::{Script, by, events, numbers, people, persons, text_rows, texts},
+    script::{Script, by, events, instant, numbers, people, persons, text_rows, texts},
 };
 use crate::{
+    event::{Event, Gap},
     reject::{ReasonCode, RejectedRow},
+    run::RunError,
     stream::{Column, ColumnType, Method, StreamName, WinnerRule},
     system,
 };
@@ -193,6 +195,55 @@ pub async fn moves_bookmarks_with_their_rows(subject: &dyn Subject) {
     assert_eq!(state.state, Some(json!({ "field": "modified", "last_record": NOON })));
     let claim = states.iter().find(|row| row.stream.is_empty()).expect("there is a claim row");
     assert_eq!(claim.holder, None, "a run that ended lets go");
+    let request = super::claims::request("next");
+    let claim = subject.destination().claim(&request).await.expect("it is free");
+    let state = &claim.states[&StreamName::from("people")];
+    assert_eq!(*state, json!({ "field": "modified", "last_record": NOON }));
+}
+
+/// A span that the source can't give is in the ledger, also where a unit has several.
+pub async fn records_gaps(subject: &dyn Subject) {
+    let schema = people(WinnerRule::Sequence);
+    let gap = |from: &str, to: &str| {
+        Event::Gap(Gap {
+            stream: StreamName::from("people"),
+            from: instant(from),
+            to: instant(to),
+            reason: "Too old".to_owned(),
+        })
+    };
+    let report = Script::new()
+        .schema(&schema)
+        .event(gap("2025-03-01T00:00:00Z", "2025-04-01T00:00:00Z"))
+        .event(gap("2025-01-01T00:00:00Z", "2025-02-01T00:00:00Z"))
+        .succeed(subject.destination())
+        .await;
+    assert_eq!(report.gaps.len(), 2);
+    let loads = subject.destination().loads(10).await.expect("the ledger can be read");
+    let found = loads[0].gap.as_ref().expect("the gap is recorded");
+    assert_eq!(found.from, instant("2025-01-01T00:00:00Z"));
+    assert_eq!(found.to, instant("2025-04-01T00:00:00Z"));
+    assert_eq!(found.reason, "Too old");
+}
+
+/// A run ends when more rows were rejected than it may, with everything up to there stored.
+pub async fn ends_when_too_many_rows_are_rejected(subject: &dyn Subject) {
+    let schema =
+        texts("notes", &["id", "text"], &["id"], Method::Incremental, WinnerRule::Sequence);
+    let rows = text_rows(&schema, &[&[Some("a"), None], &[None, Some("b")], &[None, Some("c")]]);
+    let script = |limit| {
+        Script::new()
+            .with(|options| options.max_rejects = Some(limit))
+            .schema(&schema)
+            .rows(rows.clone())
+    };
+    let failure = script(1).run(subject.destination()).await.expect_err("two are too many");
+    assert!(matches!(failure.error, RunError::Rejects { rejected: 2, limit: 1 }), "{failure:?}");
+    assert_eq!(subject.rows("notes").await.map(|rows| rows.len()), Some(1));
+    let rejects = subject.destination().rejects(Some("notes"), 10).await.expect("they can be read");
+    assert_eq!(rejects.len(), 2);
+    assert!(rejects.iter().all(|reject| reject.reason_code == "missing_key"));
+    script(2).succeed(subject.destination()).await;
 }
 
 /// The ledger accounts for every row: its sums equal the tables, and its batches equal the report.

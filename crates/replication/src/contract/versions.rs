@@ -61,6 +61,35 @@ pub async fn replaces_a_full_table(subject: &dyn Subject) {
     assert_eq!(repeated.tables[0].counts.unchanged, 3);
 }
 
+/// Rows of the live table and of a waiting version may come in one unit: the ledger accounts for both.
+pub async fn accounts_for_live_and_waiting_rows_of_one_unit(subject: &dyn Subject) {
+    let schema = lists();
+    let row = |id: &'static str, version| {
+        let mut rows = text_rows(&schema, &[&[Some(id), Some("name")]]);
+        rows.version = version;
+        rows
+    };
+    let stream = || StreamName::from("list");
+    let report = Script::new()
+        .schema(&schema)
+        .rows(row("live", None))
+        .event(Event::BeginVersion { stream: stream(), version: 5 })
+        .rows(row("a", Some(5)))
+        .rows(row("live", None))
+        .rows(row("b", Some(5)))
+        .event(Event::ActivateVersion { stream: stream(), version: 5 })
+        .succeed(subject.destination())
+        .await;
+    let counts = report.tables[0].counts;
+    assert_eq!((counts.received, counts.superseded), (4, 1));
+    assert_eq!((counts.inserted, counts.deleted), (3, 1));
+    assert_eq!(by("id", subject.rows("list").await).keys().collect::<Vec<_>>(), ["a", "b"]);
+    let loads = subject.destination().loads(10).await.expect("the ledger can be read");
+    assert_eq!(loads.iter().map(|load| load.table_version).collect::<Vec<_>>(), [5]);
+    let totals = subject.destination().totals().await.expect("the ledger can be summed");
+    assert_eq!(totals["list"].inserted - totals["list"].deleted, 2);
+}
+
 /// A read that gives nothing, or less than half of what is stored, keeps the stored rows and fails, unless that is
 /// allowed.
 pub async fn keeps_a_full_table_that_shrinks_by_mistake(subject: &dyn Subject) {

@@ -7,7 +7,7 @@ use bronto_sim::{ClockMode, RunningServer, Server, SimConfig, Table};
 use chrono::{DateTime, Utc};
 use replication::{
     clock::SystemClock,
-    event::{self, Event, Gap, Reading},
+    event::{self, Event, Gap, Reading, RowBatch},
     progress::ProgressBoard,
     reject::RejectedRow,
     row,
@@ -94,29 +94,15 @@ impl Account {
         states: &BTreeMap<StreamName, Value>,
         events: usize,
     ) -> Result<Run, SourceError> {
-        let source = BrontoSource::new(config)?;
-        let (sender, mut receiver) = event::channel(64 << 20);
-        let context = ExtractContext {
-            state: states.clone(),
-            singer_state: None,
-            start_date: None,
-            sequence: Arc::new(SequenceClock::new(0)),
-            events: sender,
-            stop: CancellationToken::new(),
-            progress: Arc::new(ProgressBoard::default()),
-            clock: Arc::new(SystemClock),
-        };
-        let extraction = tokio::spawn(Box::new(source).extract(context));
         let mut run = Run { states: states.clone(), ..Run::default() };
         let mut left = events;
-        while left > 0
-            && let Some(event) = receiver.receive().await
-        {
-            run.take(event);
-            left -= 1;
-        }
-        drop(receiver);
-        let outcome = extraction.await.unwrap();
+        let outcome = self
+            .drive(config, states, |event| {
+                run.take(event);
+                left -= 1;
+                if left == 0 { Next::Kill } else { Next::GoOn }
+            })
+            .await;
         match outcome {
             Ok(ExtractOutcome { failed, interrupted }) => {
                 run.failed =
@@ -126,11 +112,65 @@ impl Account {
             Err(_) if left == 0 => {}
             Err(error) => return Err(error),
         }
-        if left > 0 {
-            run.check_books();
-        }
         Ok(run)
     }
+
+    /// Extracts, handing each event to `watch`, which decides how it goes on.
+    pub(crate) async fn drive(
+        &self,
+        config: TapConfig,
+        states: &BTreeMap<StreamName, Value>,
+        mut watch: impl FnMut(Event) -> Next,
+    ) -> Result<ExtractOutcome, SourceError> {
+        let source = BrontoSource::new(config)?;
+        let (sender, mut receiver) = event::channel(64 << 20);
+        let stop = CancellationToken::new();
+        let context = ExtractContext {
+            state: states.clone(),
+            singer_state: None,
+            start_date: None,
+            sequence: Arc::new(SequenceClock::new(0)),
+            events: sender,
+            stop: stop.clone(),
+            progress: Arc::new(ProgressBoard::default()),
+            clock: Arc::new(SystemClock),
+        };
+        let extraction = tokio::spawn(Box::new(source).extract(context));
+        while let Some(event) = receiver.receive().await {
+            match watch(event) {
+                Next::GoOn => {}
+                Next::Stop => stop.cancel(),
+                Next::Kill => break,
+            }
+        }
+        drop(receiver);
+        extraction.await.unwrap()
+    }
+}
+
+/// How an extraction goes on after an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    GoOn,
+    /// It is asked to stop.
+    Stop,
+    /// Nobody listens any more: whatever else was under way is lost.
+    Kill,
+}
+
+/// The rows of a batch, after a look at its books: `read = emitted + out_of_window + repeated`.
+pub(crate) fn rows_of(batch: &RowBatch) -> Vec<Map<String, Value>> {
+    let RowBatch { schema, rows, rejects, reading, .. } = batch;
+    assert_eq!(rows.schema(), schema.arrow(), "batches follow their schema");
+    let emitted = (rows.num_rows() + rejects.len()) as u64;
+    assert_eq!(
+        reading.read,
+        emitted + reading.out_of_window + reading.repeated,
+        "{}: {reading:?}",
+        schema.stream
+    );
+    let texts = (0..rows.num_rows()).map(|row| row::render(schema, rows, row));
+    texts.map(|text| serde_json::from_str(&text).unwrap()).collect()
 }
 
 impl Run {
@@ -138,18 +178,11 @@ impl Run {
         match event {
             Event::Batch(batch) => {
                 let stream = batch.schema.stream.to_string();
-                assert_eq!(
-                    batch.rows.schema(),
-                    batch.schema.arrow(),
-                    "batches follow their schema"
-                );
                 self.sequences.extend(
                     (0_i64..).take(batch.rows.num_rows()).map(|row| batch.first_sequence + row),
                 );
-                for row in 0..batch.rows.num_rows() {
-                    let text = row::render(&batch.schema, &batch.rows, row);
-                    self.rows.push((stream.clone(), serde_json::from_str(&text).unwrap()));
-                }
+                let rows = rows_of(&batch);
+                self.rows.extend(rows.into_iter().map(|row| (stream.clone(), row)));
                 self.rejects.extend(batch.rejects);
                 self.readings.entry(stream).or_default().add(&batch.reading);
             }
@@ -160,17 +193,6 @@ impl Run {
             Event::Gap(gap) => self.gaps.push(gap),
             Event::ActivateVersion { .. } => self.activated += 1,
             Event::Schema(_) | Event::BeginVersion { .. } => {}
-        }
-    }
-
-    /// `read = emitted + out_of_window + repeated`, for each stream.
-    fn check_books(&self) {
-        for (stream, reading) in &self.readings {
-            let rows = self.rows.iter().filter(|(name, _)| name == stream).count();
-            let rejects =
-                self.rejects.iter().filter(|reject| reject.stream.as_str() == stream).count();
-            let accounted = (rows + rejects) as u64 + reading.out_of_window + reading.repeated;
-            assert_eq!(reading.read, accounted, "{stream}: {reading:?}");
         }
     }
 

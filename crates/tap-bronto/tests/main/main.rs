@@ -9,5 +9,6 @@ mod documentation;
 mod peers;
 mod program;
 mod resumption;
+mod seeded;
 mod table;
 mod whole_account;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::account::{Account, Run, TABLES};
 
-type Row = Map<String, Value>;
+pub(crate) type Row = Map<String, Value>;
 
 /// Rows by key, per stream: what a target makes of one or more runs.
 #[derive(Debug, Default)]
@@ -71,18 +71,24 @@ impl Tables {
 
 /// The account's rows in the form of [`Tables::lines`].
 pub(crate) fn truth(account: &Account, stream: &str) -> Vec<String> {
-    let (_, table) = TABLES.into_iter().find(|(name, _)| *name == stream).unwrap();
-    let mut lines = sorted(account.server.truth(table).into_iter().map(|mut row| {
-        row.shift_remove("fields");
-        if stream == "unsubscribe" {
-            row.entry("deliveryId").or_insert_with(|| "".into());
-        }
-        row
-    }));
+    let mut lines = sorted(true_rows(account, stream).into_iter());
     if stream == "unsubscribe" {
         lines.dedup();
     }
     lines
+}
+
+/// The account's rows with the values that the tap's columns have.
+pub(crate) fn true_rows(account: &Account, stream: &str) -> Vec<Row> {
+    let (_, table) = TABLES.into_iter().find(|(name, _)| *name == stream).unwrap();
+    let mut rows = account.server.truth(table);
+    for row in &mut rows {
+        row.shift_remove("fields");
+        if stream == "unsubscribe" {
+            row.entry("deliveryId").or_insert_with(|| "".into());
+        }
+    }
+    rows
 }
 
 fn sorted(rows: impl Iterator<Item = Row>) -> Vec<String> {
@@ -92,7 +98,7 @@ fn sorted(rows: impl Iterator<Item = Row>) -> Vec<String> {
 }
 
 /// A row as a line: columns by name, empty lists like absent ones, numbers as their text.
-fn canonical(row: Row) -> String {
+pub(crate) fn canonical(row: Row) -> String {
     let mut row: Vec<(String, Value)> = row
         .into_iter()
         .filter(|(_, value)| {
