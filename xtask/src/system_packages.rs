@@ -48,6 +48,18 @@ const GIT: Need = Need {
     debian: &["git"],
 };
 
+const KILL: Need = Need {
+    what: "the program `kill`, with which the tests interrupt others",
+    is_met: || on_path("kill"),
+    debian: &["procps"],
+};
+
+const OPENSSL: Need = Need {
+    what: "the program `openssl`, with which the tests make certificates",
+    is_met: || on_path("openssl"),
+    debian: &["openssl"],
+};
+
 const POSTGRESQL: Need = Need {
     what: "PostgreSQL 15 or newer with its server programs on the path (the tests start clusters of their own)",
     is_met: has_postgresql,
@@ -67,7 +79,7 @@ pub(crate) fn ensure(extent: Extent, npm: bool, talk: Talk) -> Result<(), Failur
         needs.push(NPM);
     }
     if extent == Extent::Tests {
-        needs.extend([GIT, POSTGRESQL, PYTHON]);
+        needs.extend([GIT, KILL, OPENSSL, POSTGRESQL, PYTHON]);
     }
     needs.retain(|need| !(need.is_met)());
     if needs.is_empty() {

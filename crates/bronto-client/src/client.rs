@@ -192,15 +192,16 @@ impl Client {
         let exchange = exchange.inspect_err(|error| {
             tracing::debug!(%function, request = what, duration_ms, %error, "Asked Bronto in vain");
         })?;
-        if let Some(date) = exchange.server_date {
-            self.shared.server_second.fetch_max(date.timestamp(), Ordering::Relaxed);
-        }
         self.count(|statistics| statistics.body_bytes += body.len() as u64);
         let status = exchange.status.as_u16();
         let bytes = body.len();
         tracing::debug!(%function, request = what, status, bytes, duration_ms, "Asked Bronto");
         let answer = interpret(function, &exchange, body, decode)
             .map_err(|error| Failure { error, retry_after: exchange.retry_after })?;
+        // Only Bronto's own answers tell its time; a proxy's page may come from a clock that is ahead.
+        if let Some(date) = exchange.server_date {
+            self.shared.server_second.fetch_max(date.timestamp(), Ordering::Relaxed);
+        }
         Ok(Received {
             answer: self.without_secrets(answer, session),
             sent_at,

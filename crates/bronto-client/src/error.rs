@@ -189,6 +189,7 @@ impl ClientError {
             | Self::BadToken
             | Self::BadCertificate { .. }
             | Self::BadSetting { .. } => Class::Configuration,
+            _ if self.is_stale_session() => Class::Unavailable,
             Self::CursorLost { source: Some(source) } | Self::GaveUp { source, .. } => {
                 source.class()
             }
@@ -223,6 +224,7 @@ impl ClientError {
                 "Install the system's certificates (on Debian the package `ca-certificates`)"
             }
             Self::Fault { fault, .. } => fault.code().remedy(),
+            _ if self.is_stale_session() => FaultCode::InvalidSessionToken.remedy(),
             Self::CursorLost { source: Some(source) } | Self::GaveUp { source, .. } => {
                 source.remedy()
             }
@@ -246,6 +248,15 @@ impl ClientError {
             Self::BadAnswer { .. } => "Check that the endpoint is Bronto's API, version 4",
             Self::TooLarge { .. } => "Raise the largest answer accepted, or lower the page size",
         }
+    }
+
+    /// Whether it is a 107 behind retries or a lost cursor. Those come only where the session had worked before, and then
+    /// 107 says that it has died (see the table of faults), and not that the request is wrong.
+    fn is_stale_session(&self) -> bool {
+        let (Self::CursorLost { source: Some(source) } | Self::GaveUp { source, .. }) = self else {
+            return false;
+        };
+        source.fault().is_some_and(|fault| fault.code() == FaultCode::InvalidRequest)
     }
 
     /// The fault behind the failure, through retries and lost cursors.

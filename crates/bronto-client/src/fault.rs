@@ -13,6 +13,8 @@ const LONGEST_MESSAGE: usize = 300;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     code: FaultCode,
+    /// The whole text, on one line. It is cut only where it is shown, so that a secret that the cut would go through is
+    /// found first.
     message: Option<String>,
 }
 
@@ -25,7 +27,7 @@ impl Fault {
             Some(number) => FaultCode::from_number(number),
             None => FaultCode::Unknown,
         };
-        let message = (!code.carries_token()).then(|| shortened(text)).filter(|t| !t.is_empty());
+        let message = (!code.carries_token()).then(|| on_one_line(text)).filter(|t| !t.is_empty());
         Self { code, message }
     }
 
@@ -47,7 +49,9 @@ impl Fault {
     /// What the service said, on one line and cut to a readable length. None for the codes whose
     /// text contains the token, and where a secret was found in it.
     pub fn message(&self) -> Option<&str> {
-        self.message.as_deref()
+        self.message
+            .as_deref()
+            .and_then(|text| text.get(..text.floor_char_boundary(LONGEST_MESSAGE)))
     }
 }
 
@@ -57,7 +61,7 @@ impl fmt::Display for Fault {
         if !matches!(self.code, FaultCode::Unknown | FaultCode::Other(_)) {
             write!(formatter, " (`{}`)", self.code.name())?;
         }
-        match &self.message {
+        match self.message() {
             Some(message) => write!(formatter, ": {message}"),
             None => write!(formatter, ": {}", self.code.meaning()),
         }
@@ -70,17 +74,12 @@ fn leading_number(text: &str) -> Option<u32> {
     text.get(..end)?.parse().ok()
 }
 
-/// The text without its leading code, on one line, cut at [`LONGEST_MESSAGE`] bytes.
-fn shortened(text: &str) -> String {
+/// The text without its leading code, on one line.
+fn on_one_line(text: &str) -> String {
     let rest = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let rest = rest.strip_prefix(':').unwrap_or(text).trim();
     let line = rest.replace(char::is_control, " ");
-    let line = line.trim_end_matches(['.', ' ']);
-    if line.len() <= LONGEST_MESSAGE {
-        return line.to_owned();
-    }
-    let end = line.floor_char_boundary(LONGEST_MESSAGE);
-    format!("{}…", line.get(..end).unwrap_or_default())
+    line.trim_end_matches(['.', ' ']).to_owned()
 }
 
 #[cfg(test)]
@@ -126,6 +125,9 @@ mod tests {
             fault.to_string(),
             "fault 106 (`INVALID_PARAMETER`): Unable to verify  parameter x"
         );
+        let across = format!("{}3D5A2C10-7B1E", "x".repeat(LONGEST_MESSAGE - 5));
+        let masked = Fault::received(Some(106), &across).mask(&SecretString::from("3D5A2C10-7B1E"));
+        assert_eq!(masked.message(), None, "a secret across the cut is found");
         let long = Fault::received(Some(101), &"é".repeat(500));
         assert!(long.message().is_some_and(|text| text.len() < LONGEST_MESSAGE + 4));
     }

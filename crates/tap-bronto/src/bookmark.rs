@@ -113,36 +113,31 @@ impl StreamState {
         self.stored.insert(key.to_owned(), value);
     }
 
-    /// Ids of two kinds in one table would count every activity twice, so a change needs a reset.
+    /// Ids of two kinds in one table would count every activity twice, so a change needs a reset. A state with a bookmark
+    /// that doesn't say how the ids were made is the Python tap's.
     fn check_scheme(&self, scheme: IdScheme) -> Result<(), SourceError> {
         let name = self.stream.name();
-        match self.stored.get(ACTIVITY_ID) {
-            Some(Value::String(recorded)) if recorded == scheme.recorded() => Ok(()),
-            Some(recorded) if !recorded.is_null() => {
-                let recorded =
-                    recorded.as_str().unwrap_or("?").chars().take(40).collect::<String>();
-                Err(SourceError::new(
-                    SourceErrorKind::Configuration,
-                    format!(
-                        "The ids of `{name}` were made as `{recorded}`, but `activity_id` is `{}` now",
-                        scheme.name()
-                    ),
-                    format!(
-                        "Set `activity_id` back, or reset `{name}` so that all its rows get new ids"
-                    ),
-                ))
-            }
-            _ => {
-                if self.bookmark.is_some() && scheme == IdScheme::Lossless {
-                    tracing::warn!(
-                        "The state of `{name}` does not say how its ids were made; they are `{}` from here on. If the \
-                         Python tap wrote it, set `activity_id` to `compatible`, or reset the stream",
-                        scheme.name()
-                    );
-                }
-                Ok(())
-            }
+        let recorded = match self.stored.get(ACTIVITY_ID) {
+            Some(Value::String(recorded)) => recorded.as_str(),
+            Some(recorded) if !recorded.is_null() => "?",
+            _ if self.bookmark.is_some() => IdScheme::Compatible.recorded(),
+            _ => return Ok(()),
+        };
+        if recorded == scheme.recorded() {
+            return Ok(());
         }
+        let recorded: String = recorded.chars().take(40).collect();
+        Err(SourceError::new(
+            SourceErrorKind::Configuration,
+            format!(
+                "The ids of `{name}` were made as `{recorded}`, but `activity_id` is `{}` now",
+                scheme.name()
+            ),
+            format!(
+                "Set `activity_id` to fit (a state of the Python tap needs `compatible`), or reset `{name}` so that all \
+                 its rows get new ids"
+            ),
+        ))
     }
 }
 
@@ -212,6 +207,17 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "The ids of `inbound_activity` were made as `lossless-1`, but `activity_id` is `compatible` now"
+        );
+    }
+
+    #[test]
+    fn a_state_of_the_python_tap_needs_its_ids() {
+        let stored = json!({"field": "createdDate", "last_record": "2026-01-02T03:04:05Z"});
+        let stream = BrontoStream::OutboundActivity;
+        assert!(StreamState::read(stream, Some(&stored), IdScheme::Compatible).is_ok());
+        assert_eq!(
+            read(stream, &stored).unwrap_err().to_string(),
+            "The ids of `outbound_activity` were made as `compatible`, but `activity_id` is `lossless` now"
         );
     }
 

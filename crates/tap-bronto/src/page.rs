@@ -79,6 +79,8 @@ pub(crate) struct RowMark {
     pub(crate) key: Digest16,
     /// A hash of the object's text.
     pub(crate) content: u64,
+    /// The second of its replication key; the latest there is for a row that has none, so that it is remembered longest.
+    pub(crate) second: i64,
 }
 
 /// An object that can't be kept.
@@ -194,7 +196,11 @@ impl PageSink {
         let row = self.page.kept;
         self.columns.iter_mut().for_each(|column| column.complete(row));
         if !self.current.spans.is_empty() {
-            self.marks.push(RowMark { key: self.mark_key(), content: content(raw) });
+            self.marks.push(RowMark {
+                key: self.mark_key(),
+                content: content(raw),
+                second: self.current.second.unwrap_or(i64::MAX),
+            });
         }
         if self.stream.replication_key().is_some() && self.current.second.is_none() {
             self.page.undated += 1;

@@ -122,6 +122,10 @@ struct Fetched {
 struct PageOutcome {
     /// Objects that the server returned.
     read: u64,
+    /// Of those, the ones that belong to the window.
+    inside: u64,
+    /// Of those, the ones that no numbered page of the window had shown before.
+    unseen: u64,
     /// Whether the server said that there is no more.
     end_of_query: bool,
 }
@@ -314,7 +318,7 @@ impl StreamReader {
     /// The window is complete; its rows need no longer be remembered, unless a query that was given up reached further.
     fn forget_rows(&mut self, window: Window) {
         if self.given_up_before.is_some_and(|before| before > window.before()) {
-            self.seen.abandon();
+            self.seen.forget_before(window.before().timestamp());
         } else {
             self.given_up_before = None;
             self.seen.clear();

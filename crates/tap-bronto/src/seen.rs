@@ -1,7 +1,8 @@
 //! What this run has emitted of the open window, so that reading a page again emits only what is new, and the numbers
 //! of activities that are alike.
 //!
-//! Costs some 40 bytes per row of the window; cleared when the window is complete.
+//! Costs some 50 bytes per row of the window, and of what lies behind it in a query that was given up; rows are
+//! forgotten when the window that holds them is complete.
 
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
@@ -24,6 +25,7 @@ struct Seen {
     content: u64,
     /// The page on which it was seen last; 0 if that was in a query that was given up.
     page: u32,
+    second: i64,
 }
 
 /// What a page's rows turned out to be.
@@ -33,6 +35,8 @@ pub(crate) struct Settled {
     pub(crate) fresh: Vec<bool>,
     /// The activities' ids, one per row.
     pub(crate) ids: Vec<Digest16>,
+    /// Rows of numbered pages that no page of the window had shown before, in any version.
+    pub(crate) unseen: u64,
     /// Rows and rejects that were emitted before.
     pub(crate) repeated: u64,
     /// Whether a row stands on a later page than before, against A6.
@@ -45,6 +49,12 @@ impl SeenRows {
         *self = Self::default();
     }
 
+    /// The rows before this second lie in windows that are complete. The others may come again, on any page.
+    pub(crate) fn forget_before(&mut self, second: i64) {
+        self.rows.retain(|_, seen| seen.second >= second);
+        self.abandon();
+    }
+
     /// The query is given up, and its rows may come again on any page.
     pub(crate) fn abandon(&mut self) {
         self.rows.values_mut().for_each(|seen| seen.page = 0);
@@ -54,10 +64,11 @@ impl SeenRows {
     /// Settles rows that are told apart by their marks alone, found on page `page`.
     pub(crate) fn settle_rows(&mut self, rows: &mut PageRows, page: u32) -> Settled {
         let mut settled = Settled::default();
-        for &RowMark { key, content } in &rows.marks {
+        for &RowMark { key, content, second } in &rows.marks {
             let fresh = match self.rows.entry(key) {
                 Entry::Vacant(entry) => {
-                    entry.insert(Seen { content, page });
+                    entry.insert(Seen { content, page, second });
+                    settled.unseen += 1;
                     true
                 }
                 Entry::Occupied(mut entry) => {
@@ -77,14 +88,14 @@ impl SeenRows {
     pub(crate) fn settle_activities(&mut self, rows: &mut PageRows, scheme: IdScheme) -> Settled {
         let mut settled = Settled::default();
         settled.ids.reserve(rows.marks.len());
-        for &RowMark { key, content } in &rows.marks {
+        for &RowMark { key, content, second } in &rows.marks {
             let id = match scheme {
                 IdScheme::Lossless => self.number(&key),
                 IdScheme::Compatible => key,
             };
             let fresh = match self.rows.entry(id) {
                 Entry::Vacant(entry) => {
-                    entry.insert(Seen { content, page: 1 });
+                    entry.insert(Seen { content, page: 1, second });
                     true
                 }
                 Entry::Occupied(mut entry) => {
@@ -144,7 +155,7 @@ mod tests {
             arrays: Vec::new(),
             marks: marks
                 .iter()
-                .map(|&(key, content)| RowMark { key: [key; 16], content })
+                .map(|&(key, content)| RowMark { key: [key; 16], content, second: i64::from(key) })
                 .collect(),
             rejects: rejects
                 .iter()
@@ -166,6 +177,7 @@ mod tests {
         let settled = seen.settle_rows(&mut again, 1);
         assert_eq!(settled.fresh, [false, true, true]);
         assert_eq!((settled.repeated, again.rejects.len(), settled.moved_back), (2, 1, false));
+        assert_eq!(settled.unseen, 1);
     }
 
     #[test]
@@ -175,6 +187,16 @@ mod tests {
         assert!(seen.settle_rows(&mut page(&[(1, 1)], &[]), 3).moved_back);
         seen.abandon();
         assert!(!seen.settle_rows(&mut page(&[(1, 1)], &[]), 9).moved_back);
+    }
+
+    #[test]
+    fn rows_of_complete_windows_are_forgotten_and_others_are_not() {
+        let mut seen = SeenRows::default();
+        seen.settle_rows(&mut page(&[(1, 1), (2, 1), (3, 1)], &[]), 1);
+        seen.forget_before(2);
+        assert_eq!(seen.rows.len(), 2);
+        let settled = seen.settle_rows(&mut page(&[(2, 1), (3, 1), (4, 1)], &[]), 7);
+        assert_eq!((settled.fresh, settled.moved_back), (vec![false, false, true], false));
     }
 
     #[test]

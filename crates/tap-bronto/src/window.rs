@@ -17,7 +17,8 @@
 //!   window (that ends before now) but never enter it.
 //! - **A6 Order.** Pages cut one order of a query's objects; when one leaves, those behind it move up and nothing else
 //!   changes. So going through the pages from the last to the first misses nobody (see [`crate::reader`]). Seen as
-//!   violated when a contact turns up on a later page than before.
+//!   violated when a contact turns up on a later page than before, or for the first time when the last page is read
+//!   once more.
 //! - **A7 Cursor.** The cursor of an activity window lives in the session; when it is lost, the window begins again.
 //! - **A8 Span.** Activities can be read for 30 days.
 //! - **A9 Immutability.** Unsubscriptions and activities don't change or disappear within those 30 days.

@@ -38,7 +38,11 @@ const MOST_RESTARTS: u32 = 8;
 
 /// How a window went.
 enum Outcome {
-    Complete(u64),
+    /// It was read from `start` on, and returned so many rows.
+    Complete {
+        rows: u64,
+        start: DateTime<Utc>,
+    },
     TooLarge,
 }
 
@@ -51,7 +55,7 @@ pub(super) async fn read(reader: &mut StreamReader) -> Result<(), Halt> {
         let reason = "Bronto returns only the activities of the last 30 days";
         reader.report_gap(wanted, readable.min(upper), reason).await?;
     }
-    let from = (wanted - reread(reader, now))
+    let from = reread_from(reader, wanted, now)
         .max(reader.extraction.start_date().min(wanted))
         .max(readable);
     let mut planner = Planner::new(from, upper, SIZING);
@@ -59,8 +63,8 @@ pub(super) async fn read(reader: &mut StreamReader) -> Result<(), Halt> {
     while let Some(window) = planner.window() {
         reader.enter(window, &planner);
         match read_window(reader, window).await {
-            Ok(Outcome::Complete(rows)) => {
-                report_expired(reader, window).await?;
+            Ok(Outcome::Complete { rows, start }) => {
+                report_unread(reader, window, start).await?;
                 reader.complete(window).await?;
                 reader.forget_rows(window);
                 planner.complete(rows);
@@ -88,21 +92,25 @@ pub(super) async fn read(reader: &mut StreamReader) -> Result<(), Halt> {
     Ok(())
 }
 
-/// How much of what is out already to read again. Notes when that is the whole look-back.
-fn reread(reader: &mut StreamReader, now: DateTime<Utc>) -> TimeDelta {
+/// Where to begin, so that what was recorded late is read again. Notes when that is the whole look-back: it reaches back
+/// from the last one, so that nothing that came between the two is missed.
+fn reread_from(
+    reader: &mut StreamReader,
+    bookmark: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> DateTime<Utc> {
     if reader.state.bookmark().is_none() {
         reader.state.set_full_lookback_at(now);
-        return TimeDelta::zero();
+        return bookmark;
     }
-    let is_due = reader
-        .state
-        .full_lookback_at()
-        .is_none_or(|last| now - last >= FULL_LOOKBACK_EVERY || last > now);
-    if !is_due {
-        return OVERLAP;
+    let last = reader.state.full_lookback_at();
+    if last.is_some_and(|last| last <= now && now - last < FULL_LOOKBACK_EVERY) {
+        return bookmark - OVERLAP;
     }
     reader.state.set_full_lookback_at(now);
-    TimeDelta::days(i64::from(reader.extraction.config.activity_lookback_days)).max(OVERLAP)
+    let lookback = TimeDelta::days(i64::from(reader.extraction.config.activity_lookback_days));
+    let covered = last.map_or(bookmark, |last| window::floor(last).min(bookmark));
+    covered - lookback.max(OVERLAP)
 }
 
 async fn read_window(reader: &mut StreamReader, window: Window) -> Result<Outcome, Halt> {
@@ -110,8 +118,8 @@ async fn read_window(reader: &mut StreamReader, window: Window) -> Result<Outcom
     let oldest = window::ceiling(reader.server_now()? - READABLE + MARGIN / 2);
     let start = (window.from() - TimeDelta::seconds(1)).max(oldest);
     if start >= window.before() {
-        // It went past the readable span while earlier windows were read; the gap is reported.
-        return Ok(Outcome::Complete(0));
+        // It went past the readable span while earlier windows were read.
+        return Ok(Outcome::Complete { rows: 0, start });
     }
     let request = |cursor| {
         ReadRequest::Activities(ReadActivities {
@@ -135,15 +143,20 @@ async fn read_window(reader: &mut StreamReader, window: Window) -> Result<Outcom
         }
         outcome = reader.read_page(&next, 1).await?;
     }
-    Ok(Outcome::Complete(rows))
+    Ok(Outcome::Complete { rows, start })
 }
 
-/// If the beginning of the window left the readable span before the window was read whole, rows may be missing.
-async fn report_expired(reader: &mut StreamReader, window: Window) -> Result<(), Halt> {
-    let oldest = window::ceiling(reader.server_now()? - READABLE);
-    if oldest > window.from() {
+/// If the beginning of the window was not asked for, or left the readable span before the window was read whole, rows
+/// may be missing.
+async fn report_unread(
+    reader: &mut StreamReader,
+    window: Window,
+    start: DateTime<Utc>,
+) -> Result<(), Halt> {
+    let read_from = start.max(window::ceiling(reader.server_now()? - READABLE));
+    if read_from > window.from() {
         let reason = "The span left the last 30 days, beyond which Bronto returns no activities, while it was read";
-        reader.report_gap(window.from(), oldest.min(window.before()), reason).await?;
+        reader.report_gap(window.from(), read_from.min(window.before()), reason).await?;
     }
     Ok(())
 }

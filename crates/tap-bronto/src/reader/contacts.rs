@@ -8,7 +8,8 @@
 //!
 //! Page 2 is asked for first: it is empty for most windows, and then page 1 is all there is, two requests in all. Where
 //! it isn't, the end is found by doubling, and the pages seen on the way are checked against assumption A6 when they are
-//! read again. Where nothing is expected, page 1 comes first, and an idle window takes one request.
+//! read again. In the end the last page is read once more, which must show nobody new. Where nothing is expected, page 1
+//! comes first, and an idle window takes one request.
 
 use bronto_client::{ContactIncludes, ReadContacts, ReadRequest};
 use chrono::TimeDelta;
@@ -81,24 +82,38 @@ async fn read_window(
     };
     let mut end = if planner.expects_rows() { 2 } else { 1 };
     let mut page_rows = None;
+    let (mut read, mut inside) = (0, 0);
     loop {
         let outcome = reader.read_page(&request(end), end).await?;
         if outcome.is_end() {
             break;
         }
+        read += outcome.read;
+        inside += outcome.inside;
         if end > 1 {
             page_rows = page_rows.max(Some(outcome.read));
         }
-        if end >= MOST_PAGES && planner.cut() {
+        // Where whole days are returned, a shorter window would hardly be fewer pages.
+        if end >= MOST_PAGES && inside * 2 >= read && planner.cut() {
             return Ok(Outcome::TooLarge);
         }
         end = end.saturating_mul(2);
     }
     let mut rows = 0;
+    let mut last = None;
     for page in (1..end).rev() {
         let outcome = reader.read_page(&request(page), page).await?;
-        rows += outcome.read;
+        if outcome.read > 0 {
+            last.get_or_insert(page);
+        }
+        rows += outcome.inside;
         page_rows = page_rows.map(|most| most.max(outcome.read));
+    }
+    // What is on the last page now has moved up since that was read, so whoever is new there was missed.
+    if let Some(page) = last.filter(|page| *page > 1)
+        && reader.read_page(&request(page), page).await?.unseen > 0
+    {
+        return Err(reader.out_of_order());
     }
     Ok(Outcome::Complete { rows, page_rows })
 }

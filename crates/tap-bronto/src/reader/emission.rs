@@ -33,21 +33,31 @@ impl StreamReader {
         page: u32,
     ) -> Result<PageOutcome, Halt> {
         let mut fetched = self.fetch(request).await?;
-        let outcome =
-            PageOutcome { read: fetched.rows.counts.read, end_of_query: fetched.end_of_query };
+        let counts = fetched.rows.counts;
+        let end_of_query = fetched.end_of_query;
         let settled = self.settle(&mut fetched.rows, page);
         self.emit(fetched, &settled).await?;
         if settled.moved_back {
-            return Err(Halt::Failed(SourceError::new(
-                SourceErrorKind::Unsound,
-                format!(
-                    "Rows of `{}` changed their order while they were read, so some could be missed",
-                    self.name
-                ),
-                "Run again; if it happens again, report it: the server does not page as its documentation says",
-            )));
+            return Err(self.out_of_order());
         }
-        Ok(outcome)
+        Ok(PageOutcome {
+            read: counts.read,
+            inside: counts.read - counts.out_of_window,
+            unseen: settled.unseen,
+            end_of_query,
+        })
+    }
+
+    /// The pages of a query don't fit together, against A6.
+    pub(super) fn out_of_order(&self) -> Halt {
+        Halt::Failed(SourceError::new(
+            SourceErrorKind::Unsound,
+            format!(
+                "Rows of `{}` changed their order while they were read, so some could be missed",
+                self.name
+            ),
+            "Run again; if it happens again, report it: the server does not page as its documentation says",
+        ))
     }
 
     fn settle(&mut self, rows: &mut PageRows, page: u32) -> Settled {

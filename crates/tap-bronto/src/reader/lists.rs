@@ -44,14 +44,24 @@ fn next_version(reader: &StreamReader) -> i64 {
 }
 
 /// The pages of a pass that is known to be whole.
+///
+/// Page 2 is asked for first. If it is empty, page 1 is all there is: a list that is removed in between can only bring
+/// the others closer to it. The other way round, a list could move to page 1 after that was read, and be missed.
 async fn settled_pass(reader: &mut StreamReader) -> Result<Vec<Fetched>, Halt> {
+    let second = fetch(reader, 2).await?.rows.counts.read;
+    if second == 0 {
+        let first = fetch(reader, 1).await?;
+        return Ok(if first.rows.counts.read == 0 { Vec::new() } else { vec![first] });
+    }
+    reader.pending.read += second;
+    reader.pending.repeated += second;
     let mut before: Option<BTreeSet<Digest16>> = None;
     for pass in 1..=MOST_PASSES {
         reader.update(|progress| progress.activity = format!("all lists, pass {pass}"));
         tracing::info!("Fetching {}, pass {pass}", reader.name);
         let pages = read_pass(reader).await?;
         let ids = pages.iter().flat_map(|page| &page.rows.marks).map(|mark| mark.key).collect();
-        if pages.len() <= 1 || before.as_ref() == Some(&ids) {
+        if before.as_ref() == Some(&ids) {
             return Ok(pages);
         }
         before = Some(ids);
@@ -70,14 +80,25 @@ async fn settled_pass(reader: &mut StreamReader) -> Result<Vec<Fetched>, Halt> {
 
 /// The pages up to the first empty one.
 async fn read_pass(reader: &mut StreamReader) -> Result<Vec<Fetched>, Halt> {
-    let page_size = Some(reader.extraction.config.page_size);
-    let mut pages = Vec::new();
+    let mut pages: Vec<Fetched> = Vec::new();
     for page in 1.. {
-        let fetched = reader.fetch(&ReadRequest::Lists(ReadLists { page, page_size })).await?;
+        let fetched = fetch(reader, page).await?;
         if fetched.rows.counts.read == 0 {
             break;
+        }
+        if pages.last().is_some_and(|last| last.rows.marks == fetched.rows.marks) {
+            return Err(Halt::Failed(SourceError::new(
+                SourceErrorKind::Unsound,
+                format!("Pages {} and {page} of the lists are the same", page - 1),
+                "The server does not page as documented; report this with the run's log",
+            )));
         }
         pages.push(fetched);
     }
     Ok(pages)
+}
+
+async fn fetch(reader: &mut StreamReader, page: u32) -> Result<Fetched, Halt> {
+    let page_size = Some(reader.extraction.config.page_size);
+    reader.fetch(&ReadRequest::Lists(ReadLists { page, page_size })).await
 }

@@ -2,6 +2,7 @@
 
 use bronto_client::{ReadRequest, ReadUnsubscribes};
 use chrono::TimeDelta;
+use replication::source::{SourceError, SourceErrorKind};
 
 use super::StreamReader;
 use crate::{
@@ -15,6 +16,9 @@ const SIZING: Sizing = Sizing {
     longest: TimeDelta::days(90),
     rows: 20_000,
 };
+
+/// A window with more pages than this has no end.
+const MOST_PAGES: u32 = 10_000;
 
 pub(super) async fn read(reader: &mut StreamReader) -> Result<(), Halt> {
     let from = reader.lower()?;
@@ -32,7 +36,7 @@ pub(super) async fn read(reader: &mut StreamReader) -> Result<(), Halt> {
 
 async fn read_window(reader: &mut StreamReader, window: Window) -> Result<u64, Halt> {
     let mut rows = 0;
-    for page in 1.. {
+    for page in 1..=MOST_PAGES {
         let request = ReadRequest::Unsubscribes(ReadUnsubscribes {
             // One second earlier, in case the server's window doesn't hold its start.
             start: window.from() - TimeDelta::seconds(1),
@@ -41,9 +45,13 @@ async fn read_window(reader: &mut StreamReader, window: Window) -> Result<u64, H
         });
         let outcome = reader.read_page(&request, page).await?;
         if outcome.is_end() {
-            break;
+            return Ok(rows);
         }
         rows += outcome.read;
     }
-    Ok(rows)
+    Err(Halt::Failed(SourceError::new(
+        SourceErrorKind::Unsound,
+        format!("The unsubscriptions from {window} do not end after {MOST_PAGES} pages"),
+        "The server does not page as documented; report this with the run's log",
+    )))
 }

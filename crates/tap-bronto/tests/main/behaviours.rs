@@ -36,6 +36,16 @@ async fn dates_by_day_or_instant_in_any_zone_and_fraction() {
 }
 
 #[tokio::test]
+async fn whole_days_of_many_pages_take_few_requests() {
+    let config = SimConfig { contacts: 700, days: 1, ..SimConfig::default() };
+    let account = Account::of(config, &[("date_operators", "day"), ("page_maximum", "40")]).await;
+    let run = account.run(&BTreeMap::new()).await;
+    Tables::of(&run).assert_stream_true(&account, "contact");
+    let requests = account.server.stats().requests_of("readContacts");
+    assert!(requests < 500, "{requests}");
+}
+
+#[tokio::test]
 async fn a_date_time_finer_than_a_column_holds_is_rejected() {
     let account = Account::start(&[("returned_fraction", "nanos")]).await;
     let run = account.run(&BTreeMap::new()).await;

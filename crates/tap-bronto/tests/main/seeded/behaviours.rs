@@ -34,16 +34,13 @@ const FAULT_RATES: [&str; 9] = [
 ];
 
 /// Failures that a reader gets over, and failures that end a stream.
-const ORDERED_FAILURES: [&str; 9] = [
+const ORDERED_FAILURES: [&str; 6] = [
     "empty:1",
     "truncated:2",
-    "reset:1:readContacts",
     "103:2",
-    "113:2:readUnsubscribes",
-    "108:1:login",
-    "http500:3:readLists",
+    "108:1:login,113:2:readUnsubscribes",
     "redirect:1",
-    "104:1:readContacts",
+    "104:1:readContacts,104:1:readLists",
 ];
 
 const ZONES: [&str; 5] = [
@@ -105,9 +102,10 @@ impl Behaviours {
             "session_max_calls" | "mutate_between_pages" | "mutate_per_second" => Some("0"),
             _ => FAULT_RATES.contains(&name).then_some("0"),
         };
-        let changed = self.0.iter().map(|(name, value)| {
-            (*name, calm(name).map_or_else(|| value.clone(), str::to_owned))
-        });
+        let changed = self
+            .0
+            .iter()
+            .map(|(name, value)| (*name, calm(name).map_or_else(|| value.clone(), str::to_owned)));
         Self(changed.collect())
     }
 }
@@ -144,7 +142,7 @@ fn value(behaviour: &Behaviour, chance: &mut Chance, room: Room) -> String {
         "latency_ms" | "slow_ms" => rare(chance, 5, &["1"]),
         "session_max_calls" | "fail_next" if !room.troubled => default.to_owned(),
         "session_max_calls" => rare(chance, 40, &["1", "2", "3", "5", "9", "20"]),
-        "fail_next" => rare(chance, 30, &ORDERED_FAILURES),
+        "fail_next" => rare(chance, 50, &ORDERED_FAILURES),
         rate if FAULT_RATES.contains(&rate) => {
             let percent = if room.troubled { 40 } else { 0 };
             rare(chance, percent, &["0.01", "0.03", "0.06"])

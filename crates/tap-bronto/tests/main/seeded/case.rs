@@ -90,7 +90,8 @@ impl Case {
             unsubscribes: chance.pick(&[0, 0, 30, 100]),
             ..Mutation::default()
         };
-        let activity_id = if chance.percent(25) { IdScheme::Compatible } else { IdScheme::Lossless };
+        let activity_id =
+            if chance.percent(25) { IdScheme::Compatible } else { IdScheme::Lossless };
         let burst_rows = burst.contacts.max(burst.activities / 2);
         let room = Room {
             rows: size.contacts.max(size.inbound).max(size.outbound) + burst_rows,
@@ -139,7 +140,7 @@ impl RunPlan {
             let events = chance.pick(&[5, 20, 60, 150]);
             (chance.between(1, events) as usize, chance.pick(&[Next::Stop, Next::Kill, Next::Kill]))
         });
-        let disturbances = chance.pick(&[0, 0, 1, 3]);
+        let (disturbances, latest) = (chance.pick(&[0, 0, 1, 3]), chance.pick(&[8, 40]));
         Self {
             behaviours: Behaviours::of_run(chance, room),
             concurrency: chance.between(1, 5) as usize,
@@ -148,7 +149,7 @@ impl RunPlan {
             cut,
             keeps_rest: chance.percent(50),
             meanwhile: (0..disturbances)
-                .map(|_| (chance.between(1, 40) as usize, change(chance)))
+                .map(|_| (chance.between(1, latest) as usize, change(chance)))
                 .collect(),
             afterwards: change(chance),
         }

@@ -10,6 +10,7 @@ mod behaviours;
 mod case;
 mod chance;
 mod due;
+mod outside;
 mod play;
 mod replica;
 mod truth;
@@ -40,8 +41,21 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a batch of cases has to meet at the server.
 const FAULTS: [&str; 15] = [
-    "101", "103", "104", "107", "108", "113", "116", "1201", "empty", "html", "http500", "http503",
-    "redirect", "reset", "truncated",
+    "101",
+    "103",
+    "104",
+    "107",
+    "108",
+    "113",
+    "116",
+    "1201",
+    "empty",
+    "html",
+    "http500",
+    "http503",
+    "redirect",
+    "reset",
+    "truncated",
 ];
 const ENDINGS: [&str; 4] = ["failed", "killed", "stopped", "whole"];
 
@@ -113,9 +127,8 @@ fn report(tally: &Tally) -> String {
 /// What no case of the batch met.
 fn unmet(tally: &Tally) -> Vec<String> {
     let all = bronto_sim::behaviours();
-    let parts = all.iter().flat_map(|one| {
-        behaviours::parts(one).into_iter().map(|part| (one.name, part))
-    });
+    let parts =
+        all.iter().flat_map(|one| behaviours::parts(one).into_iter().map(|part| (one.name, part)));
     let drawn = parts
         .filter(|key| !tally.drawn.contains_key(key))
         .map(|(name, part)| format!("{name}={part}"));

@@ -112,7 +112,10 @@ impl Game<'_> {
         self.tally.count(&plan.behaviours);
         self.set(&plan.behaviours);
         let (ended, cut) = self.extract(self.config(plan), plan).await;
-        let is_hostile = plan.behaviours.are_hostile();
+        // A session that grows old before its first answer can't be told from a bad request if the code is 107.
+        let is_misleading = plan.behaviours.get("stale_session_code") == Some("107")
+            && plan.meanwhile.iter().any(|(_, change)| change.advance_seconds > 0);
+        let is_hostile = plan.behaviours.are_hostile() || is_misleading;
         let ending = match (&ended, cut) {
             (_, Some(Next::Kill)) => "killed",
             (Ok(outcome), _) if !outcome.failed.is_empty() => {
