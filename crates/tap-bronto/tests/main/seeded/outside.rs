@@ -28,7 +28,7 @@ async fn read_while_changing(rows: u64, name: &str, value: &str) -> (Account, Ru
             tokio::task::yield_now().await;
         }
         account.server.set_behaviour(name, value).unwrap();
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let states = BTreeMap::new();
     let run = tokio::select! {
