@@ -91,13 +91,19 @@ impl Server {
     }
 
     fn kill_now(&mut self) {
-        // The sessions first: orphans would hold the shared memory, and the next server would refuse to start.
+        // Stopped before its sessions are listed, so that it starts no further one. Orphans would hold the shared memory,
+        // and the next server would refuse to start; so it is waited for their end as well.
+        signal("STOP", &[self.process.id()]);
         let sessions = children_of(self.process.id());
         if self.process.kill().is_ok() {
             signal("KILL", &sessions);
         }
         // It is dead or was dead already; either way there is nothing more to do about it.
         drop(self.process.wait());
+        let deadline = Instant::now() + DEADLINE;
+        while sessions.iter().any(|&session| is_alive(session)) && Instant::now() < deadline {
+            pause();
+        }
     }
 }
 
@@ -127,6 +133,13 @@ fn signal(name: &str, processes: &[u32]) {
                 .status(),
         );
     }
+}
+
+/// Whether a process is there, and not only waiting for somebody to ask how it ended.
+fn is_alive(process: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let state = status.rsplit_once(')').map(|(_, fields)| fields.trim_start());
+    state.is_some_and(|fields| !fields.starts_with(['Z', 'X']))
 }
 
 fn children_of(parent: u32) -> Vec<u32> {

@@ -2,6 +2,7 @@
 //! after it is real.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -83,6 +84,14 @@ struct Demo {
 }
 
 fn replicate(arguments: &DemoArguments, path: &Path) -> Result<Demo, Failure> {
+    fs::create_dir_all(&arguments.dir).map_err(|error| {
+        Failure::new(
+            ExitStatus::Destination,
+            format!("Folder `{}` can't be created", arguments.dir.display()),
+        )
+        .with_hint("Choose another folder with `--dir`")
+        .caused_by(&error)
+    })?;
     let screen = progress_bars::screen(true);
     telemetry::start_without_source(screen.as_ref())?;
     let subject = Subject {
