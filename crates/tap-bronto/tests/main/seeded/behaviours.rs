@@ -60,6 +60,8 @@ pub(super) struct Behaviours(pub(super) Vec<(&'static str, String)>);
 pub(super) struct Room {
     /// The most rows of one table.
     pub(super) rows: u32,
+    /// Whether rows can lack their date: those come in every window of their day, so that none is ever small.
+    pub(super) undated: bool,
     /// Whether calls may fail.
     pub(super) troubled: bool,
     /// Whether dates may change their offset.
@@ -133,7 +135,7 @@ fn value(behaviour: &Behaviour, chance: &mut Chance, room: Room) -> String {
         "returned_zone" => rare(chance, 70, &[&["Z", "none"], &ZONES[..]].concat()),
         "absent_optional_rate" | "nil_rate" => rare(chance, 30, &["0.1", "0.5"]),
         "absent_key_rate" => rare(chance, 10, &["0.03", "0.2"]),
-        "page_maximum" => page_maximum(chance, room.rows),
+        "page_maximum" => page_maximum(chance, room),
         "mutate_between_pages" => rare(chance, 35, &["1", "3", "40"]),
         "mutate_per_second" => rare(chance, 10, &["25"]),
         "late_arrivals" => rare(chance, 25, &["900", "36000", "86400"]),
@@ -163,8 +165,8 @@ fn value(behaviour: &Behaviour, chance: &mut Chance, room: Room) -> String {
 }
 
 /// Small pages for small tables: some hundred requests are enough for a case.
-fn page_maximum(chance: &mut Chance, rows: u32) -> String {
-    let least = (rows / 60).max(1);
+fn page_maximum(chance: &mut Chance, room: Room) -> String {
+    let least = (room.rows / if room.undated { 4 } else { 60 }).max(1);
     let page = chance.pick(&[1, 7, 20, 60, 150, 400, 1_000]).max(least);
     match chance.between(0, 9) {
         0..4 => page.to_string(),

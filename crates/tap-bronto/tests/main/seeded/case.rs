@@ -95,19 +95,21 @@ impl Case {
         let burst_rows = burst.contacts.max(burst.activities / 2);
         let room = Room {
             rows: size.contacts.max(size.inbound).max(size.outbound) + burst_rows,
+            undated: false,
             troubled: false,
             // The Python tap's ids follow the offset of the dates.
             any_zone: activity_id == IdScheme::Lossless,
         };
         let mut account = Behaviours::of_account(chance, room);
-        if account.get("absent_key_rate") != Some("0") {
-            // Rows without a date can't be told to lie before a later start, or to have come late.
+        // Rows without a date can't be told to lie before a later start, or to have come late.
+        let is_dated = account.get("absent_key_rate") == Some("0");
+        if !is_dated {
             account.0.retain(|(name, _)| *name != "late_arrivals");
         }
         let has_late_ones = account.get("late_arrivals").is_some_and(|seconds| seconds != "0");
         let whole_range = at("2025-11-01T00:00:00Z");
         let starts = [whole_range, at("2026-04-01T03:04:05Z"), at("2026-11-10T00:00:00Z")];
-        let is_dated = account.get("absent_key_rate") == Some("0");
+        let room = Room { undated: !is_dated, ..room };
         let runs = chance.between(1, 4);
         Self {
             seed,
