@@ -35,6 +35,7 @@ pub fn selection(catalog: &Catalog) -> Result<Vec<SelectedStream>, CatalogError>
         let mut complete = entry.clone();
         // Keys are automatic whatever the catalog says of them.
         complete.key_properties = Some(stream.key().iter().map(|&key| key.to_owned()).collect());
+        add_mentioned_fields(stream, &mut complete);
         let selection = Selection::of(&complete);
         warn_of_other_method(stream, entry);
         if !selection.is_selected() {
@@ -78,6 +79,19 @@ fn check_fields(stream: BrontoStream, entry: &CatalogEntry) -> Result<(), Catalo
         }
     }
     Ok(())
+}
+
+/// A column that only the entry's metadata names is one all the same: its schema is ours to say.
+fn add_mentioned_fields(stream: BrontoStream, entry: &mut CatalogEntry) {
+    let own = schema(&SelectedStream::all(stream));
+    let mentioned: Vec<String> =
+        entry.mentioned_fields().map(|(name, _)| name.to_owned()).collect();
+    if let Some(properties) = entry.schema.get_mut("properties").and_then(Value::as_object_mut) {
+        for name in mentioned {
+            let property = own["properties"][&name].clone();
+            properties.entry(name).or_insert(property);
+        }
+    }
 }
 
 /// The methods are fixed; a catalog that asks for another gets what there is, and is told.
@@ -183,6 +197,15 @@ mod tests {
         let catalog = Catalog::parse(&text).unwrap();
         let all: Vec<_> = BrontoStream::ALL.into_iter().map(SelectedStream::all).collect();
         assert_eq!(selection(&catalog).unwrap(), all);
+    }
+
+    #[test]
+    fn a_column_that_only_the_metadata_names_is_selected() {
+        let mut catalog = discover();
+        let contact = catalog.streams.iter_mut().find(|entry| entry.stream == "contact").unwrap();
+        contact.schema["properties"].as_object_mut().unwrap().remove("email").unwrap();
+        let selected = selection(&catalog).unwrap();
+        assert!(selected.iter().any(|stream| stream.has("email")));
     }
 
     #[test]
