@@ -64,8 +64,13 @@ fn a_demo_of_another_size_is_not_mixed_in() {
 }
 
 #[test]
-fn a_folder_that_does_not_exist_is_named() {
+fn a_folder_that_does_not_exist_is_made_and_one_that_cannot_be_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let failed = demo(&folder.path().join("none"), &[]).expect(2);
-    assert!(failed.failure().contains("does not exist"), "{}", failed.stderr);
+    let new = folder.path().join("some").join("where");
+    demo(&new, &["--rows", "200"]).expect(0);
+    assert!(new.join("backstitch-demo.duckdb").is_file());
+
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let failed = demo(&folder.path().join("file").join("none"), &[]).expect(5);
+    assert!(failed.failure().contains("can't be created"), "{}", failed.stderr);
 }
