@@ -67,7 +67,7 @@ fn a_demo_of_another_size_is_not_mixed_in() {
 fn a_folder_that_does_not_exist_is_made_and_one_that_cannot_be_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let new = folder.path().join("some").join("where");
-    demo(&new, &["--rows", "200"]).expect(0);
+    demo(&new, &[]).expect(0);
     assert!(new.join("backstitch-demo.duckdb").is_file());
 
     std::fs::write(folder.path().join("file"), "").unwrap();
