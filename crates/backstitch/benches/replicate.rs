@@ -80,12 +80,8 @@ fn tap(account: &RunningServer, folder: &Path) -> PathBuf {
         command.stdout(File::create(&messages).unwrap()).stderr(Stdio::null());
         let before = requests(account);
         let cost = measure(command);
-        let text = fs::read(&messages).unwrap();
-        let rows = text
-            .split(|&byte| byte == b'\n')
-            .filter(|line| line.starts_with(b"{\"type\":\"RECORD\""));
         let title = format!("`tap-bronto`, {name}, Singer JSON to a file");
-        report(&title, rows.count(), &cost, Some(requests(account) - before));
+        report(&title, records_in(&messages), &cost, Some(requests(account) - before));
     }
     messages
 }
@@ -103,11 +99,14 @@ fn duckdb(account: &RunningServer, folder: &Path, messages: &Path) {
     load.args(["load", "--destination", "duckdb:loaded.duckdb", "--schema", "loaded"]);
     load.current_dir(&place).stdin(File::open(messages).unwrap());
     load.stdout(Stdio::null()).stderr(Stdio::null());
-    let rows = fs::read(messages).unwrap();
-    let rows =
-        rows.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b"{\"type\":\"RECORD\""));
-    let count = rows.count();
-    report("`backstitch load` of that file into DuckDB", count, &measure(load), None);
+    let cost = measure(load);
+    report("`backstitch load` of that file into DuckDB", records_in(messages), &cost, None);
+}
+
+fn records_in(messages: &Path) -> usize {
+    let text = fs::read(messages).unwrap();
+    let lines = text.split(|&byte| byte == b'\n');
+    lines.filter(|line| line.starts_with(b"{\"type\":\"RECORD\"")).count()
 }
 
 fn postgres(account: &RunningServer, folder: &Path) {

@@ -125,7 +125,7 @@ impl Gap {
 
 impl Event {
     /// About how much memory the event holds, in bytes.
-    fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         match self {
             Self::Batch(batch) => {
                 batch.rows.get_array_memory_size()

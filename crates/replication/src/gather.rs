@@ -145,6 +145,7 @@ impl Gatherer {
     pub(crate) fn take(&mut self, event: Event, now: DateTime<Utc>) -> Result<Demand, Disorder> {
         self.started_at.get_or_insert(now);
         self.opened.get_or_insert_with(Instant::now);
+        self.bytes += event.weight();
         match event {
             Event::Schema(schema) => {
                 if self.schemas.get(&schema.stream) != Some(&schema) {
@@ -153,10 +154,7 @@ impl Gatherer {
                 }
             }
             Event::Batch(batch) => return self.take_batch(batch, now),
-            Event::Bookmark(bookmark) => {
-                self.bytes += bookmark.state.to_string().len();
-                self.bookmarks.push(bookmark);
-            }
+            Event::Bookmark(bookmark) => self.bookmarks.push(bookmark),
             Event::Gap(gap) => self.gaps.push(gap),
             Event::BeginVersion { stream, version } => {
                 if self.versions.insert(stream.clone(), version).is_some() {
@@ -203,8 +201,6 @@ impl Gatherer {
         gathered.received += (batch.rows.num_rows() + batch.rejects.len()) as u64;
         gathered.reading.add(&batch.reading);
         self.rows += batch.rows.num_rows() + batch.rejects.len();
-        self.bytes += batch.rows.get_array_memory_size();
-        self.bytes += batch.rejects.iter().map(|reject| reject.record.len()).sum::<usize>();
         gathered.rejects.extend(batch.rejects);
         if batch.rows.num_rows() > 0 {
             gathered.batches.push((batch.rows, stamps));
