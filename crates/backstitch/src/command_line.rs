@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use clap::{
     Args, Parser, Subcommand,
     builder::styling::{AnsiColor, Effects, Styles},
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Load(LoadArguments),
     /// Test the source and the destination of an integration
     Check(CheckArguments),
+    /// Show when an integration starts by its schedule
+    Schedule(ScheduleArguments),
     /// Show what is in an integration's schema, and who holds it
     Status(StatusArguments),
     /// Show the ledger of an integration's loads, newest first
@@ -62,6 +65,7 @@ impl Command {
             Self::Run(arguments) => commands::run::execute(&arguments),
             Self::Load(arguments) => commands::load::execute(&arguments),
             Self::Check(arguments) => commands::check::execute(&arguments),
+            Self::Schedule(arguments) => commands::schedule::execute(&arguments),
             Self::Status(arguments) => commands::status::execute(&arguments),
             Self::Loads(arguments) => commands::loads::execute(&arguments),
             Self::Rejects(arguments) => commands::rejects::execute(&arguments),
@@ -163,6 +167,22 @@ pub(crate) struct TargetCommandLine {
 pub(crate) struct CheckArguments {
     #[command(flatten)]
     pub(crate) integration: IntegrationArguments,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `schedule`.
+#[derive(Debug, Args)]
+pub(crate) struct ScheduleArguments {
+    #[command(flatten)]
+    pub(crate) integration: IntegrationArguments,
+    /// How many starts
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) next: u16,
+    /// Begin after this instant instead of now, such as `2026-10-24T00:00:00Z`
+    #[arg(long, value_name = "INSTANT")]
+    pub(crate) after: Option<DateTime<Utc>>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

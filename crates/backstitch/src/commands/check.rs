@@ -1,8 +1,10 @@
 //! `backstitch check`: tries the source and the destination step by step, and says what is wrong and how to mend it.
 
+use chrono::Utc;
 use replication::source::{CheckFailure, CheckStep};
 use serde_json::{Value, json};
 
+use super::schedule::next_starts;
 use crate::{
     command_line::CheckArguments,
     config::{self, Integration},
@@ -11,6 +13,9 @@ use crate::{
     failure::Failure,
     pipeline, telemetry,
 };
+
+/// How many of the next starts are shown.
+const PREVIEW: usize = 3;
 
 /// The steps of one side.
 #[derive(Debug)]
@@ -72,6 +77,12 @@ fn to_text(integration: &Integration, sides: &[Side; 2]) -> String {
         text.push_str(&format!(", {schedule}"));
     }
     text.push('\n');
+    if let Some(schedule) = &integration.schedule {
+        let starts = next_starts(schedule, Utc::now(), PREVIEW);
+        let starts: Vec<String> =
+            starts.into_iter().map(|start| display::instant(Some(start))).collect();
+        text.push_str(&format!("Next starts: {}\n", starts.join(", ")));
+    }
     for warning in &integration.warnings {
         text.push_str(&format!("warning: {warning}\n"));
     }
@@ -104,6 +115,7 @@ fn to_json(integration: &Integration, [source, destination]: &[Side; 2]) -> Valu
         "integration": integration.name,
         "schema": integration.schema.as_str(),
         "schedule": integration.schedule.as_ref().map(ToString::to_string),
+        "next_starts": integration.schedule.as_ref().map(|schedule| next_starts(schedule, Utc::now(), PREVIEW)),
         "warnings": integration.warnings,
         "source": steps(source),
         "destination": steps(destination),

@@ -7,5 +7,6 @@ pub(crate) mod load;
 pub(crate) mod loads;
 pub(crate) mod rejects;
 pub(crate) mod run;
+pub(crate) mod schedule;
 pub(crate) mod status;
 pub(crate) mod target;

@@ -228,22 +228,43 @@ impl<'d> Entry<'d> {
             .collect()
     }
 
+    /// The value as `true` or `false`.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub(crate) fn truth(&self) -> Result<bool, ConfigError> {
+        match self.value.get_ref() {
+            DeValue::Boolean(truth) => Ok(*truth),
+            _ => Err(self.wrong_type("`true` or `false`")),
+        }
+    }
+
+    /// The text of a date-time: a string, or TOML's own date-time. Whether it is one isn't judged.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub(crate) fn date_time_text(&self) -> Result<String, ConfigError> {
+        match self.value.get_ref() {
+            DeValue::String(text) => Ok(text.to_string()),
+            DeValue::Datetime(instant) => Ok(instant.to_string()),
+            _ => Err(self.no_instant()),
+        }
+    }
+
     /// The value as an instant: an RFC 3339 string, or TOML's own date-time with an offset.
     ///
     /// # Errors
     /// When it is neither.
     pub(crate) fn instant(&self) -> Result<DateTime<Utc>, ConfigError> {
-        let text = match self.value.get_ref() {
-            DeValue::String(text) => text.to_string(),
-            DeValue::Datetime(instant) => instant.to_string(),
-            _ => String::new(),
-        };
-        DateTime::parse_from_rfc3339(&text).map(|instant| instant.to_utc()).map_err(|_| {
-            self.error(
-                format!("`{}` must be an RFC 3339 date-time", self.name),
-                "Write it like `\"2025-11-23T00:00:00Z\"`",
-            )
-        })
+        let instant = DateTime::parse_from_rfc3339(&self.date_time_text()?);
+        instant.map(|instant| instant.to_utc()).map_err(|_| self.no_instant())
+    }
+
+    fn no_instant(&self) -> ConfigError {
+        self.error(
+            format!("`{}` must be an RFC 3339 date-time", self.name),
+            "Write it like `\"2025-11-23T00:00:00Z\"`",
+        )
     }
 
     /// The value as a section.

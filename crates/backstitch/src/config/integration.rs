@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use schedule::Schedule;
 use serde_json::{Map, Value};
 use tap_bronto::{BrontoStream, SelectedStream};
 
@@ -10,7 +11,7 @@ use super::{
     address::{DestinationAddress, ParsedAddress},
     document::{ConfigError, Entry, Section, nearest},
     from_folder,
-    schedule::Schedule,
+    schedule::read_schedule,
     schema_name::SchemaName,
     secret::Secret,
 };
@@ -104,7 +105,7 @@ impl Integration {
         let (destination, password) = read_destination(destination, folder)?;
         let schema = read_schema(name, &mut section)?;
         let schedule =
-            section.take("schedule").map(|entry| Schedule::read(entry.section()?)).transpose()?;
+            section.take("schedule").map(|entry| read_schedule(entry.section()?)).transpose()?;
         let selection = read_selection(&mut section)?;
         let nested = section.take("nested").map(|entry| Nested::read(&entry)).transpose()?;
         let lease = read_lease(&mut section)?;
@@ -115,8 +116,10 @@ impl Integration {
              better is `token = { env = \"BRONTO_TOKEN\" }`"
                 .to_owned()
         });
-        let warnings =
-            inline_token.into_iter().chain(schedule.as_ref().and_then(Schedule::warning)).collect();
+        let warnings = inline_token
+            .into_iter()
+            .chain(schedule.as_ref().and_then(Schedule::warning).map(str::to_owned))
+            .collect();
         let name = name.to_owned();
         Ok(Self {
             name,

@@ -5,7 +5,6 @@
 //! Everything that can be judged without a connection is judged here.
 
 mod address;
-mod cron;
 mod document;
 mod integration;
 mod schedule;

@@ -16,6 +16,8 @@ columns = { contact = ["email"] }
 lease_seconds = 5
 "#;
 
+const SCHEDULE: &str = r#"schedule = { every = "6h", anchor = 2026-11-23T13:00:00Z }"#;
+
 fn read(text: &str) -> Vec<Integration> {
     parse(Path::new("/etc/backstitch/backstitch.toml"), text).unwrap()
 }
@@ -42,6 +44,11 @@ fn reads_a_whole_integration() {
     assert!(integration.selection[0].has("email") && !integration.selection[0].has("status"));
     assert_eq!(integration.lease.unwrap().num_seconds(), 5);
     assert!(integration.warnings.is_empty());
+    let zoned =
+        "schedule = { cron = \"0 0 9 ? * 2-6\", zone = \"Europe/Berlin\", catch_up = true }";
+    let schedule = read(&GOOD.replace(SCHEDULE, zoned)).remove(0).schedule.unwrap();
+    assert_eq!(schedule.to_string(), "cron `0 0 9 ? * 2-6` (Europe/Berlin)");
+    assert!(schedule.catches_up());
 }
 
 #[test]
@@ -77,11 +84,25 @@ fn refuses_what_is_wrong_with_what_to_do() {
     ");
     insta::assert_snapshot!(refusal("schedule", "schedule = { cron = \"* * * * *\" }"), @r"
     error: A cron expression has six fields, or seven with a year; this one has 5 (backstitch.toml:5:21)
-    hint: Write it like `0 0 9 ? * MON-FRI`; times are UTC
+    hint: Begin with `0` for the seconds, and write `?` in one day field, as in `0 0 9 ? * MON-FRI`
     ");
     insta::assert_snapshot!(refusal("schedule", "schedule = { cron = \"0 99 0 ? * *\" }"), @r"
-    error: The cron expression is not valid: Component error: Number out of bounds. (backstitch.toml:5:21)
-    hint: Write it like `0 0 9 ? * MON-FRI`; times are UTC
+    error: In the minutes field of the cron expression, `99` is out of range (backstitch.toml:5:21)
+    hint: It takes numbers from 0 to 59, `*`, lists, ranges and steps, as in `0/15` or `5-10,30`
+    ");
+    insta::assert_snapshot!(refusal("schedule", "schedule = { cron = \"0 0 0 30 FEB ?\" }"), @r"
+    error: The cron expression has no start within a hundred years (backstitch.toml:5:21)
+    hint: Choose days and a year that come
+    ");
+    insta::assert_snapshot!(
+        refusal("schedule", "schedule = { cron = \"0 0 9 ? * *\", zone = \"Europe/Berln\" }"), @r"
+    error: `Europe/Berln` is no time zone of the IANA database (backstitch.toml:5:43)
+    hint: Did you mean `Europe/Berlin`?
+    ");
+    insta::assert_snapshot!(refusal("schedule", "schedule = { every = \"6h\", catch_up = \"yes\" }"), @"error: `catch_up` must be `true` or `false` (backstitch.toml:5:39)");
+    insta::assert_snapshot!(refusal("schedule", "schedule = { every = \"6h\", catchup = true }"), @r"
+    error: Unknown key `catchup` in `schedule` (backstitch.toml:5:28)
+    hint: Did you mean `catch_up`?
     ");
     insta::assert_snapshot!(refusal("schedule", "schedule = { anchor = \"2026-11-23T13:00:00Z\" }"), @r#"
     error: A schedule needs either `every` (and perhaps `anchor`) or `cron` (backstitch.toml:5:12)
@@ -89,7 +110,7 @@ fn refuses_what_is_wrong_with_what_to_do() {
     "#);
     insta::assert_snapshot!(refusal("schedule", "schedule = { every = \"6h\", anchor = \"noon\" }"), @r#"
     error: `anchor` must be an RFC 3339 date-time (backstitch.toml:5:37)
-    hint: Write it like `"2025-11-23T00:00:00Z"`
+    hint: Write it like `"2026-11-23T13:00:00Z"`
     "#);
     insta::assert_snapshot!(refusal("destination", "destination = \"postgres://u:hunter2@h/d\""), @r#"
     error: The destination's address holds a password, which anybody who sees it can read (backstitch.toml:4:15)
