@@ -16,6 +16,7 @@ use replication::{
         UnitTransaction,
     },
     ledger::LoadRecord,
+    placement::{Dialect, Nesting, SplitRule, StoredTable, verbatim},
     source::CheckStep,
 };
 use tokio::sync::OwnedMutexGuard;
@@ -27,6 +28,7 @@ use crate::{
     ledger, rejects,
     session::{Session, blocking, dispose},
     sql::{self, Place},
+    table,
     transaction::DuckDbTransaction,
 };
 
@@ -285,6 +287,25 @@ impl Destination for DuckDb {
     async fn release(&self, claim: &Claim) -> Result<(), DestinationError> {
         let claim = claim.clone();
         self.handle.write(move |session| claim::release(session, &claim, Utc::now())).await
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect {
+            product: "DuckDB",
+            table_bytes: usize::MAX,
+            column_bytes: usize::MAX,
+            identifier_bytes: usize::MAX,
+            column_count: usize::MAX,
+            folds_case: true,
+            canonical: verbatim,
+            split: SplitRule::KeepsOriginal,
+            nesting: Nesting::Native,
+        }
+    }
+
+    async fn stored_table(&self, table: &str) -> Result<Option<StoredTable>, DestinationError> {
+        let table = table.to_owned();
+        self.handle.read(move |session| table::stored(session, &table)).await
     }
 
     async fn begin(&self, _claim: &Claim) -> Result<Box<dyn UnitTransaction>, DestinationError> {

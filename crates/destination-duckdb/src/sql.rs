@@ -89,6 +89,23 @@ pub(crate) fn type_name(column_type: &ColumnType) -> String {
     }
 }
 
+/// The column type that DuckDB spells like this in its catalog; none if it isn't one of ours.
+pub(crate) fn column_type(type_name: &str) -> Option<ColumnType> {
+    if let Some(item) = type_name.strip_suffix("[]") {
+        let item = column_type(item)?;
+        return (!matches!(item, ColumnType::List(_))).then(|| ColumnType::List(Box::new(item)));
+    }
+    let plain = [
+        ColumnType::Text,
+        ColumnType::Integer,
+        ColumnType::Number,
+        ColumnType::Boolean,
+        ColumnType::Timestamp,
+        ColumnType::Json,
+    ];
+    plain.into_iter().find(|plain| self::type_name(plain).eq_ignore_ascii_case(type_name))
+}
+
 pub(crate) fn create_schema(place: &Place) -> String {
     format!("create schema if not exists {}.{}", quoted(&place.catalog), quoted(&place.schema))
 }

@@ -1,11 +1,12 @@
 //! The tables of streams: made to fit, and merged into.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch, types::Int64Type};
 use duckdb::types::Value as Parameter;
 use replication::{
     destination::{DestinationError, DestinationErrorKind, MergeOutcome},
+    placement::{StoredColumn, StoredTable},
     row,
     stream::{Column, StreamSchema},
     system,
@@ -42,20 +43,12 @@ impl Rows {
     }
 }
 
-/// A column that the database has.
-struct Existing {
-    table: String,
-    name: String,
-    type_name: String,
-}
-
 /// Makes the stream's table, and the one in which a version waits, hold every column of the schema.
 pub(crate) fn prepare(
     session: &Session,
     schema: &StreamSchema,
     version: Option<i64>,
 ) -> Result<(), DestinationError> {
-    check_names(schema)?;
     fit(session, schema, schema.table())?;
     if let Some(version) = version {
         let waiting = waiting_table(schema.table());
@@ -199,78 +192,57 @@ fn check_version(rows: &Rows, batch: &RecordBatch) -> Result<(), DestinationErro
     }
 }
 
-/// Creates a table, or adds the columns that it lacks.
+/// Creates a table, or adds the columns that it lacks. Names and types were made to fit when the stream was placed.
 fn fit(session: &Session, schema: &StreamSchema, table: &str) -> Result<(), DestinationError> {
     let doing = format!("make the table `{table}` fit");
     let system = system::row_columns();
     let wanted = || schema.columns.iter().chain(&system);
-    let read = |row: &duckdb::Row<'_>| {
-        Ok(Existing { table: row.get(0)?, name: row.get(1)?, type_name: row.get(2)? })
-    };
-    let existing = session.rows(sql::FIND_COLUMNS, session.place.named(table), &doing, read)?;
-    let Some(first) = existing.first() else {
+    let Some(existing) = stored(session, table)? else {
         return session.run(&sql::create_table(&session.place, table, wanted()), &doing);
     };
-    if first.table != table {
-        return Err(collision("Table", table, &first.table));
-    }
     for column in wanted() {
-        match existing.iter().find(|existing| existing.name.eq_ignore_ascii_case(&column.name)) {
-            Some(existing) => check_type(table, column, existing)?,
+        let same = |stored: &&StoredColumn| stored.name.eq_ignore_ascii_case(&column.name);
+        match existing.columns.iter().find(same) {
+            Some(stored) => check_type(table, column, stored)?,
             None => session.run(&sql::add_column(&session.place, table, column), &doing)?,
         }
     }
     Ok(())
 }
 
-fn check_type(table: &str, column: &Column, existing: &Existing) -> Result<(), DestinationError> {
-    let wanted = sql::type_name(&column.column_type);
-    if existing.type_name.eq_ignore_ascii_case(&wanted) {
+/// A table as the database has it, whatever the case of its name.
+pub(crate) fn stored(
+    session: &Session,
+    table: &str,
+) -> Result<Option<StoredTable>, DestinationError> {
+    let doing = format!("look at the table `{table}`");
+    let read = |row: &duckdb::Row<'_>| {
+        let type_name: String = row.get(2)?;
+        let column_type = sql::column_type(&type_name);
+        let name: String = row.get(0)?;
+        Ok((name, StoredColumn { name: row.get(1)?, column_type, type_name }))
+    };
+    let mut found = session.rows(sql::FIND_COLUMNS, session.place.named(table), &doing, read)?;
+    // The catalog's `lower` knows more letters than the comparison of names, which is about ASCII alone.
+    found.retain(|(name, _)| name.eq_ignore_ascii_case(table));
+    let Some((name, _)) = found.first() else { return Ok(None) };
+    let name = name.clone();
+    let columns = found.into_iter().map(|(_, column)| column).collect();
+    Ok(Some(StoredTable { name, columns, key: None }))
+}
+
+fn check_type(table: &str, column: &Column, stored: &StoredColumn) -> Result<(), DestinationError> {
+    if stored.column_type.as_ref() == Some(&column.column_type) {
         return Ok(());
     }
     Err(DestinationError::new(
-        DestinationErrorKind::Configuration,
+        DestinationErrorKind::Refused,
         format!(
-            "Column `{}` of `{table}` is {}, but the source now sends {wanted}",
-            existing.name,
-            existing.type_name.to_ascii_lowercase()
+            "Column `{}` of `{table}` is {}, but its values are {}",
+            stored.name,
+            stored.type_name.to_ascii_lowercase(),
+            sql::type_name(&column.column_type)
         ),
-        "Drop the table and replicate it anew, or deselect the column",
+        "Somebody changed the table while the run went on; start it again",
     ))
-}
-
-/// Refuses names that DuckDB can't tell apart, or can't hold.
-fn check_names(schema: &StreamSchema) -> Result<(), DestinationError> {
-    let table = schema.table();
-    let is_system = system::TABLES.iter().any(|reserved| reserved.name.eq_ignore_ascii_case(table))
-        || table.to_ascii_lowercase().starts_with(system::NEXT_VERSION_PREFIX);
-    let system = system::row_columns();
-    let names = || schema.columns.iter().map(|column| column.name.as_str());
-    if is_system
-        || table.is_empty()
-        || names().chain([table]).any(|name| name.contains('\0'))
-        || names().any(str::is_empty)
-    {
-        return Err(DestinationError::new(
-            DestinationErrorKind::Configuration,
-            format!(
-                "Stream `{}` has a name, or a column with a name, that DuckDB can't hold",
-                table.escape_default()
-            ),
-            "Deselect the stream, or rename it in the tap",
-        ));
-    }
-    let mut seen: HashSet<String> = system.iter().map(|column| column.name.clone()).collect();
-    let doubled = names().find(|name| !seen.insert(name.to_ascii_lowercase()));
-    doubled.map_or(Ok(()), |name| Err(collision("Field", name, table)))
-}
-
-fn collision(what: &str, name: &str, other: &str) -> DestinationError {
-    DestinationError::new(
-        DestinationErrorKind::Configuration,
-        format!(
-            "{what} collision on `{name}` (in `{other}`): DuckDB does not tell upper from lower case"
-        ),
-        "Deselect one of the two, or rename it in the tap",
-    )
 }

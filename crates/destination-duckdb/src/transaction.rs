@@ -12,6 +12,7 @@ use replication::{
         VersionCounts,
     },
     ledger::LoadRecord,
+    placement::Rename,
     reject::RejectedRow,
     stream::{StreamName, StreamSchema},
     unit::TableLoad,
@@ -83,6 +84,15 @@ impl Drop for DuckDbTransaction {
 
 #[async_trait]
 impl UnitTransaction for DuckDbTransaction {
+    async fn rename(
+        &mut self,
+        schema: &StreamSchema,
+        _renames: &[Rename],
+    ) -> Result<(), DestinationError> {
+        // The dialect says that columns keep their names.
+        Err(defect(format!("Columns of `{}` were to be renamed", schema.table())))
+    }
+
     async fn prepare(
         &mut self,
         schema: &Arc<StreamSchema>,

@@ -10,6 +10,7 @@ use replication::{
         UnsupportedRow,
     },
     ledger::LoadRecord,
+    placement::{Dialect, StoredTable},
     source::CheckStep,
     unit::TableLoad,
 };
@@ -19,6 +20,7 @@ use crate::{
     config::PostgresConfig,
     connection::{Connector, Slot, Taken},
     failure::Doing,
+    layout::DIALECT,
     limits,
     session::Session,
     sql, tls,
@@ -112,6 +114,17 @@ impl Destination for Postgres {
         self.session(&taken).release(claim).await?;
         taken.put_back();
         Ok(())
+    }
+
+    fn dialect(&self) -> Dialect {
+        DIALECT
+    }
+
+    async fn stored_table(&self, table: &str) -> Result<Option<StoredTable>, DestinationError> {
+        let taken = self.side().await?;
+        let stored = self.session(&taken).stored(table).await?;
+        taken.put_back();
+        Ok(stored)
     }
 
     async fn begin(&self, _claim: &Claim) -> Result<Box<dyn UnitTransaction>, DestinationError> {

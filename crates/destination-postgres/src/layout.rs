@@ -3,6 +3,7 @@
 
 use replication::{
     destination::{DestinationError, DestinationErrorKind},
+    placement::{Dialect, Nesting, SOURCE_KEY_PREFIX, SplitRule},
     stream::{Column, ColumnType, StreamSchema, WinnerRule},
     system::{self, NEXT_VERSION_PREFIX},
 };
@@ -13,10 +14,29 @@ use crate::config::IDENTIFIER_BYTES;
 const COLUMN_BYTES: usize = 59;
 /// The most columns a table can have in PostgreSQL.
 const COLUMN_COUNT: usize = 1_600;
+
+/// How PostgreSQL names and holds columns, by Stitch's page about it.
+pub(crate) const DIALECT: Dialect = Dialect {
+    product: "PostgreSQL",
+    table_bytes: IDENTIFIER_BYTES,
+    column_bytes: COLUMN_BYTES,
+    identifier_bytes: IDENTIFIER_BYTES,
+    column_count: COLUMN_COUNT,
+    folds_case: false,
+    canonical,
+    split: SplitRule::RenamesOriginal,
+    nesting: Nesting::Subtables,
+};
+
+/// A column's name: letters, digits, spaces and underscores, its case kept, from the first letter or underscore on.
+fn canonical(name: &str) -> String {
+    let kept =
+        name.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '_'));
+    kept.skip_while(|letter| !letter.is_alphabetic() && *letter != '_').collect()
+}
+
 /// The key that rows without one get, so that the items of their arrays know where they belong; its name is Stitch's.
 pub(crate) const GENERATED_KEY: &str = "__sdc_primary_key";
-/// The prefix of the columns in which a subtable holds its parent's key.
-const SOURCE_KEY_PREFIX: &str = "_sdc_source_key_";
 /// The position of an item in its array, from 0.
 pub(crate) const LEVEL: &str = "_sdc_level_0_id";
 /// The item.
@@ -56,6 +76,25 @@ impl SqlType {
             Self::Boolean => "boolean",
             Self::Timestamptz => "timestamp with time zone",
             Self::Json => "json",
+        }
+    }
+
+    /// The type that the server calls so; none if it isn't one of ours.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let all =
+            [Self::Text, Self::Bigint, Self::Numeric, Self::Boolean, Self::Timestamptz, Self::Json];
+        all.into_iter().find(|of| of.name() == name)
+    }
+
+    /// The column type that is held in it.
+    pub(crate) fn column_type(self) -> ColumnType {
+        match self {
+            Self::Text => ColumnType::Text,
+            Self::Bigint => ColumnType::Integer,
+            Self::Numeric => ColumnType::Number,
+            Self::Boolean => ColumnType::Boolean,
+            Self::Timestamptz => ColumnType::Timestamp,
+            Self::Json => ColumnType::Json,
         }
     }
 

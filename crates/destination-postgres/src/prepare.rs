@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use replication::{
     destination::{DestinationError, DestinationErrorKind},
+    placement::{Rename, StoredColumn, StoredTable},
+    stream::ColumnType,
     system::SystemTable,
 };
 
@@ -20,12 +22,12 @@ use crate::{
 #[derive(Debug, Default)]
 struct Relation {
     kind: String,
-    columns: BTreeMap<String, StoredColumn>,
+    columns: BTreeMap<String, RelationColumn>,
 }
 
 /// A column as the database has it.
 #[derive(Debug)]
-struct StoredColumn {
+struct RelationColumn {
     type_name: String,
     is_key: bool,
 }
@@ -49,6 +51,61 @@ impl Session<'_> {
         self.fit(layout, &waiting).await?;
         let mark = tables::mark_version(self.schema, &waiting.parent, version);
         self.connection.run(&mark, &doing).await
+    }
+
+    /// Gives columns other names: in the live table, and in the one in which a version waits if it has them.
+    pub(crate) async fn rename(
+        &self,
+        layout: &Layout,
+        renames: &[Rename],
+    ) -> Result<(), DestinationError> {
+        for name in [layout.live().parent, layout.waiting().parent] {
+            let names = Tables { parent: name, children: Vec::new() };
+            let relations = self.relations(&names).await?;
+            let doing = Doing::task(format!("rename columns of table `{}`", names.parent));
+            for Rename { from, to } in renames {
+                let has = |relation: &Relation| relation.columns.contains_key(from);
+                if relations.get(&names.parent).is_some_and(has) {
+                    let rename = tables::rename_column(self.schema, &names.parent, from, to);
+                    self.connection.run(&rename, &doing).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A table as the database has it, its arrays, which are subtables, included.
+    pub(crate) async fn stored(
+        &self,
+        table: &str,
+    ) -> Result<Option<StoredTable>, DestinationError> {
+        let doing = Doing::task(format!("look at table `{table}`"));
+        let parameters = [text(&self.schema), text(&table)];
+        let rows = self.connection.query(tables::STORED_COLUMNS, &parameters, &doing).await?;
+        let mut stored = StoredTable { name: table.to_owned(), columns: Vec::new(), key: None };
+        let mut key = Vec::new();
+        for row in &rows {
+            let (array, name): (Option<String>, Option<String>) = (row.get(0), row.get(1));
+            let (Some(type_name), Some(name)) = (row.get::<_, Option<String>>(2), name) else {
+                continue;
+            };
+            let column_type = SqlType::named(&type_name).map(SqlType::column_type);
+            if row.get(3) {
+                key.push(name.clone());
+            }
+            stored.columns.push(match array {
+                None => StoredColumn { name, column_type, type_name },
+                Some(array) => {
+                    let column_type = column_type.map(|item| ColumnType::List(Box::new(item)));
+                    StoredColumn { name: array, column_type, type_name }
+                }
+            });
+        }
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        stored.key = (!key.is_empty()).then_some(key);
+        Ok(Some(stored))
     }
 
     /// Whether a version waits in a table.
@@ -145,7 +202,7 @@ impl Session<'_> {
             let relation = relations.entry(row.get(0)).or_default();
             relation.kind = row.get(1);
             if let (Some(column), Some(type_name)) = (row.get::<_, Option<String>>(2), row.get(3)) {
-                relation.columns.insert(column, StoredColumn { type_name, is_key: row.get(4) });
+                relation.columns.insert(column, RelationColumn { type_name, is_key: row.get(4) });
             }
         }
         Ok(relations)

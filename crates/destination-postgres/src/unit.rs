@@ -10,6 +10,7 @@ use replication::{
         VersionCounts,
     },
     ledger::LoadRecord,
+    placement::Rename,
     reject::RejectedRow,
     stream::{StreamName, StreamSchema},
     unit::TableLoad,
@@ -68,6 +69,16 @@ impl Unit {
 
 #[async_trait]
 impl UnitTransaction for Unit {
+    async fn rename(
+        &mut self,
+        schema: &StreamSchema,
+        renames: &[Rename],
+    ) -> Result<(), DestinationError> {
+        let layout = Layout::new(schema)?;
+        self.step()?.rename(&layout, renames).await?;
+        self.completed(())
+    }
+
     async fn prepare(
         &mut self,
         schema: &Arc<StreamSchema>,

@@ -16,13 +16,15 @@ use crate::{
     clock::Clock,
     collision,
     destination::{
-        Destination, DestinationError, DestinationErrorKind, MergeOutcome, UnitTransaction,
+        ActivationOutcome, Destination, DestinationError, DestinationErrorKind, MergeOutcome,
+        UnitTransaction,
     },
     event::{Bookmark, Gap},
     gather::Unit,
     hold::{self, HoldPoint},
     ledger::{LoadCounts, LoadRecord},
     offenders,
+    placement::{Placement, Placements},
     records::{self, UnitRecords},
     stream::{StreamName, StreamSchema, WinnerRule},
     unit::TableLoad,
@@ -67,6 +69,8 @@ pub(crate) struct Committer {
     allow_empty: bool,
     /// What was counted of the versions that wait.
     waiting: BTreeMap<StreamName, LoadCounts>,
+    /// Where the streams' columns lie.
+    placements: Placements,
 }
 
 /// What one try did, before anybody knows whether it is durable.
@@ -84,7 +88,15 @@ impl Committer {
         allow_empty: bool,
     ) -> Self {
         let memory = claim.memory.clone();
-        Self { destination, claim, memory, clock, allow_empty, waiting: BTreeMap::new() }
+        Self {
+            destination,
+            claim,
+            memory,
+            clock,
+            allow_empty,
+            waiting: BTreeMap::new(),
+            placements: Placements::default(),
+        }
     }
 
     /// Commits a unit, whatever it takes. A failure that comes from having lost the claim says so.
@@ -100,8 +112,11 @@ impl Committer {
     }
 
     async fn commit_unit(&mut self, mut unit: Unit) -> Result<Committed, CommitError> {
+        let placements = self.plan(&unit).await?;
         for load in &mut unit.loads {
             // Before the winners are picked: a version that can't be stored must not displace one that can.
+            let unplaced = placements.of(&load.schema).unplaced(load);
+            offenders::reject(load, unplaced);
             let unsupported = self.destination.unsupported(load);
             offenders::reject(load, unsupported);
             winner::apply(load).map_err(|error| not_comparable(load, &error))?;
@@ -110,7 +125,7 @@ impl Committer {
         let memory = self.memory_after(&unit);
         let mut tries = 1;
         let attempt = loop {
-            let (error, sent) = match self.attempt(&unit, &memory).await {
+            let (error, sent) = match self.attempt(&unit, &placements, &memory).await {
                 Ok(attempt) => break attempt,
                 Err((CommitError::Destination(error), sent)) => (error, sent),
                 Err((error @ CommitError::Books(_), _)) => return Err(error),
@@ -123,7 +138,7 @@ impl Committer {
                     }
                 }
                 (DestinationErrorKind::Row(_), _) => {
-                    if self.reject_offenders(&mut unit).await? == 0 {
+                    if self.reject_offenders(&mut unit, &placements).await? == 0 {
                         return Err(error.into());
                     }
                     continue;
@@ -139,14 +154,35 @@ impl Committer {
             tries += 1;
         };
         hold::reach(HoldPoint::AfterCommit);
+        for (schema, _) in &unit.prepares {
+            placements.of(schema).report(schema.table());
+        }
         self.memory = memory;
         self.waiting = attempt.waiting;
+        self.placements = placements;
         Ok(Committed {
             records: attempt.records,
             bookmarks: unit.bookmarks,
             gaps: unit.gaps,
             kept: attempt.kept,
         })
+    }
+
+    /// The placements of the unit's streams: those that were made before, and new ones where a schema is new.
+    async fn plan(&self, unit: &Unit) -> Result<Placements, DestinationError> {
+        let mut placements = self.placements.clone();
+        for (schema, _) in &unit.prepares {
+            let mut tries = 1;
+            while let Err(error) = placements.plan(self.destination.as_ref(), schema).await {
+                if !error.kind.is_retriable() || tries == TRIES {
+                    return Err(error);
+                }
+                tracing::warn!(error = %error, tries, "A table could not be looked at; trying again");
+                tokio::time::sleep(pause(tries)).await;
+                tries += 1;
+            }
+        }
+        Ok(placements)
     }
 
     fn memory_after(&self, unit: &Unit) -> ClaimMemory {
@@ -181,12 +217,13 @@ impl Committer {
     async fn attempt(
         &self,
         unit: &Unit,
+        placements: &Placements,
         memory: &ClaimMemory,
     ) -> Result<Attempt, (CommitError, Option<Attempt>)> {
         let mut transaction =
             self.destination.begin(&self.claim).await.map_err(|error| (error.into(), None))?;
         hold::reach(HoldPoint::UnitBegun);
-        let attempt = match self.write(transaction.as_mut(), unit, memory).await {
+        let attempt = match self.write(transaction.as_mut(), unit, placements, memory).await {
             Ok(attempt) => attempt,
             Err(error) => {
                 if let Err(failed) = transaction.rollback().await {
@@ -208,15 +245,17 @@ impl Committer {
         &self,
         transaction: &mut dyn UnitTransaction,
         unit: &Unit,
+        placements: &Placements,
         memory: &ClaimMemory,
     ) -> Result<Attempt, CommitError> {
         let mut waiting = self.waiting.clone();
         let mut records = UnitRecords::new(unit, &self.claim.run_id);
         for (schema, version) in &unit.prepares {
-            transaction.prepare(schema, *version).await?;
+            placements.of(schema).prepare(transaction, *version).await?;
         }
         for load in &unit.loads {
-            let (load, outcome) = self.merge(transaction, load).await?;
+            let placement = placements.of(&load.schema);
+            let (load, outcome) = self.merge(transaction, load, &placement).await?;
             if load.version.is_some() {
                 let counts = waiting.entry(load.schema.stream.clone()).or_default();
                 records::add_waiting(counts, &load, &outcome);
@@ -227,6 +266,12 @@ impl Committer {
         let mut kept = Vec::new();
         for (schema, version) in &unit.activations {
             let waited = waiting.remove(&schema.stream).unwrap_or_default();
+            let placement = placements.of(schema);
+            let Some(schema) = &placement.stored else {
+                // Every row of the version is a reject, so there is nothing to put in place.
+                records.activated(&schema.stream, *version, waited, &ActivationOutcome::default());
+                continue;
+            };
             let activation =
                 self.activate(transaction, schema, *version, waited, &mut records).await?;
             kept.extend(activation);
@@ -244,16 +289,18 @@ impl Committer {
         &self,
         transaction: &mut dyn UnitTransaction,
         load: &'load TableLoad,
+        placement: &Placement,
     ) -> Result<(Cow<'load, TableLoad>, MergeOutcome), CommitError> {
+        let load = placement.place(load).map_err(|error| not_comparable(load, &error))?;
         let may_collide = matches!(load.schema.winner, WinnerRule::Greatest(_))
             && load.version.is_none()
             && load.row_count() > 0;
-        let rivals = if may_collide { transaction.rivals(load).await? } else { Vec::new() };
+        let rivals = if may_collide { transaction.rivals(&load).await? } else { Vec::new() };
         let settled =
-            collision::settle(load, &rivals).map_err(|error| not_comparable(load, &error))?;
+            collision::settle(&load, &rivals).map_err(|error| not_comparable(&load, &error))?;
         let (load, displaced) = match settled {
             Some(settled) => (Cow::Owned(settled.load), settled.displaced),
-            None => (Cow::Borrowed(load), Vec::new()),
+            None => (load, Vec::new()),
         };
         books::check_load(&load)?;
         let outcome = match load.row_count() {
@@ -293,8 +340,12 @@ impl Committer {
         Ok(None)
     }
 
-    async fn reject_offenders(&self, unit: &mut Unit) -> Result<usize, DestinationError> {
-        offenders::reject_offenders(self.destination.as_ref(), &self.claim, unit).await
+    async fn reject_offenders(
+        &self,
+        unit: &mut Unit,
+        placements: &Placements,
+    ) -> Result<usize, DestinationError> {
+        offenders::reject_offenders(self.destination.as_ref(), &self.claim, unit, placements).await
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::{
     claim::{Claim, ClaimMemory, ClaimRequest, Refusal},
     ledger::LoadRecord,
+    placement::{Dialect, Rename, StoredTable},
     reject::{ReasonCode, RejectedRow},
     source::CheckStep,
     stream::{StreamName, StreamSchema},
@@ -45,6 +46,15 @@ pub trait Destination: Send + Sync {
     /// # Errors
     /// When the destination can't be reached.
     async fn release(&self, claim: &Claim) -> Result<(), DestinationError>;
+
+    /// How it names and holds columns.
+    fn dialect(&self) -> Dialect;
+
+    /// The table that has this name, or one that the destination can't tell from it; none if there is none.
+    ///
+    /// # Errors
+    /// When the destination can't be reached.
+    async fn stored_table(&self, table: &str) -> Result<Option<StoredTable>, DestinationError>;
 
     /// Opens the transaction of one commit unit.
     ///
@@ -103,6 +113,17 @@ pub trait Destination: Send + Sync {
 /// The transaction of one commit unit. Dropped without [`UnitTransaction::commit`], it leaves nothing behind.
 #[async_trait]
 pub trait UnitTransaction: Send {
+    /// Gives columns of the stream's table other names, and of the table in which a version waits, where that has them.
+    /// Comes before [`UnitTransaction::prepare`].
+    ///
+    /// # Errors
+    /// When the destination refuses.
+    async fn rename(
+        &mut self,
+        schema: &StreamSchema,
+        renames: &[Rename],
+    ) -> Result<(), DestinationError>;
+
     /// Makes the stream's table hold every column of its schema: creates it (even if no row comes), or adds the missing
     /// columns. With a version, prepares the table in which that version waits beside the live one as well.
     ///

@@ -18,6 +18,7 @@ mod gather;
 mod hold;
 pub mod ledger;
 mod offenders;
+pub mod placement;
 pub mod progress;
 mod records;
 pub mod reject;

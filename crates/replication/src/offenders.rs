@@ -8,6 +8,7 @@ use crate::{
     claim::Claim,
     destination::{Destination, DestinationError, DestinationErrorKind, UnsupportedRow},
     gather::Unit,
+    placement::Placements,
     reject::RejectedRow,
     row,
     unit::TableLoad,
@@ -27,10 +28,12 @@ pub(crate) async fn reject_offenders(
     destination: &dyn Destination,
     claim: &Claim,
     unit: &mut Unit,
+    placements: &Placements,
 ) -> Result<usize, DestinationError> {
     let mut found = 0;
     for position in 0..unit.loads.len() {
-        let search = Search { destination, claim, unit, load: &unit.loads[position] };
+        let load = &unit.loads[position];
+        let search = Search { destination, claim, unit, placements, load };
         let mut offenders = Vec::new();
         for batch in 0..search.load.rows.len() {
             search.single(batch, &mut offenders).await?;
@@ -49,6 +52,7 @@ struct Search<'unit> {
     destination: &'unit dyn Destination,
     claim: &'unit Claim,
     unit: &'unit Unit,
+    placements: &'unit Placements,
     load: &'unit TableLoad,
 }
 
@@ -114,9 +118,14 @@ impl Search<'_> {
         let mut transaction = self.destination.begin(self.claim).await?;
         let merged = async {
             for (schema, version) in &self.unit.prepares {
-                transaction.prepare(schema, *version).await?;
+                self.placements.of(schema).prepare(transaction.as_mut(), *version).await?;
             }
-            transaction.merge(&load).await
+            let placed = self.placements.of(&load.schema).place(&load).map_err(|error| {
+                let message = format!("Rows of `{}` could not be laid out", load.schema.table());
+                DestinationError::new(DestinationErrorKind::Bug, message, "Report this defect")
+                    .caused_by(error)
+            })?;
+            transaction.merge(&placed).await
         }
         .await;
         let rolled_back = transaction.rollback().await;

@@ -26,6 +26,16 @@ pub enum ReasonCode {
     UnsupportedCharacter,
     /// The row, or one of its values, is larger than the destination takes.
     TooLarge,
+    /// Two columns, or two tables, would have the same name.
+    FieldCollision,
+    /// A name begins or ends in a way that is kept for the loader's own.
+    ReservedName,
+    /// A name is longer than the destination takes.
+    NameTooLong,
+    /// A name is empty, or nothing of it is left.
+    UnusableName,
+    /// The table has as many columns as it can have.
+    TooManyColumns,
     /// The destination refused the row for another reason.
     RefusedByDestination,
 }
@@ -43,6 +53,11 @@ impl ReasonCode {
             Self::Undecodable => "undecodable",
             Self::UnsupportedCharacter => "unsupported_character",
             Self::TooLarge => "too_large",
+            Self::FieldCollision => "field_collision",
+            Self::ReservedName => "reserved_name",
+            Self::NameTooLong => "name_too_long",
+            Self::UnusableName => "unusable_name",
+            Self::TooManyColumns => "too_many_columns",
             Self::RefusedByDestination => "refused_by_destination",
         }
     }

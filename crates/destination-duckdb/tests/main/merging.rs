@@ -271,45 +271,6 @@ async fn tables_gain_columns_and_keep_those_that_others_added() {
 }
 
 #[tokio::test]
-async fn names_that_differ_only_in_case_collide() {
-    let warehouse = Warehouse::new();
-    let destination = warehouse.open();
-    let claim = claimed(&destination).await;
-    let refused = async |schema: StreamSchema| {
-        let mut unit = destination.begin(&claim).await.unwrap();
-        let error = unit.prepare(&Arc::new(schema), None).await.unwrap_err();
-        assert_eq!(error.kind, DestinationErrorKind::Configuration);
-        error.to_string()
-    };
-    assert_eq!(
-        refused((*numbers(&["id", "ID"], &["id"])).clone()).await,
-        "Field collision on `ID` (in `number`): DuckDB does not tell upper from lower case"
-    );
-    assert_eq!(
-        refused((*numbers(&["id", "_sdc_Sequence"], &["id"])).clone()).await,
-        "Field collision on `_sdc_Sequence` (in `number`): DuckDB does not tell upper from lower case"
-    );
-    let schema = numbers(&["id"], &["id"]);
-    let mut unit = destination.begin(&claim).await.unwrap();
-    unit.prepare(&schema, None).await.unwrap();
-    crate::support::finish(unit, &claim, "1").await.unwrap();
-    assert_eq!(
-        refused(StreamSchema { stream: "Number".into(), ..(*schema).clone() }).await,
-        "Table collision on `Number` (in `number`): DuckDB does not tell upper from lower case"
-    );
-    for reserved in ["_sdc_Loads", "_sdc_next_x", "a\0b"] {
-        let error = refused(StreamSchema { stream: reserved.into(), ..(*schema).clone() }).await;
-        assert!(error.ends_with("that DuckDB can't hold"), "{error}");
-    }
-    let mut text = (*schema).clone();
-    text.columns[0].column_type = ColumnType::Text;
-    assert_eq!(
-        refused(text).await,
-        "Column `id` of `number` is bigint, but the source now sends varchar"
-    );
-}
-
-#[tokio::test]
 async fn a_refused_value_is_a_row_error_without_the_value() {
     let warehouse = Warehouse::new();
     let destination = warehouse.open();

@@ -23,6 +23,26 @@ pub(crate) const COLUMNS: &str = "\
     left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped \
     where n.nspname = $1 and c.relname::text = any($2)";
 
+/// The columns of table `$2` of schema `$1`: none, column, type, whether in the primary key. Then those of its subtables
+/// that hold an item: array, column, type.
+pub(crate) const STORED_COLUMNS: &str = "\
+    select null::text, a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), \
+    coalesce((select a.attnum = any(i.indkey) from pg_catalog.pg_index i \
+    where i.indrelid = c.oid and i.indisprimary), false), a.attnum \
+    from pg_catalog.pg_class c \
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+    left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped \
+    where n.nspname = $1 and c.relname::text = $2 \
+    union all \
+    select substr(c.relname::text, length($2::text) + 3), a.attname::text, \
+    pg_catalog.format_type(a.atttypid, a.atttypmod), false, a.attnum \
+    from pg_catalog.pg_class c \
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+    join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attname = 'value' and not a.attisdropped \
+    join pg_catalog.pg_attribute l on l.attrelid = c.oid and l.attname = '_sdc_level_0_id' and not l.attisdropped \
+    where n.nspname = $1 and c.relkind = 'r' and pg_catalog.starts_with(c.relname::text, $2 || '__') \
+    order by 1 nulls first, 5";
+
 /// Whether the table `$2` of schema `$1` exists, and its comment, which tells the version that waits in it.
 pub(crate) const COMMENT: &str = "\
     select pg_catalog.obj_description(c.oid, 'pg_class') from pg_catalog.pg_class c \
@@ -81,6 +101,16 @@ pub(crate) fn add_columns(schema: &str, name: &str, columns: &[&(String, SqlType
     let added =
         columns.iter().map(|(name, of)| format!("add column {} {}", identifier(name), of.name()));
     format!("alter table {} {}", table(schema, name), comma(added))
+}
+
+/// Gives a column another name.
+pub(crate) fn rename_column(schema: &str, name: &str, from: &str, to: &str) -> String {
+    format!(
+        "alter table {} rename column {} to {}",
+        table(schema, name),
+        identifier(from),
+        identifier(to)
+    )
 }
 
 /// Writes down which version waits in a table.

@@ -59,7 +59,7 @@ impl Subject for Server {
 
     async fn rows(&self, table: &str) -> Option<Vec<Map<String, Value>>> {
         let client = self.client().await;
-        let name = format!("\"{SCHEMA}\".\"{table}\"");
+        let name = format!("\"{SCHEMA}\".\"{}\"", table.replace('"', "\"\""));
         let exists =
             client.query_one("select to_regclass($1) is not null", &[&name]).await.unwrap();
         if !exists.get::<_, bool>(0) {

@@ -22,6 +22,7 @@ use crate::{
         MergeOutcome, RejectRecord, StateRow, UnitTransaction, VersionCounts,
     },
     ledger::LoadRecord,
+    placement::{Dialect, Rename, StoredTable},
     reject::{ReasonCode, RejectedRow},
     row,
     run::RunError,
@@ -180,6 +181,14 @@ impl Destination for Faulty {
         self.inner.release(claim).await
     }
 
+    fn dialect(&self) -> Dialect {
+        self.inner.dialect()
+    }
+
+    async fn stored_table(&self, table: &str) -> Result<Option<StoredTable>, DestinationError> {
+        self.inner.stored_table(table).await
+    }
+
     async fn begin(&self, claim: &Claim) -> Result<Box<dyn UnitTransaction>, DestinationError> {
         let inner = self.inner.begin(claim).await?;
         Ok(Box::new(FaultyTransaction {
@@ -221,6 +230,14 @@ impl Destination for Faulty {
 
 #[async_trait]
 impl UnitTransaction for FaultyTransaction {
+    async fn rename(
+        &mut self,
+        schema: &StreamSchema,
+        renames: &[Rename],
+    ) -> Result<(), DestinationError> {
+        self.inner.rename(schema, renames).await
+    }
+
     async fn prepare(
         &mut self,
         schema: &Arc<StreamSchema>,

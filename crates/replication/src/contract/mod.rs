@@ -5,6 +5,7 @@
 mod claims;
 mod faults;
 mod loading;
+mod placing;
 mod script;
 mod values;
 mod versions;
@@ -19,6 +20,7 @@ use crate::destination::Destination;
 pub use claims::*;
 pub use faults::*;
 pub use loading::*;
+pub use placing::*;
 pub use values::*;
 pub use versions::*;
 
@@ -59,6 +61,11 @@ macro_rules! contract_tests {
             settles_key_collisions_whichever_comes_first,
             keeps_every_value,
             grows_and_shrinks_lists,
+            splits_a_column_whose_type_changes,
+            splits_in_mid_stream_and_in_mid_version,
+            widens_integers_into_numbers,
+            rejects_rows_whose_columns_have_no_name,
+            rejects_streams_whose_tables_have_no_name,
             replaces_a_full_table,
             accounts_for_live_and_waiting_rows_of_one_unit,
             keeps_a_full_table_that_shrinks_by_mistake,

@@ -29,7 +29,7 @@ use crate::{
 pub(super) enum StreamError {
     #[error(transparent)]
     Schema(#[from] singer::SchemaError),
-    #[error("The stream has no name")]
+    #[error("The stream has no name, or one that holds the character U+0000")]
     Nameless,
     #[error("The key field `{0}` is not a field of the schema")]
     MissingKey(String),
@@ -92,7 +92,7 @@ pub(super) struct Arrival {
 impl SingerStream {
     /// A stream with this description.
     pub(super) fn new(message: SchemaMessage, versions: Versions) -> Result<Self, StreamError> {
-        if message.stream.is_empty() {
+        if message.stream.is_empty() || message.stream.contains('\0') {
             return Err(StreamError::Nameless);
         }
         let properties = singer::StreamSchema::read(&message.schema)?.properties;
