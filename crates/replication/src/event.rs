@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, TimestampMicrosecondArray};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -52,8 +52,12 @@ pub struct RowBatch {
     pub rows: RecordBatch,
     /// The `_sdc_sequence` of the first row; each further row has one more.
     pub first_sequence: i64,
+    /// The version that the live table has, which rows that merge into it carry; 0 where the source has no versions.
+    pub table_version: i64,
     /// When the rows were read from the source.
     pub extracted_at: DateTime<Utc>,
+    /// When each row was read, where the source knows that; UTC, one for each row.
+    pub extracted_each: Option<TimestampMicrosecondArray>,
     /// Rows of the same read that could not be made part of `rows`. They count as emitted.
     pub rejects: Vec<RejectedRow>,
     /// The source's own count of what it did for this batch.

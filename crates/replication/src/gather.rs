@@ -191,7 +191,8 @@ impl Gatherer {
             received_at: now,
             batched_at: now,
             first_sequence: batch.first_sequence,
-            table_version: batch.version.unwrap_or_default(),
+            table_version: batch.version.unwrap_or(batch.table_version),
+            extracted_each: batch.extracted_each,
         };
         if batch.rows.schema().fields() != schema.arrow().fields() {
             let mismatch = ArrowError::SchemaError("Columns or types differ".to_owned());

@@ -185,9 +185,11 @@ fn unscaled(text: &str) -> Option<i128> {
 }
 
 /// What every row of a batch gets from the loader.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Stamps {
     pub(crate) extracted_at: DateTime<Utc>,
+    /// When each row was extracted, where that is known.
+    pub(crate) extracted_each: Option<TimestampMicrosecondArray>,
     pub(crate) received_at: DateTime<Utc>,
     pub(crate) batched_at: DateTime<Utc>,
     pub(crate) first_sequence: i64,
@@ -210,7 +212,10 @@ pub(crate) fn stamp(
     let length = i64::try_from(count).unwrap_or(i64::MAX);
     let sequences = stamps.first_sequence..stamps.first_sequence.saturating_add(length);
     let mut columns = batch.columns().to_vec();
-    columns.push(instant(stamps.extracted_at));
+    columns.push(match &stamps.extracted_each {
+        Some(each) => Arc::new(each.clone().with_timezone("UTC")),
+        None => instant(stamps.extracted_at),
+    });
     columns.push(instant(stamps.received_at));
     columns.push(instant(stamps.batched_at));
     columns.push(Arc::new(Int64Array::from_iter_values(sequences)));

@@ -189,6 +189,7 @@ mod tests {
             ];
             let now = DateTime::from_timestamp_nanos(0);
             let stamps = Stamps {
+                extracted_each: None,
                 extracted_at: now,
                 received_at: now,
                 batched_at: now,

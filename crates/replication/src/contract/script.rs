@@ -91,7 +91,9 @@ impl Source for ScriptedSource {
                         first_sequence: rows
                             .sequence
                             .unwrap_or_else(|| context.sequence.reserve(now, count)),
+                        table_version: 0,
                         extracted_at: now,
+                        extracted_each: None,
                         rejects: rows.rejects,
                         reading,
                     })

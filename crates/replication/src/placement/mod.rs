@@ -22,6 +22,7 @@ use arrow::{
     error::ArrowError,
 };
 
+pub(crate) use dialect::has_reserved_suffix;
 pub use dialect::{Dialect, Nesting, SOURCE_KEY_PREFIX, SplitRule, verbatim};
 pub(crate) use registry::Placements;
 pub use stored::{StoredColumn, StoredTable};

@@ -12,6 +12,7 @@ use singer::{
 };
 
 use crate::{
+    placement::has_reserved_suffix,
     stream::{Column, ColumnType},
     system,
 };
@@ -217,11 +218,18 @@ fn is_system_column(name: &str) -> bool {
     system::row_columns().iter().any(|column| column.name.eq_ignore_ascii_case(name))
 }
 
-/// Objects whose columns would share a name with other columns, such as `a: {b}` beside `a__b`. They are kept whole.
+/// Objects whose columns would share a name with other columns, such as `a: {b}` beside `a__b`, or have a name that is
+/// kept for the loader. They are kept whole.
 ///
 /// Keeping one whole gives its own name to a column, which may clash in turn, so this repeats until all names differ.
 fn fields_kept_whole(properties: &IndexMap<String, PropertyType>) -> HashSet<&str> {
-    let mut kept_whole = HashSet::new();
+    let mut kept_whole: HashSet<&str> = properties
+        .iter()
+        .filter(|(name, property)| {
+            flattened(property).is_some() && has_reserved_column(name, property)
+        })
+        .map(|(name, _)| name.as_str())
+        .collect();
     loop {
         let mut owners: HashMap<String, Vec<&str>> = HashMap::new();
         for (name, property) in properties {
@@ -243,6 +251,13 @@ fn fields_kept_whole(properties: &IndexMap<String, PropertyType>) -> HashSet<&st
             return kept_whole;
         }
     }
+}
+
+/// Whether a column of the object would be called like one that the loader makes when a type changes.
+fn has_reserved_column(name: &str, property: &PropertyType) -> bool {
+    let mut columns = Vec::new();
+    column_names(property, name, &mut columns);
+    columns.iter().any(|column| has_reserved_suffix(column))
 }
 
 fn column_names(property: &PropertyType, column: &str, names: &mut Vec<String>) {
@@ -326,6 +341,10 @@ mod tests {
             "b__c": {"type": "string"},
             "b": {"properties": {"c": {"type": "string"}}}}}});
         assert_eq!(columns(&properties), ["a Json"]);
+        // `title__de` would be taken for the numbers of a column `title`.
+        let properties = json!({"title": {"properties": {
+            "de": {"type": "string"}, "en": {"type": "string"}}}});
+        assert_eq!(columns(&properties), ["title Json"]);
         // Keeping `p__q` whole makes it clash with `p.q`.
         let properties = json!({
             "p__q__r": {"type": "string"},

@@ -29,8 +29,10 @@ use crate::{
 pub(super) enum StreamError {
     #[error(transparent)]
     Schema(#[from] singer::SchemaError),
-    #[error("The stream has no name, or one that holds the character U+0000")]
+    #[error("The stream has no name")]
     Nameless,
+    #[error("The name of the stream holds the character U+0000")]
+    UnusableName,
     #[error("The key field `{0}` is not a field of the schema")]
     MissingKey(String),
     #[error("The key field `{0}` can hold other values than plain ones of one type")]
@@ -58,6 +60,8 @@ struct Buffered {
     rows: usize,
     /// The rows that were given up, by position.
     given_up: Vec<usize>,
+    /// When each of the rows was read from the source, in microseconds.
+    extracted: Vec<i64>,
     rejects: Vec<Rejected>,
     bytes: u64,
     /// The version that the rows wait in.
@@ -89,11 +93,21 @@ pub(super) struct Arrival {
     pub(super) bytes: usize,
 }
 
+impl Arrival {
+    /// When the row was read from the source, as far as that is known.
+    fn extracted_at(&self) -> DateTime<Utc> {
+        self.time_extracted.unwrap_or(self.received_at)
+    }
+}
+
 impl SingerStream {
     /// A stream with this description.
     pub(super) fn new(message: SchemaMessage, versions: Versions) -> Result<Self, StreamError> {
-        if message.stream.is_empty() || message.stream.contains('\0') {
+        if message.stream.is_empty() {
             return Err(StreamError::Nameless);
+        }
+        if message.stream.contains('\0') {
+            return Err(StreamError::UnusableName);
         }
         let properties = singer::StreamSchema::read(&message.schema)?.properties;
         let layout = Layout::of(&properties);
@@ -187,6 +201,7 @@ impl SingerStream {
             column.pad(row + 1);
         }
         self.waiting.rows += 1;
+        self.waiting.extracted.push(arrival.extracted_at().timestamp_micros());
         self.waiting.bytes += arrival.bytes as u64;
         match read.and_then(|()| self.check_keys()) {
             Ok(()) => None,
@@ -219,7 +234,7 @@ impl SingerStream {
             position: self.waiting.good_rows(),
             fault,
             record: record.to_owned(),
-            extracted_at: arrival.time_extracted.unwrap_or(arrival.received_at),
+            extracted_at: arrival.extracted_at(),
             version: arrival.version.unwrap_or_default(),
         });
         full
@@ -227,7 +242,7 @@ impl SingerStream {
 
     /// Takes everything out that was not sent yet, as one batch.
     pub(super) fn send(&mut self, sequence: &SequenceClock) -> Option<RowBatch> {
-        let Buffered { rows, given_up, rejects, bytes, version, since } =
+        let Buffered { rows, given_up, extracted, rejects, bytes, version, since } =
             std::mem::take(&mut self.waiting);
         let (received_at, extracted_at) = since?;
         let arrays: Vec<ArrayRef> = self.columns.iter_mut().map(Column::take).collect();
@@ -235,11 +250,14 @@ impl SingerStream {
         let mut batch =
             RecordBatch::try_new_with_options(Arc::clone(&self.arrow), arrays, &options)
                 .expect("every column has a value for every row, in the schema's types");
+        let mut extracted_each = extracted;
         if !given_up.is_empty() {
             let mut is_good = vec![true; rows];
             for row in given_up {
                 is_good[row] = false;
             }
+            let mut flags = is_good.iter();
+            extracted_each.retain(|_| flags.next().is_none_or(|is_good| *is_good));
             batch = filter_record_batch(&batch, &BooleanArray::from(is_good))
                 .expect("the filter has one flag for every row of its batch");
         }
@@ -257,7 +275,9 @@ impl SingerStream {
             version,
             rows: batch,
             first_sequence,
+            table_version: self.versions.active().unwrap_or_default(),
             extracted_at,
+            extracted_each: Some(extracted_each.into()),
             rejects,
             reading: Reading { read: read as u64, bytes, ..Reading::default() },
         })
@@ -281,10 +301,7 @@ impl SingerStream {
 impl Buffered {
     fn open(&mut self, arrival: Arrival, version: Option<i64>) {
         self.version = version;
-        self.since.get_or_insert((
-            arrival.received_at,
-            arrival.time_extracted.unwrap_or(arrival.received_at),
-        ));
+        self.since.get_or_insert((arrival.received_at, arrival.extracted_at()));
     }
 
     fn good_rows(&self) -> usize {

@@ -53,6 +53,11 @@ impl Versions {
         Self { active, waiting: None }
     }
 
+    /// The version that the table holds.
+    pub(super) fn active(&self) -> Option<i64> {
+        self.active
+    }
+
     /// Places a row: the change to announce before it, and the version that it waits in.
     pub(super) fn place(
         &mut self,

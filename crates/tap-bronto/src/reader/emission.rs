@@ -140,6 +140,8 @@ impl StreamReader {
         extracted_at: DateTime<Utc>,
     ) -> Result<(), Halt> {
         let batch = RowBatch {
+            table_version: 0,
+            extracted_each: None,
             schema: Arc::clone(&self.schema),
             version: self.version,
             rows,

@@ -238,3 +238,38 @@ fn standard_input_and_a_childs_output_are_sources() {
     is_source::<SingerSource<tokio::io::Stdin>>();
     is_source::<SingerSource<tokio::process::ChildStdout>>();
 }
+
+#[tokio::test]
+async fn t29_each_row_keeps_the_time_of_its_extraction() {
+    let timed = |id: u8, rest: &str| {
+        format!(r#"{{"type":"RECORD","stream":"users","record":{{"id":{id}{rest}}},"#)
+            + &format!(r#""time_extracted":"2026-01-0{id}T00:00:00Z"}}"#)
+    };
+    let lines = [
+        USERS.to_owned(),
+        timed(1, ""),
+        timed(2, r#","name":5"#),
+        timed(3, ""),
+        record("users", r#"{"id":4}"#),
+    ];
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let mut times = Vec::new();
+    for event in run(&lines).await {
+        let Event::Batch(batch) = event else { continue };
+        times.extend(batch.extracted_each.into_iter().flat_map(|each| each.values().to_vec()));
+        let rejected = batch.rejects.iter().map(|reject| reject.extracted_at.timestamp_micros());
+        times.extend(rejected);
+    }
+    let day = |day: i64| 1_767_225_600_000_000 + (day - 1) * 86_400_000_000;
+    assert_eq!(times, [day(1), day(3), 1_000, day(2)]);
+}
+
+#[tokio::test]
+async fn a01_rows_of_the_table_carry_its_version() {
+    let lines = [USERS, &versioned(r#"{"id":1}"#, 5), &activation(5), &versioned(r#"{"id":2}"#, 5)];
+    for event in run(&lines).await {
+        if let Event::Batch(batch) = event {
+            assert_eq!((batch.version, batch.table_version), (None, 5));
+        }
+    }
+}
