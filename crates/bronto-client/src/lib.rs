@@ -27,6 +27,7 @@ mod envelope;
 mod error;
 mod fault;
 mod fault_code;
+mod inflow;
 pub mod lexical;
 mod object;
 mod object_tables;

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use reqwest::header::{
-    ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    RETRY_AFTER,
 };
 use reqwest::{Response, StatusCode};
 
 use crate::config::{ClientConfig, RootCertificate};
+use crate::decode::AnswerDefect;
 use crate::endpoint::Endpoint;
 use crate::error::ClientError;
+use crate::inflow::{Inflow, InflowError};
 use crate::request::Function;
 
 /// The way to the service.
@@ -40,8 +43,7 @@ impl Transport {
         let roots = config.root_certificates.iter().map(RootCertificate::certificate);
         let mut builder = reqwest::Client::builder()
             .user_agent(config.user_agent.as_str())
-            .default_headers(headers())
-            .gzip(config.compression)
+            .default_headers(headers(config.compression))
             .connect_timeout(config.connect_timeout)
             .timeout(config.request_timeout)
             // A token must not travel anywhere but to the endpoint.
@@ -82,23 +84,25 @@ impl Transport {
         envelope: String,
         body: &mut Vec<u8>,
     ) -> Result<Exchange, ClientError> {
-        body.clear();
         let request = self.http.post(self.endpoint.url().clone()).body(envelope);
         let mut response = request.send().await.map_err(|error| self.failure(function, error))?;
         if response.status().is_redirection() {
             return Err(self.redirect(function, &response));
         }
+        let limit = self.max_response_bytes;
+        let spoiled = |error| match error {
+            InflowError::TooLarge => ClientError::TooLarge { function, limit },
+            InflowError::Damaged => {
+                ClientError::BadAnswer { function, source: AnswerDefect::Compression }
+            }
+        };
+        let mut inflow = Inflow::new(response.headers(), body, limit);
         while let Some(chunk) =
             response.chunk().await.map_err(|error| self.failure(function, error))?
         {
-            // The limit counts what came out of decompression, as it comes.
-            if body.len() + chunk.len() > self.max_response_bytes {
-                body.clear();
-                let limit = self.max_response_bytes;
-                return Err(ClientError::TooLarge { function, limit });
-            }
-            body.extend_from_slice(&chunk);
+            inflow.take(&chunk).map_err(spoiled)?;
         }
+        inflow.finish().map_err(spoiled)?;
         Ok(exchange(response.status(), response.headers()))
     }
 
@@ -132,8 +136,11 @@ impl Transport {
 }
 
 /// The headers of every request.
-fn headers() -> HeaderMap {
+fn headers(compression: bool) -> HeaderMap {
     let mut headers = HeaderMap::new();
+    if compression {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=utf-8"));
     headers.insert(ACCEPT, HeaderValue::from_static("text/xml"));
     // SOAP 1.1 wants the quotes; Bronto's WSDL says that nothing stands between them.

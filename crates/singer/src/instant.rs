@@ -54,30 +54,31 @@ pub fn parse(text: &str) -> Result<i64, InstantError> {
 /// This is the one form that every reader of the protocol understands. Years outside 0000 to 9999
 /// don't exist in RFC 3339; they come out with a sign.
 pub fn push(buffer: &mut Vec<u8>, time: DateTime<Utc>) {
-    match u32::try_from(time.year()) {
-        Ok(year) if year <= 9999 => push_padded(buffer, year, 4),
-        _ => buffer.extend_from_slice(format!("{:+05}", time.year()).as_bytes()),
-    }
-    for (separator, part) in [
-        (b'-', time.month()),
-        (b'-', time.day()),
-        (b'T', time.hour()),
-        (b':', time.minute()),
-        (b':', time.second()),
-    ] {
-        buffer.push(separator);
-        push_padded(buffer, part, 2);
-    }
-    buffer.push(b'.');
+    let mut text = *b"0000-00-00T00:00:00.000000Z";
     // A leap second is held as 59 seconds and more than 10^9 nanoseconds; it has no other form here.
-    push_padded(buffer, (time.nanosecond() / 1000).min(999_999), 6);
-    buffer.push(b'Z');
-}
-
-fn push_padded(buffer: &mut Vec<u8>, number: u32, width: u32) {
-    for position in (0..width).rev() {
-        let digit = u8::try_from(number / 10_u32.pow(position) % 10).expect("a digit is below 10");
-        buffer.push(b'0' + digit);
+    let micros = (time.nanosecond() / 1000).min(999_999);
+    let year = u32::try_from(time.year()).ok().filter(|year| *year <= 9999);
+    for (at, pair) in [
+        (0, year.unwrap_or_default() / 100),
+        (2, year.unwrap_or_default() % 100),
+        (5, time.month()),
+        (8, time.day()),
+        (11, time.hour()),
+        (14, time.minute()),
+        (17, time.second()),
+        (20, micros / 10_000),
+        (22, micros / 100 % 100),
+        (24, micros % 100),
+    ] {
+        let pair = u8::try_from(pair).expect("a pair of digits is below 100");
+        text[at] = b'0' + pair / 10;
+        text[at + 1] = b'0' + pair % 10;
+    }
+    if year.is_some() {
+        buffer.extend_from_slice(&text);
+    } else {
+        buffer.extend_from_slice(format!("{:+05}", time.year()).as_bytes());
+        buffer.extend_from_slice(&text[4..]);
     }
 }
 

@@ -18,17 +18,22 @@
 
 use std::io::Write;
 
-/// A field name, quoted and escaped once so that writing it is a copy.
+const NULL: &[u8] = b"null";
+
+/// A field name, quoted and escaped once so that writing it is a copy: `,"name":null`, of which a field with a value
+/// leaves the null away.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key(Box<[u8]>);
 
 impl Key {
-    /// Renders `name` as `"name":`.
+    /// Renders a name.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        let mut rendered = Vec::with_capacity(name.len() + 3);
+        let mut rendered = Vec::with_capacity(name.len() + 8);
+        rendered.push(b',');
         push_string(&mut rendered, name);
         rendered.push(b':');
+        rendered.extend_from_slice(NULL);
         Self(rendered.into_boxed_slice())
     }
 }
@@ -52,12 +57,19 @@ impl<'buffer> ObjectWriter<'buffer> {
 
     /// Writes the key of the next field and returns the buffer for its value.
     pub fn field(&mut self, key: &Key) -> &mut Vec<u8> {
-        if !self.is_empty {
-            self.buffer.push(b',');
-        }
-        self.is_empty = false;
-        self.buffer.extend_from_slice(&key.0);
+        self.key(&key.0[..key.0.len() - NULL.len()]);
         self.buffer
+    }
+
+    /// Writes a field whose value is null.
+    pub fn null_field(&mut self, key: &Key) {
+        self.key(&key.0);
+    }
+
+    fn key(&mut self, rendered: &[u8]) {
+        // The first field has no comma before it.
+        self.buffer.extend_from_slice(if self.is_empty { &rendered[1..] } else { rendered });
+        self.is_empty = false;
     }
 
     /// Closes the object.
@@ -98,7 +110,7 @@ pub fn push_boolean(buffer: &mut Vec<u8>, value: bool) {
 
 /// Appends `null`.
 pub fn push_null(buffer: &mut Vec<u8>) {
-    buffer.extend_from_slice(b"null");
+    buffer.extend_from_slice(NULL);
 }
 
 /// A text that is no JSON number, such as `NaN`, `+1`, `.5` or `007`.
@@ -158,8 +170,14 @@ fn digits(bytes: &[u8]) -> (&[u8], &[u8]) {
 /// Looks at eight bytes at a time: almost all text needs no escape, and this is the innermost loop
 /// of a tap.
 fn plain_prefix(bytes: &[u8]) -> usize {
-    let (words, _) = bytes.as_chunks::<8>();
+    let (words, rest) = bytes.as_chunks::<8>();
     let plain_words = words.iter().take_while(|word| !any_needs_escape(word)).count();
+    // The bytes behind the last whole word are looked at as a word, too, with some before them.
+    if plain_words == words.len()
+        && (rest.is_empty() || bytes.last_chunk().is_some_and(|word| !any_needs_escape(word)))
+    {
+        return bytes.len();
+    }
     let start = plain_words * 8;
     let rest = bytes[start..].iter();
     start + rest.take_while(|byte| !needs_escape(**byte)).count()

@@ -36,4 +36,4 @@ pub use metric::Metric;
 pub use schema::{PropertyType, SchemaError, StreamSchema};
 pub use selection::{Selection, SelectionError};
 pub use state::{State, StateError};
-pub use writer::{MessageWriter, RecordHeader};
+pub use writer::{MessageWriter, RecordFrame, RecordHeader};

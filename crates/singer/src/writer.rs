@@ -16,6 +16,8 @@ use crate::{instant, json};
 /// The buffer is sent when it has grown past this many bytes: a pipe's capacity on Linux.
 const SEND_AT_BYTES: usize = 64 * 1024;
 
+const END_OF_LINE: &[u8] = b"}\n";
+
 /// What a RECORD line says besides stream and row.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RecordHeader {
@@ -23,6 +25,35 @@ pub struct RecordHeader {
     pub time_extracted: Option<DateTime<Utc>>,
     /// The table version that the row belongs to.
     pub version: Option<i64>,
+}
+
+/// What stands before and after the row in RECORD lines of one stream and header, rendered once for many rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordFrame {
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
+
+impl RecordFrame {
+    /// The frame of a stream's rows.
+    #[must_use]
+    pub fn new(stream: &str, header: RecordHeader) -> Self {
+        let mut before = Vec::new();
+        push_begin(&mut before, "RECORD", Some(stream));
+        before.extend_from_slice(b",\"record\":");
+        let mut after = Vec::new();
+        if let Some(time) = header.time_extracted {
+            after.extend_from_slice(b",\"time_extracted\":\"");
+            instant::push(&mut after, time);
+            after.push(b'"');
+        }
+        if let Some(version) = header.version {
+            after.extend_from_slice(b",\"version\":");
+            json::push_integer(&mut after, version);
+        }
+        after.extend_from_slice(END_OF_LINE);
+        Self { before, after }
+    }
 }
 
 /// Writes messages to `output`, types in upper case.
@@ -64,42 +95,27 @@ impl<W: Write> MessageWriter<W> {
     /// What the output returns.
     pub fn record(
         &mut self,
-        stream: &str,
-        header: RecordHeader,
+        frame: &RecordFrame,
         render: impl FnOnce(&mut Vec<u8>),
     ) -> io::Result<()> {
-        self.begin("RECORD", Some(stream));
-        self.lines.extend_from_slice(b",\"record\":");
+        self.lines.extend_from_slice(&frame.before);
         let start = self.lines.len();
         render(&mut self.lines);
         debug_assert!(
             matches!(self.lines.get(start..), Some([b'{', .., b'}'])),
             "a row is one JSON object"
         );
-        if let Some(time) = header.time_extracted {
-            self.lines.extend_from_slice(b",\"time_extracted\":\"");
-            instant::push(&mut self.lines, time);
-            self.lines.push(b'"');
-        }
-        if let Some(version) = header.version {
-            self.lines.extend_from_slice(b",\"version\":");
-            json::push_integer(&mut self.lines, version);
-        }
-        self.end()
+        self.lines.extend_from_slice(&frame.after);
+        self.send_if_full()
     }
 
     /// Writes a RECORD line from a row that is JSON already.
     ///
     /// # Errors
     /// What the output returns.
-    pub fn raw_record(
-        &mut self,
-        stream: &str,
-        header: RecordHeader,
-        record: &RawValue,
-    ) -> io::Result<()> {
+    pub fn raw_record(&mut self, frame: &RecordFrame, record: &RawValue) -> io::Result<()> {
         // A pretty-printed row must not break the line.
-        self.record(stream, header, |line| {
+        self.record(frame, |line| {
             line.extend(record.get().bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
         })
     }
@@ -144,13 +160,7 @@ impl<W: Write> MessageWriter<W> {
     }
 
     fn begin(&mut self, kind: &str, stream: Option<&str>) {
-        self.lines.extend_from_slice(b"{\"type\":\"");
-        self.lines.extend_from_slice(kind.as_bytes());
-        self.lines.push(b'"');
-        if let Some(stream) = stream {
-            self.lines.extend_from_slice(b",\"stream\":");
-            json::push_string(&mut self.lines, stream);
-        }
+        push_begin(&mut self.lines, kind, stream);
     }
 
     fn field(&mut self, name: &str, value: &(impl Serialize + ?Sized)) -> io::Result<()> {
@@ -164,7 +174,11 @@ impl<W: Write> MessageWriter<W> {
     }
 
     fn end(&mut self) -> io::Result<()> {
-        self.lines.extend_from_slice(b"}\n");
+        self.lines.extend_from_slice(END_OF_LINE);
+        self.send_if_full()
+    }
+
+    fn send_if_full(&mut self) -> io::Result<()> {
         if self.lines.len() >= SEND_AT_BYTES {
             self.send()?;
         }
@@ -175,6 +189,17 @@ impl<W: Write> MessageWriter<W> {
         let sent = self.output.write_all(&self.lines);
         self.lines.clear();
         sent
+    }
+}
+
+/// Appends the beginning of a message, up to its first own field.
+fn push_begin(line: &mut Vec<u8>, kind: &str, stream: Option<&str>) {
+    line.extend_from_slice(b"{\"type\":\"");
+    line.extend_from_slice(kind.as_bytes());
+    line.push(b'"');
+    if let Some(stream) = stream {
+        line.extend_from_slice(b",\"stream\":");
+        json::push_string(line, stream);
     }
 }
 
@@ -212,14 +237,14 @@ mod tests {
                 time_extracted: DateTime::from_timestamp(0, 1000),
                 version: Some(3),
             };
-            writer.record("contact", header, |line| {
+            writer.record(&RecordFrame::new("contact", header), |line| {
                 let mut row = ObjectWriter::begin(line);
                 json::push_string(row.field(&Key::new("id")), "a\nb");
                 row.end();
             })?;
             writer.activate_version("contact", 3)?;
             let pretty = RawValue::from_string("{\r\n\"a\":\n1.50}".into()).unwrap();
-            writer.raw_record("contact", RecordHeader::default(), &pretty)?;
+            writer.raw_record(&RecordFrame::new("contact", RecordHeader::default()), &pretty)?;
             writer.state(&json!({"bookmarks": {}}))
         });
         insta::assert_snapshot!(lines, @r#"
@@ -241,8 +266,9 @@ mod tests {
 
         let mut output = Vec::new();
         let mut writer = MessageWriter::new(&mut output);
+        let frame = RecordFrame::new("s", RecordHeader::default());
         for _ in 0..10_000 {
-            writer.record("s", RecordHeader::default(), |line| line.extend(b"{}")).unwrap();
+            writer.record(&frame, |line| line.extend(b"{}")).unwrap();
         }
         drop(writer);
         assert!(output.len() >= 65_536);
@@ -269,7 +295,7 @@ mod tests {
         #[test]
         fn any_stream_and_string_round_trip(stream in any_text(), text in any_text()) {
             let line = written(|writer| {
-                writer.record(&stream, RecordHeader::default(), |line| {
+                writer.record(&RecordFrame::new(&stream, RecordHeader::default()), |line| {
                     let mut row = ObjectWriter::begin(line);
                     json::push_string(row.field(&Key::new(&text)), &text);
                     row.end();

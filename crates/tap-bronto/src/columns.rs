@@ -23,6 +23,8 @@ use replication::{
 /// Why a text can't become a value of its column.
 pub(crate) type Unfit = (ReasonCode, &'static str);
 
+const CAME_TWICE: Unfit = (ReasonCode::Undecodable, "came more than once");
+
 /// How the text of a field is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
@@ -165,32 +167,58 @@ impl ColumnBuilder {
             return Ok(());
         }
         if self.valid.len() != row {
-            return Err((ReasonCode::Undecodable, "came more than once"));
+            return Err(CAME_TWICE);
         }
         self.push_single(text)?;
         self.valid.push(true);
         Ok(())
     }
 
-    fn push_single(&mut self, text: &str) -> Result<(), Unfit> {
-        match (&mut self.values, self.reading) {
-            (Values::Text(texts), Reading::DateText) => {
-                let date = date_time(text)?;
-                texts.push(|bytes| date.write(bytes))
-            }
-            (Values::Text(texts), Reading::Lexeme(syntax)) => {
-                let digits = digits(text, syntax)?;
-                texts.push(|bytes| bytes.push_str(&digits.json()))
-            }
-            (Values::Text(texts), _) => texts.push(|bytes| bytes.push_str(text)),
-            (Values::Integers(integers), Reading::Timestamp) => {
-                let microseconds = date_time(text)?.microseconds();
+    /// Takes a date-time that was read already as the value of row `row`, as [`ColumnBuilder::push`] does.
+    ///
+    /// # Errors
+    /// [`Unfit`] when the column can't hold it, or when it is none.
+    pub(crate) fn push_date(
+        &mut self,
+        row: usize,
+        date: Result<lexical::DateTime<'_>, Unfit>,
+    ) -> Result<(), Unfit> {
+        if self.valid.len() != row {
+            return Err(CAME_TWICE);
+        }
+        self.push_single_date(date?)?;
+        self.valid.push(true);
+        Ok(())
+    }
+
+    fn push_single_date(&mut self, date: lexical::DateTime<'_>) -> Result<(), Unfit> {
+        match &mut self.values {
+            Values::Text(texts) => texts.push(|bytes| date.write(bytes)),
+            Values::Integers(integers) => {
+                let microseconds = date.microseconds();
                 integers.push(
                     microseconds
                         .ok_or((ReasonCode::TimestampRange, "is finer than a microsecond"))?,
                 );
                 Ok(())
             }
+            Values::Decimals(_) | Values::Booleans(_) | Values::Lists { .. } => Ok(()),
+        }
+    }
+
+    fn push_single(&mut self, text: &str) -> Result<(), Unfit> {
+        if matches!(self.reading, Reading::DateText | Reading::Timestamp) {
+            return self.push_single_date(date_time(text)?);
+        }
+        match (&mut self.values, self.reading) {
+            (Values::Text(texts), Reading::Lexeme(syntax)) => {
+                if PlainNumber::read(text, syntax).is_some_and(|number| number.is_json) {
+                    return texts.push(|bytes| bytes.push_str(text));
+                }
+                let digits = digits(text, syntax)?;
+                texts.push(|bytes| bytes.push_str(&digits.json()))
+            }
+            (Values::Text(texts), _) => texts.push(|bytes| bytes.push_str(text)),
             (Values::Integers(integers), _) => {
                 integers.push(lexical::integer(text).map_err(number_unfit)?);
                 Ok(())
@@ -316,6 +344,40 @@ fn number_unfit(error: lexical::NumberError) -> Unfit {
     }
 }
 
+/// A number in the form in which almost all come: at most 18 digits, perhaps with a point between two of them.
+struct PlainNumber {
+    /// The digits as a whole number.
+    digits: u64,
+    /// How many of them are behind the point.
+    scale: u32,
+    /// Whether the text is a JSON number, too: it begins with a zero only in front of the point.
+    is_json: bool,
+}
+
+impl PlainNumber {
+    fn read(text: &str, syntax: NumberSyntax) -> Option<Self> {
+        let bytes = text.as_bytes();
+        if bytes.len() > 18 {
+            return None;
+        }
+        let (mut digits, mut point) = (0, None);
+        for (at, byte) in bytes.iter().enumerate() {
+            match byte {
+                b'0'..=b'9' => digits = digits * 10 + u64::from(byte - b'0'),
+                b'.' if point.is_none() && syntax != NumberSyntax::Integer => point = Some(at),
+                _ => return None,
+            }
+        }
+        let whole = point.unwrap_or(bytes.len());
+        let scale = point.map_or(0, |point| bytes.len() - point - 1);
+        if whole == 0 || (point.is_some() && scale == 0) {
+            return None;
+        }
+        let is_json = whole == 1 || bytes[0] != b'0';
+        Some(Self { digits, scale: u32::try_from(scale).ok()?, is_json })
+    }
+}
+
 fn digits(text: &str, syntax: NumberSyntax) -> Result<lexical::Digits<'_>, Unfit> {
     match syntax {
         NumberSyntax::Integer => {
@@ -336,6 +398,12 @@ fn digits(text: &str, syntax: NumberSyntax) -> Result<lexical::Digits<'_>, Unfit
 /// A number in units of the last digit that columns hold.
 fn decimal(text: &str, syntax: NumberSyntax) -> Result<i128, Unfit> {
     const UNIT: i128 = 10_i128.pow(NUMBER_SCALE.unsigned_abs() as u32);
+    if let Some(number) = PlainNumber::read(text, syntax)
+        && let Some(missing) =
+            NUMBER_SCALE.unsigned_abs().checked_sub(u8::try_from(number.scale).unwrap_or(u8::MAX))
+    {
+        return Ok(i128::from(number.digits) * i128::from(10_u64.pow(missing.into())));
+    }
     if syntax == NumberSyntax::Integer {
         return lexical::integer(text).map(|value| i128::from(value) * UNIT).map_err(number_unfit);
     }
@@ -437,6 +505,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn plain_numbers_are_what_the_exact_reading_says(
+            text in "[+-]?[0-9]{0,12}(\\.[0-9]{0,12})?",
+            syntax in prop::sample::select(vec![NumberSyntax::Integer, NumberSyntax::Decimal, NumberSyntax::Float]),
+        ) {
+            if let Some(number) = PlainNumber::read(&text, syntax) {
+                let exact = digits(&text, syntax).unwrap();
+                prop_assert_eq!(number.is_json, exact.json() == text);
+                prop_assert_eq!(
+                    exact.scaled(NUMBER_SCALE.unsigned_abs()),
+                    decimal(&text, syntax).ok()
+                );
+            }
+        }
+
         #[test]
         fn lists_keep_their_items(rows in prop::collection::vec((any::<bool>(), prop::collection::vec(".{0,3}", 0..4)), 0..12)) {
             let mut column = ColumnBuilder::new(Reading::TextList);

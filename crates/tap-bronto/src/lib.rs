@@ -28,6 +28,7 @@ mod check;
 mod columns;
 pub mod config;
 mod failure;
+mod fingerprint;
 mod nearest;
 mod page;
 mod reader;

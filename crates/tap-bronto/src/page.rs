@@ -1,18 +1,15 @@
 //! One page of a read: decoded values go straight into columns, and whole rows are kept, dropped or rejected.
 
-use std::hash::{DefaultHasher, Hasher};
-
 use arrow::array::ArrayRef;
 use bronto_client::{Kind, RowDefect, RowSink};
 use replication::{reject::ReasonCode, stream::ColumnType};
-use sha2::{Digest, Sha256};
 
 use crate::{
     activity_id::{
-        COMPATIBLE_FIELDS, Digest16, IdScheme, LOSSLESS_FIELDS, compatible_id, first_half,
-        lossless_identity,
+        COMPATIBLE_FIELDS, Digest16, IdScheme, LOSSLESS_FIELDS, compatible_id, lossless_identity,
     },
     columns::{ColumnBuilder, NumberSyntax, Reading, Unfit, date_time},
+    fingerprint::fingerprint,
     streams::{BrontoStream, NumberForm, Origin, SelectedStream, StreamColumn},
     window::Window,
 };
@@ -75,7 +72,7 @@ pub(crate) struct PageCounts {
 /// What tells a row from others, wherever it comes again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RowMark {
-    /// For activities the identity (or compatible id); for others a digest of id and replication key.
+    /// For activities the identity (or compatible id); for others a fingerprint of id and replication key.
     pub(crate) key: Digest16,
     /// A hash of the object's text.
     pub(crate) content: u64,
@@ -214,13 +211,13 @@ impl PageSink {
             self.current.texts.get(start..end)
         };
         if !self.stream.is_activity() {
-            let mut digest = Sha256::new();
+            let mut marked = Vec::with_capacity(128);
             for slot in 0..self.current.spans.len() {
                 let text = text(slot).unwrap_or_default();
-                digest.update(text.len().to_be_bytes());
-                digest.update(text);
+                marked.extend_from_slice(&text.len().to_be_bytes());
+                marked.extend_from_slice(text.as_bytes());
             }
-            return first_half(&digest.finalize());
+            return fingerprint(&marked).to_be_bytes();
         }
         match self.scheme {
             IdScheme::Lossless => lossless_identity(&std::array::from_fn(text)),
@@ -235,12 +232,18 @@ impl PageSink {
         self.current.unfit = None;
     }
 
-    /// Notes the replication key, and writes it as the identity wants it.
-    fn note_replication_key(&mut self, text: &str, slot: Option<usize>) {
-        let Ok(date) = date_time(text) else { return };
+    /// Takes the replication key, which is read once for all that need it, and writes it as the identity wants it.
+    fn replication_key(&mut self, field: usize, usage: FieldUse, text: &str) {
+        let date = date_time(text);
+        if let Some(column) = usage.column
+            && let Err(unfit) = self.columns[column].push_date(self.page.kept, date)
+        {
+            self.current.unfit.get_or_insert((field, unfit));
+        }
+        let Ok(date) = date else { return };
         self.current.second = Some(date.seconds());
         self.page.zone_missing |= date.zone_missing();
-        if let Some(slot) = slot {
+        if let Some(slot) = usage.identity {
             let start = self.current.texts.len();
             if self.stream.is_activity() && self.scheme == IdScheme::Compatible {
                 self.current.texts.push_str(text);
@@ -264,8 +267,9 @@ impl RowSink for PageSink {
     fn value(&mut self, field: usize, text: &str) {
         let Some(&usage) = self.uses.get(field) else { return };
         if usage.is_replication_key {
-            self.note_replication_key(text, usage.identity);
-        } else if let Some(slot) = usage.identity {
+            return self.replication_key(field, usage, text);
+        }
+        if let Some(slot) = usage.identity {
             let start = self.current.texts.len();
             self.current.texts.push_str(text);
             self.current.spans[slot] = Some((start, self.current.texts.len()));
@@ -320,10 +324,9 @@ fn identity_fields(stream: BrontoStream, scheme: IdScheme) -> &'static [&'static
     }
 }
 
+/// Compared only between rows of one mark, and between rejects, which are few: half a fingerprint is enough.
 fn content(raw: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(raw.as_bytes());
-    hasher.finish()
+    fingerprint(raw.as_bytes()) as u64
 }
 
 /// How a field's text becomes a value of its column.

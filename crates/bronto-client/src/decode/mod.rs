@@ -64,6 +64,9 @@ pub enum AnswerDefect {
     /// Nothing, or white space.
     #[error("The answer is empty")]
     Empty,
+    /// It says that it is compressed, and can't be decompressed to its end.
+    #[error("The answer's compression is damaged")]
+    Compression,
     /// Text without any markup.
     #[error("The answer is plain text where XML was due")]
     PlainText,
@@ -111,6 +114,7 @@ impl AnswerDefect {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Empty
+            | Self::Compression
             | Self::PlainText
             | Self::Html
             | Self::NotSoap

@@ -92,6 +92,10 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
     /// Reads the elements of the object and of its groups.
     fn elements(&mut self, pull: &mut Pull<'_>) -> Result<(), AnswerDefect> {
         loop {
+            while let Some((index, text)) = pull.plain_leaf(|name| self.plain_field(name)) {
+                self.mark(index);
+                self.value(index, text);
+            }
             match pull.next()? {
                 Event::Start(tag) => self.element(pull, &tag)?,
                 Event::Text(text) if is_layout(&text) => {}
@@ -115,6 +119,17 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
         let locate = |name| self.table.locate(name, self.group, self.next_field);
         let place = locate(tag.name().into_inner());
         place.or_else(|| locate(tag.local_name().into_inner()))
+    }
+
+    /// The field of that name, if it holds text.
+    #[inline]
+    fn plain_field(&self, name: &str) -> Option<usize> {
+        match self.table.locate(name, self.group, self.next_field)? {
+            Place::Field(index) if self.table.fields[index].kind != Kind::CustomFields => {
+                Some(index)
+            }
+            Place::Field(_) | Place::Group(_) => None,
+        }
     }
 
     fn element(&mut self, pull: &mut Pull<'_>, tag: &BytesStart<'_>) -> Result<(), AnswerDefect> {

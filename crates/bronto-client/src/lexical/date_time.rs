@@ -3,13 +3,15 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use chrono::{NaiveDate, Timelike, Utc};
+use chrono::{Timelike, Utc};
 
 use super::trimmed;
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
+/// From 0000-03-01.
+const DAYS_TO_1970: i64 = 719_468;
 
 /// An `xs:dateTime` as an instant: whole seconds since 1970 in UTC, and the digits of the
 /// fraction, however many there are. Compares as an instant.
@@ -136,13 +138,22 @@ impl<'a> DateTime<'a> {
         let days = self.seconds.div_euclid(SECONDS_PER_DAY);
         let of_day = self.seconds.rem_euclid(SECONDS_PER_DAY);
         let (year, month, day) = civil(days);
-        let pairs = [month, day, of_day / 3600, of_day / 60 % 60, of_day % 60];
-        push_pair(out, year / 100);
-        push_pair(out, year % 100);
-        for (separator, pair) in ['-', '-', 'T', ':', ':'].into_iter().zip(pairs) {
-            out.push(separator);
-            push_pair(out, pair);
+        let mut text = *b"0000-00-00T00:00:00";
+        for (at, pair) in [
+            (0, year / 100),
+            (2, year % 100),
+            (5, month),
+            (8, day),
+            (11, of_day / 3600),
+            (14, of_day / 60 % 60),
+            (17, of_day % 60),
+        ] {
+            // Each is below 100.
+            let pair = u8::try_from(pair).unwrap_or_default();
+            text[at] = b'0' + pair / 10;
+            text[at + 1] = b'0' + pair % 10;
         }
+        out.push_str(std::str::from_utf8(&text).expect("digits and separators are ASCII"));
         if !self.fraction.is_empty() {
             out.push('.');
             out.push_str(self.fraction);
@@ -252,14 +263,28 @@ fn scaled_fraction(fraction: &str, digits: usize) -> Option<i64> {
 
 /// Days from 1970-01-01 to a date, none if there is no such date.
 fn days_since_1970(year: u32, month: u32, day: u32) -> Option<i64> {
-    let date = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?;
-    Some(i64::from(date.to_epoch_days()))
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let length = match month {
+        2 => 28 + u32::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        _ => return None,
+    };
+    if !(1..=length).contains(&day) {
+        return None;
+    }
+    // Counted from 0000-03-01, so that the leap day is a year's last.
+    let (years, months) =
+        if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
+    let day_of_year = (153 * months + 2) / 5 + day - 1;
+    let days = years * 365 + years / 4 - years / 100 + years / 400 + day_of_year;
+    Some(i64::from(days) - DAYS_TO_1970)
 }
 
 /// Year, month and day of a day counted from 1970-01-01, for years from 1 on.
 fn civil(days: i64) -> (i64, i64, i64) {
     // Counted from 0000-03-01, so that the leap day is a year's last.
-    let shifted = days + 719_468;
+    let shifted = days + DAYS_TO_1970;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
     let leap_days = day_of_era / 1_460 - day_of_era / 36_524 + day_of_era / 146_096;
@@ -269,14 +294,6 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
-}
-
-/// Appends a number below 100 as two digits.
-fn push_pair(out: &mut String, value: i64) {
-    for digit in [value / 10 % 10, value % 10] {
-        // The remainder of a division by ten is a digit.
-        out.push(char::from(b'0' + u8::try_from(digit).unwrap_or_default()));
-    }
 }
 
 #[cfg(test)]
@@ -370,6 +387,17 @@ mod tests {
             ("9999-12-31T23:59:59-00:01", Year),
         ] {
             assert_eq!(DateTime::parse(text), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_day_is_counted_as_chrono_counts() {
+        for year in (1..=2500).chain(9998..=9999) {
+            for (month, day) in (0..=13).flat_map(|month| (0..=32).map(move |day| (month, day))) {
+                let date = chrono::NaiveDate::from_ymd_opt(year.try_into().unwrap(), month, day);
+                let days = date.map(|date| i64::from(date.to_epoch_days()));
+                assert_eq!(days_since_1970(year, month, day), days, "{year}-{month}-{day}");
+            }
         }
     }
 

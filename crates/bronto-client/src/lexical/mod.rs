@@ -29,5 +29,10 @@ pub fn boolean(text: &str) -> Option<bool> {
 
 /// The text without the white space that XML Schema collapses.
 fn trimmed(text: &str) -> &str {
+    // There hardly ever is any, and to see that takes two comparisons.
+    let is_plain = |byte: Option<&u8>| byte.is_none_or(|byte| *byte > b' ');
+    if is_plain(text.as_bytes().first()) && is_plain(text.as_bytes().last()) {
+        return text;
+    }
     text.trim_matches([' ', '\t', '\n', '\r'])
 }

@@ -11,7 +11,7 @@ use replication::{
     stream::{StreamName, StreamSchema},
 };
 use serde_json::Value;
-use singer::{MessageWriter, RecordHeader, SchemaMessage, State};
+use singer::{MessageWriter, RecordFrame, RecordHeader, SchemaMessage, State};
 use tap_bronto::{BrontoStream, SelectedStream, catalog};
 
 use super::{
@@ -122,10 +122,10 @@ impl<W: Write> Output<W> {
         let columns = BatchColumns::new(&batch.schema, &batch.rows);
         let header =
             RecordHeader { time_extracted: Some(batch.extracted_at), version: batch.version };
+        let frame = RecordFrame::new(stream.as_str(), header);
         for row in 0..batch.rows.num_rows() {
             self.is_state_due = true;
-            self.writer
-                .record(stream.as_str(), header, |line| shape.render(&columns, row, line))?;
+            self.writer.record(&frame, |line| shape.render(&columns, row, line))?;
         }
         Ok(())
     }

@@ -43,7 +43,11 @@ impl RecordShape {
     pub(crate) fn render(&self, columns: &BatchColumns<'_>, row: usize, line: &mut Vec<u8>) {
         let mut object = ObjectWriter::begin(line);
         for (key, column) in self.keys.iter().zip(&columns.0) {
-            column.render(row, object.field(key));
+            if column.is_null(row) {
+                object.null_field(key);
+            } else {
+                column.render(row, object.field(key));
+            }
         }
         object.end();
     }
@@ -83,10 +87,8 @@ impl<'batch> Column<'batch> {
         }
     }
 
+    /// Appends a value that isn't null.
     fn render(&self, row: usize, line: &mut Vec<u8>) {
-        if self.is_null(row) {
-            return json::push_null(line);
-        }
         match self {
             Self::Text(array) => json::push_string(line, array.value(row)),
             Self::Json(array) => line.extend_from_slice(array.value(row).as_bytes()),
@@ -105,15 +107,18 @@ impl<'batch> Column<'batch> {
                 None => json::push_null(line),
             },
             Self::Texts(array) => {
-                let items = array.value(row);
+                let items = array.values().as_string::<i32>();
+                let offsets = array.value_offsets();
                 line.push(b'[');
-                for (index, item) in items.as_string::<i32>().iter().enumerate() {
-                    if index > 0 {
+                for index in offsets[row]..offsets[row + 1] {
+                    if index > offsets[row] {
                         line.push(b',');
                     }
-                    match item {
-                        Some(item) => json::push_string(line, item),
-                        None => json::push_null(line),
+                    match usize::try_from(index) {
+                        Ok(item) if items.is_valid(item) => {
+                            json::push_string(line, items.value(item))
+                        }
+                        _ => json::push_null(line),
                     }
                 }
                 line.push(b']');
