@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::lexical::utc_text;
 use crate::request::{
-    Cursor, Function, ReadActivities, ReadContacts, ReadLists, ReadRequest, ReadUnsubscribes,
+    Cursor, Function, ReadActivities, ReadContacts, ReadRequest, ReadUnsubscribes,
 };
 
 const PROLOGUE: &str = concat!(
@@ -35,7 +35,8 @@ pub(crate) fn read(session: &SecretString, request: &ReadRequest) -> String {
     let mut writer = Writer::begin(Some(session));
     writer.operation(request.function(), |writer| match request {
         ReadRequest::Contacts(read) => contacts(writer, read),
-        ReadRequest::Lists(read) => lists(writer, read),
+        ReadRequest::Lists(read) => unfiltered(writer, read.page, read.page_size),
+        ReadRequest::Fields(read) => unfiltered(writer, read.page, read.page_size),
         ReadRequest::Unsubscribes(read) => unsubscribes(writer, read),
         ReadRequest::Activities(read) => activities(writer, read),
     });
@@ -68,11 +69,12 @@ fn contacts(writer: &mut Writer, read: &ReadContacts) {
     writer.flag("includeSegments", include.segments);
 }
 
-fn lists(writer: &mut Writer, read: &ReadLists) {
+/// Lists and fields: all there are.
+fn unfiltered(writer: &mut Writer, page: u32, page_size: Option<u32>) {
     // The filter is optional in the WSDL and required in the documentation.
     writer.element("filter", |_| {});
-    writer.number("pageNumber", read.page);
-    if let Some(size) = read.page_size {
+    writer.number("pageNumber", page);
+    if let Some(size) = page_size {
         writer.number("pageSize", size);
     }
 }
@@ -174,7 +176,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 
     use super::*;
-    use crate::request::{ContactIncludes, Direction};
+    use crate::request::{ContactIncludes, Direction, ReadFields, ReadLists};
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
@@ -225,13 +227,16 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_unsubscriptions() {
+    fn lists_fields_and_unsubscriptions() {
         let lists = |page_size| {
             let request = ReadRequest::Lists(ReadLists { page: 1, page_size });
             inside(&read(&"s".into(), &request), "v4:readLists").to_owned()
         };
         assert_eq!(lists(None), "<filter></filter><pageNumber>1</pageNumber>");
         assert!(lists(Some(50)).ends_with("<pageSize>50</pageSize>"));
+        let request = ReadRequest::Fields(ReadFields { page: 2, page_size: Some(10) });
+        let expected = "<filter></filter><pageNumber>2</pageNumber><pageSize>10</pageSize>";
+        assert_eq!(inside(&read(&"s".into(), &request), "v4:readFields"), expected);
         let request = ReadRequest::Unsubscribes(ReadUnsubscribes {
             start: at("2019-03-04T00:00:00Z"),
             end: at("2019-03-05T00:00:00Z"),

@@ -45,10 +45,10 @@ pub use error::{Class, ClientError};
 pub use fault::Fault;
 pub use fault_code::{Blame, FaultCode, Retry};
 pub use object::{Field, Kind, ObjectTable};
-pub use object_tables::{ACTIVITY, CONTACT, LIST, UNSUBSCRIBE};
+pub use object_tables::{ACTIVITY, CONTACT, FIELD, LIST, UNSUBSCRIBE};
 pub use request::{
-    ContactIncludes, Cursor, Direction, Function, ReadActivities, ReadContacts, ReadLists,
-    ReadRequest, ReadUnsubscribes,
+    ContactIncludes, Cursor, Direction, Function, ReadActivities, ReadContacts, ReadFields,
+    ReadLists, ReadRequest, ReadUnsubscribes,
 };
 pub use session::{Page, Session};
 pub use sink::{RowDefect, RowSink};

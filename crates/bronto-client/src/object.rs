@@ -45,12 +45,14 @@ pub enum Kind {
     TextList,
     /// `contactField`, repeated: pairs of a field id and a content.
     CustomFields,
+    /// Elements with elements in them, repeated, that nothing here needs: passed over.
+    PassedOver,
 }
 
 impl Kind {
     /// Whether the element may come more than once in one object.
     pub fn is_repeated(self) -> bool {
-        matches!(self, Self::TextList | Self::CustomFields)
+        matches!(self, Self::TextList | Self::CustomFields | Self::PassedOver)
     }
 }
 

@@ -1,7 +1,7 @@
-//! The objects of the five reads, in schema order, with every field of the WSDL.
+//! The objects of the reads, in schema order, with every field of the WSDL.
 
 use crate::object::{Field, Kind, ObjectTable};
-use Kind::{Boolean, CustomFields, DateTime, Decimal, Float, Integer, Text, TextList};
+use Kind::{Boolean, CustomFields, DateTime, Decimal, Float, Integer, PassedOver, Text, TextList};
 
 /// The element of a contact that holds what Bronto works out by itself.
 const READ_ONLY: &str = "readOnlyContactData";
@@ -84,6 +84,24 @@ pub static LIST: ObjectTable = ObjectTable {
     ],
 };
 
+/// The definition of a custom field of contacts, as `readFields` returns it.
+pub static FIELD: ObjectTable = ObjectTable {
+    name: "fieldObject",
+    fields: &[
+        field("id", Text, "The field's id; never changes."),
+        field("name", Text, "The internal name; can be changed."),
+        field("label", Text, "The name that customers see."),
+        field(
+            "type",
+            Text,
+            "`text`, `textarea`, `password`, `checkbox`, `radio`, `select`, `integer`, `currency`, \
+             `float` or `date`.",
+        ),
+        field("visibility", Text, "Whether customers see the field."),
+        field("options", PassedOver, "The choices of a field that has any."),
+    ],
+};
+
 /// An unsubscription, as `readUnsubscribes` returns it.
 pub static UNSUBSCRIBE: ObjectTable = ObjectTable {
     name: "unsubscribeObject",
@@ -161,15 +179,15 @@ mod tests {
 
     #[test]
     fn tables_have_the_fields_of_the_wsdl() {
-        let sizes = [&CONTACT, &LIST, &UNSUBSCRIBE, &ACTIVITY].map(|table| table.fields.len());
-        assert_eq!(sizes, [42, 6, 5, 35]);
+        let tables = [&CONTACT, &LIST, &UNSUBSCRIBE, &ACTIVITY, &FIELD];
+        assert_eq!(tables.map(|table| table.fields.len()), [42, 6, 5, 35, 6]);
         let grouped = CONTACT.fields.iter().filter(|field| field.group.is_some()).count();
         assert_eq!(grouped, 19);
     }
 
     #[test]
     fn names_are_unique_and_documented_and_fit_the_bit_set() {
-        for table in [&CONTACT, &LIST, &UNSUBSCRIBE, &ACTIVITY] {
+        for table in [&CONTACT, &LIST, &UNSUBSCRIBE, &ACTIVITY, &FIELD] {
             assert!(table.fields.len() <= 64, "{}", table.name);
             for (index, field) in table.fields.iter().enumerate() {
                 assert_eq!(table.index_of(field.name), Some(index), "{}", field.name);

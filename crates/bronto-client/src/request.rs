@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::lexical;
 use crate::object::ObjectTable;
-use crate::object_tables::{ACTIVITY, CONTACT, LIST, UNSUBSCRIBE};
+use crate::object_tables::{ACTIVITY, CONTACT, FIELD, LIST, UNSUBSCRIBE};
 
 /// A function of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +19,8 @@ pub enum Function {
     ReadContacts,
     /// Reads lists, page by page.
     ReadLists,
+    /// Reads the definitions of custom fields, page by page.
+    ReadFields,
     /// Reads unsubscriptions, page by page.
     ReadUnsubscribes,
     /// Reads what contacts did, through a cursor.
@@ -35,6 +37,7 @@ impl Function {
             Self::Logout => "logout",
             Self::ReadContacts => "readContacts",
             Self::ReadLists => "readLists",
+            Self::ReadFields => "readFields",
             Self::ReadUnsubscribes => "readUnsubscribes",
             Self::ReadRecentInboundActivities => "readRecentInboundActivities",
             Self::ReadRecentOutboundActivities => "readRecentOutboundActivities",
@@ -65,6 +68,8 @@ pub enum ReadRequest {
     Contacts(ReadContacts),
     /// `readLists`.
     Lists(ReadLists),
+    /// `readFields`.
+    Fields(ReadFields),
     /// `readUnsubscribes`.
     Unsubscribes(ReadUnsubscribes),
     /// `readRecentInboundActivities` or `readRecentOutboundActivities`.
@@ -87,7 +92,8 @@ pub struct ReadContacts {
     pub page: u32,
     /// What to fill in besides the plain fields.
     pub include: ContactIncludes,
-    /// The ids of the custom fields to return; none asked, none returned.
+    /// The ids of the custom fields to return, as [`ReadFields`] tells them; none asked, none
+    /// returned. An id that the account doesn't have is fault 401.
     pub fields: Vec<String>,
 }
 
@@ -131,6 +137,15 @@ pub struct ReadLists {
     /// The page, from 1. Only an empty page is the end.
     pub page: u32,
     /// Lists per page, 10 to 5000; `None` leaves it to the server.
+    pub page_size: Option<u32>,
+}
+
+/// The definitions of all custom fields, one page of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadFields {
+    /// The page, from 1. Only an empty page is the end.
+    pub page: u32,
+    /// Fields per page, 10 to 5000; `None` leaves it to the server.
     pub page_size: Option<u32>,
 }
 
@@ -188,6 +203,7 @@ impl ReadRequest {
         match self {
             Self::Contacts(_) => Function::ReadContacts,
             Self::Lists(_) => Function::ReadLists,
+            Self::Fields(_) => Function::ReadFields,
             Self::Unsubscribes(_) => Function::ReadUnsubscribes,
             Self::Activities(read) => match read.direction {
                 Direction::Inbound => Function::ReadRecentInboundActivities,
@@ -201,6 +217,7 @@ impl ReadRequest {
         match self {
             Self::Contacts(_) => &CONTACT,
             Self::Lists(_) => &LIST,
+            Self::Fields(_) => &FIELD,
             Self::Unsubscribes(_) => &UNSUBSCRIBE,
             Self::Activities(_) => &ACTIVITY,
         }
@@ -232,7 +249,9 @@ impl fmt::Display for ReadRequest {
                 let before = instant(read.modified_before);
                 write!(formatter, "page {} of {from} to {before}", read.page)
             }
-            Self::Lists(read) => write!(formatter, "page {}", read.page),
+            Self::Lists(ReadLists { page, .. }) | Self::Fields(ReadFields { page, .. }) => {
+                write!(formatter, "page {page}")
+            }
             Self::Unsubscribes(read) => {
                 let (start, end) = (instant(read.start), instant(read.end));
                 write!(formatter, "page {} of {start} to {end}", read.page)

@@ -36,7 +36,7 @@ pub trait RowSink {
 /// Why an object can't be decoded. Never contains values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RowDefect {
-    /// A reference to U+0000, a surrogate or a number that is no character.
+    /// A reference to a surrogate or a number that is no character.
     #[error("A character reference names no character that a text can hold")]
     CharacterReference,
     /// A reference such as `&nbsp;`, which neither XML nor the answer defines.

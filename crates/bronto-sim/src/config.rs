@@ -85,6 +85,8 @@ pub struct SimConfig {
     pub contacts: u32,
     /// Number of lists.
     pub lists: u32,
+    /// Number of custom fields of contacts. The first twelve have the names that accounts usually have.
+    pub fields: u32,
     /// Number of unsubscribes.
     pub unsubscribes: u32,
     /// Number of inbound activities.
@@ -125,6 +127,7 @@ impl Default for SimConfig {
             days: 365,
             contacts: 1_000,
             lists: 25,
+            fields: 12,
             unsubscribes: 150,
             inbound: 2_000,
             outbound: 2_000,

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use crate::account::Table;
+use crate::account::custom_field::FieldChange;
 use crate::account::mutation::Mutation;
 use crate::service::Service;
 use crate::statistics::Stats;
@@ -29,6 +30,7 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/sim/truth/{table}", get(truth))
         .route("/sim/stats", get(stats))
         .route("/sim/mutate", post(mutate))
+        .route("/sim/fields", get(fields).post(change_fields))
         .route("/sim/behaviours", get(behaviours).post(set_behaviours))
         .with_state(service)
 }
@@ -68,6 +70,21 @@ async fn mutate(State(service): State<Arc<Service>>, body: Bytes) -> Response {
     match parse::<Mutation>(&body) {
         Ok(mutation) => Json(service.mutate(&mutation)).into_response(),
         Err(refusal) => refusal,
+    }
+}
+
+async fn fields(State(service): State<Arc<Service>>) -> Response {
+    Json(service.custom_fields()).into_response()
+}
+
+async fn change_fields(State(service): State<Arc<Service>>, body: Bytes) -> Response {
+    let changes = match parse::<Vec<FieldChange>>(&body) {
+        Ok(changes) => changes,
+        Err(refusal) => return refusal,
+    };
+    match service.change_fields(&changes) {
+        Ok(ids) => Json(ids).into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     }
 }
 

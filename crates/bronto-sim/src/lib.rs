@@ -34,6 +34,7 @@ mod truth;
 mod wsdl;
 mod xml;
 
+pub use account::custom_field::{CustomField, FieldChange, UnknownField};
 pub use account::mutation::{Mutation, MutationReport};
 pub use account::{Table, UnknownTable};
 pub use behaviour::{Behaviour, BehaviourError, behaviours};

@@ -53,6 +53,9 @@ struct Serve {
     /// Number of lists
     #[arg(long, default_value_t = SimConfig::default().lists)]
     lists: u32,
+    /// Number of custom fields of contacts
+    #[arg(long, default_value_t = SimConfig::default().fields)]
+    fields: u32,
     /// Number of unsubscribes
     #[arg(long, default_value_t = SimConfig::default().unsubscribes)]
     unsubscribes: u32,
@@ -91,6 +94,7 @@ impl From<Serve> for SimConfig {
             days: serve.days,
             contacts: serve.contacts,
             lists: serve.lists,
+            fields: serve.fields,
             unsubscribes: serve.unsubscribes,
             inbound: serve.inbound,
             outbound: serve.outbound,

@@ -2,8 +2,9 @@
 
 use crate::account::activity::ActivityKind;
 use crate::account::contact::ContactView;
+use crate::account::custom_field::{self, FieldRecord};
 use crate::account::ids::{IdKind, ObjectId};
-use crate::account::{Account, DAY_NANOS, READABLE_DAYS, Table, custom_field};
+use crate::account::{Account, DAY_NANOS, READABLE_DAYS, Table};
 use crate::chance::{Chance, Subject};
 use crate::fault::Fault;
 use crate::instant::UtcInstant;
@@ -11,6 +12,7 @@ use crate::request::{ActivityQuery, ContactQuery, NamedQuery, UnsubscribeQuery};
 use crate::row::Sink as _;
 use crate::settings::{
     ActivitySizeFault, Bound, PAGE_LIMIT, PageMaximum, RowOrder, Settings, TooOldStart,
+    UnknownField,
 };
 use crate::xml::XmlSink;
 
@@ -63,13 +65,33 @@ impl Reading<'_> {
         Ok(self.page(&lists, Some(&keep), query.page, size))
     }
 
+    /// Numbers of the custom fields with these ids, in the account's own order.
+    pub(crate) fn fields_with(&self, ids: &[String]) -> Result<Vec<u32>, Fault> {
+        let number = |id: &String| {
+            let number = ObjectId::number(IdKind::Field, id);
+            number.filter(|number| self.account.field_numbers().any(|each| each == *number))
+        };
+        let mut fields = Vec::with_capacity(ids.len());
+        for id in ids {
+            match (number(id), self.settings.unknown_field) {
+                (Some(number), _) => fields.push(number),
+                (None, UnknownField::Ignore) => {}
+                (None, UnknownField::Fault) => return Err(Fault::about(401, id.clone())),
+            }
+        }
+        // Whatever order they were asked in, they come in the account's own.
+        fields.sort_unstable();
+        fields.dedup();
+        Ok(fields)
+    }
+
     /// One page of custom fields.
     pub(crate) fn fields(&self, query: &NamedQuery) -> Result<Vec<u32>, Fault> {
         let size = page_size(query)?;
-        let fields: Vec<u32> = (0..custom_field::count()).collect();
+        let fields: Vec<u32> = self.account.field_numbers().collect();
         let keep = |number: u32| {
-            custom_field::definition(number)
-                .is_some_and(|field| query.filter.passes(field.id.as_str(), field.name))
+            let id = custom_field::id(number);
+            query.filter.passes(id.as_str(), &self.account.field(number).name)
         };
         Ok(self.page(&fields, Some(&keep), query.page, size))
     }
@@ -158,14 +180,15 @@ impl Reading<'_> {
     /// Appends custom fields as the objects of a response.
     pub(crate) fn render_fields(&self, numbers: &[u32], out: &mut Vec<u8>) {
         let mut sink = XmlSink::new(out, self.settings);
-        for field in numbers.iter().filter_map(|number| custom_field::definition(*number)) {
+        for number in numbers {
+            let field = self.account.field(*number);
             sink.open("return");
-            sink.text("id", field.id.as_str());
-            sink.text("name", field.name);
-            sink.text("label", field.label);
-            sink.text("type", field.kind);
-            sink.text("visibility", field.visibility);
-            for (position, option) in field.options.iter().enumerate() {
+            sink.text("id", custom_field::id(*number).as_str());
+            sink.text("name", &field.name);
+            sink.text("label", &field.label);
+            sink.text("type", field.kind());
+            sink.text("visibility", FieldRecord::visibility(*number));
+            for (position, option) in field.options().iter().enumerate() {
                 sink.open("options");
                 sink.text("label", option);
                 sink.text("value", option);

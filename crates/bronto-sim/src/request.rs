@@ -6,7 +6,6 @@
 
 use roxmltree::{Document, Node, ParsingOptions};
 
-use crate::account::ids::{IdKind, ObjectId};
 use crate::fault::Fault;
 use crate::filter::{ContactFilter, DateRules, NamedFilter, Operator, TextCondition};
 use crate::instant::UtcInstant;
@@ -100,7 +99,10 @@ pub(crate) enum Request {
 #[derive(Debug)]
 pub(crate) struct ContactQuery {
     pub(crate) filter: ContactFilter,
+    /// What to return, custom fields aside.
     pub(crate) view: crate::account::contact::ContactView,
+    /// Ids of the custom fields to return.
+    pub(crate) fields: Vec<String>,
     pub(crate) page: u32,
 }
 
@@ -138,18 +140,6 @@ pub(crate) struct ActivityQuery {
 impl ContactQuery {
     fn read(parameters: Parameters<'_>, rules: &DateRules) -> Result<Self, Fault> {
         let flag = |name| parameters.flag(name);
-        let mut fields: Vec<u32> = parameters
-            .texts("fields")
-            .into_iter()
-            .map(|id| {
-                ObjectId::number(IdKind::Field, &id)
-                    .filter(|number| *number < crate::account::custom_field::count())
-                    .ok_or_else(|| Fault::about(401, id))
-            })
-            .collect::<Result<_, _>>()?;
-        // Whatever order they were asked in, they come in the account's own.
-        fields.sort_unstable();
-        fields.dedup();
         Ok(Self {
             filter: contact_filter(parameters.child("filter"), rules)?,
             view: crate::account::contact::ContactView {
@@ -160,8 +150,9 @@ impl ContactQuery {
                 technology: flag("includeTechnologyData")?,
                 orders: flag("includeRFMData")?,
                 engagement: flag("includeEngagementData")?,
-                fields,
+                fields: Vec::new(),
             },
+            fields: parameters.texts("fields"),
             page: parameters.page()?,
         })
     }

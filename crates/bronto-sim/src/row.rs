@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use crate::account::ids::ObjectId;
 use crate::chance::{Chance, Subject};
 use crate::instant::UtcInstant;
-use crate::settings::{FloatForm, Forbidden, Settings};
+use crate::settings::{FieldDates, FloatForm, Forbidden, Settings};
 
 /// Where the fields of an object go.
 pub(crate) trait Sink {
@@ -29,6 +29,15 @@ pub(crate) trait Sink {
     fn close_group(&mut self, name: &str);
 }
 
+/// What a contact has in one custom field.
+pub(crate) struct FieldContent {
+    pub(crate) id: ObjectId,
+    /// None if the contact has the field without content.
+    pub(crate) content: Option<String>,
+    /// Whether people typed it, so that anything may stand in it.
+    pub(crate) is_free_text: bool,
+}
+
 /// Fields of one object, changed by the behaviours on their way to a sink.
 pub(crate) struct Row<'a, S> {
     sink: &'a mut S,
@@ -46,6 +55,11 @@ impl<'a, S: Sink> Row<'a, S> {
     /// How the one `float` of the API is written.
     pub(crate) fn float_form(&self) -> FloatForm {
         self.settings.float_form
+    }
+
+    /// How dates in custom fields are written.
+    pub(crate) fn field_dates(&self) -> FieldDates {
+        self.settings.field_dates
     }
 
     /// A text that is part of a primary key.
@@ -122,17 +136,21 @@ impl<'a, S: Sink> Row<'a, S> {
     }
 
     /// The custom fields of a contact.
-    pub(crate) fn custom_fields(&mut self, name: &str, values: &[(ObjectId, Option<String>)]) {
+    pub(crate) fn custom_fields(&mut self, name: &str, values: &[FieldContent]) {
         let nil_at = self.nil_position(name, values.len());
         let contents: Vec<Option<Cow<'_, str>>> = values
             .iter()
-            .map(|(id, content)| {
-                let content = content.as_deref()?;
-                Some(self.with_control_character(id.as_str(), content))
+            .map(|value| {
+                let content = value.content.as_deref()?;
+                Some(if value.is_free_text {
+                    self.with_control_character(value.id.as_str(), content)
+                } else {
+                    Cow::Borrowed(content)
+                })
             })
             .collect();
         self.repeated(name, values.len(), nil_at, |sink, index| {
-            sink.list_field(name, values[index].0, contents[index].as_deref());
+            sink.list_field(name, values[index].id, contents[index].as_deref());
         });
     }
 

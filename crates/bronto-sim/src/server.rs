@@ -17,6 +17,7 @@ use thiserror::Error;
 use tokio::runtime::Runtime;
 
 use crate::account::Table;
+use crate::account::custom_field::{CustomField, FieldChange, UnknownField};
 use crate::account::mutation::{Mutation, MutationReport};
 use crate::behaviour::BehaviourError;
 use crate::config::SimConfig;
@@ -167,6 +168,21 @@ impl RunningServer {
     /// Changes the account at the clock's now.
     pub fn mutate(&self, mutation: &Mutation) -> MutationReport {
         self.service.mutate(mutation)
+    }
+
+    /// The custom fields that contacts can have now, by id.
+    #[must_use]
+    pub fn custom_fields(&self) -> Vec<CustomField> {
+        self.service.custom_fields()
+    }
+
+    /// Changes custom fields at the clock's now, all or none of them; answers the fields' ids.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownField`] if a change is about a name that no field has.
+    pub fn change_fields(&self, changes: &[FieldChange]) -> Result<Vec<String>, UnknownField> {
+        self.service.change_fields(changes)
     }
 
     /// Moves the simulated clock, backwards if negative.

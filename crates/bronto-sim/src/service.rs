@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::account::contact::ContactView;
+use crate::account::custom_field::{CustomField, FieldChange, UnknownField};
 use crate::account::mutation::{Mutation, MutationReport};
 use crate::account::{Account, Table};
 use crate::behaviour::{BehaviourError, Behaviours};
@@ -66,6 +67,17 @@ impl Service {
     pub(crate) fn mutate(&self, mutation: &Mutation) -> MutationReport {
         self.clock.advance_seconds(mutation.advance_seconds);
         self.account_mut().mutate(mutation, self.now())
+    }
+
+    pub(crate) fn custom_fields(&self) -> Vec<CustomField> {
+        self.account().custom_fields()
+    }
+
+    pub(crate) fn change_fields(
+        &self,
+        changes: &[FieldChange],
+    ) -> Result<Vec<String>, UnknownField> {
+        self.account_mut().change_fields(changes, self.now())
     }
 
     /// The failure that this call meets, ordered or by chance.
@@ -133,7 +145,7 @@ impl Service {
                 self.sessions().close(session);
                 objects.extend_from_slice(b"<return/>");
             }
-            Request::Contacts(query) => self.read_contacts(&query, settings, now, &mut objects),
+            Request::Contacts(query) => self.read_contacts(query, settings, now, &mut objects)?,
             Request::Activities(query) => {
                 self.read_activities(operation, session, &query, settings, now, &mut objects)?;
             }
@@ -168,20 +180,22 @@ impl Service {
 
     fn read_contacts(
         &self,
-        query: &ContactQuery,
+        mut query: ContactQuery,
         settings: &Settings,
         now: UtcInstant,
         objects: &mut Vec<u8>,
-    ) {
+    ) -> Result<(), Fault> {
         let account = self.account();
         let reading = self.reading(&account, settings, now);
-        let (page, matched) = reading.contacts(query);
+        query.view.fields = reading.fields_with(&query.fields)?;
+        let (page, matched) = reading.contacts(&query);
         reading.render(Table::Contact, &page, &query.view, objects);
         drop(account);
         self.statistics.rows(Table::Contact.name(), page.len());
         if !matched.is_empty() {
             self.account_mut().touch_some(&matched, settings.mutate_between_pages, now);
         }
+        Ok(())
     }
 
     fn read_activities(

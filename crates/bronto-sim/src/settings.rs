@@ -52,6 +52,14 @@ choice! {
     Forbidden { None = "none", Raw = "raw", References = "references" }
 }
 choice! {
+    /// How dates in custom fields are written.
+    FieldDates { Day = "day", Instant = "instant" }
+}
+choice! {
+    /// The answer to a contact read that asks for a custom field that isn't there.
+    UnknownField { Fault = "fault", Ignore = "ignore" }
+}
+choice! {
     /// Whether something happens.
     Switch { Off = "off", On = "on" }
 }
@@ -190,6 +198,8 @@ pub(crate) struct Settings {
     pub(crate) absent_key_rate: f64,
     pub(crate) nil_rate: f64,
     pub(crate) deleted_contacts: Visibility,
+    pub(crate) field_dates: FieldDates,
+    pub(crate) unknown_field: UnknownField,
     pub(crate) row_order: RowOrder,
     pub(crate) page_maximum: PageMaximum,
     pub(crate) mutate_between_pages: u32,

@@ -182,7 +182,7 @@ impl BrontoStream {
             Kind::Integer if self == Self::List => ColumnType::Integer,
             Kind::Integer | Kind::Float | Kind::Decimal => ColumnType::Number,
             Kind::TextList => ColumnType::List(Box::new(ColumnType::Text)),
-            Kind::CustomFields => return None,
+            Kind::CustomFields | Kind::PassedOver => return None,
         })
     }
 }

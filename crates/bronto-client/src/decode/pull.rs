@@ -5,6 +5,7 @@ use std::io::BufRead;
 
 use quick_xml::XmlVersion;
 use quick_xml::errors::{Error, IllFormedError, SyntaxError};
+use quick_xml::escape::{EscapeError, ParseCharRefError};
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::reader::Reader;
 
@@ -222,12 +223,16 @@ impl<'a> Pull<'a> {
     /// Appends what a reference stands for.
     fn gather_reference(&mut self, reference: &BytesRef<'_>) -> Result<(), LeafDefect> {
         match reference.resolve_char_ref() {
-            // Control characters that XML 1.0 forbids are kept: the service does send them.
+            // Control characters that XML 1.0 forbids are kept: the service may well send them.
             Ok(Some(character)) => self.gathered.push(character),
             Ok(None) => match quick_xml::escape::resolve_xml_entity(reference) {
                 Some(text) => self.gathered.push_str(text),
                 None => return Err(LeafDefect::UnknownEntity),
             },
+            // So is U+0000, which comes raw as well.
+            Err(Error::Escape(EscapeError::InvalidCharRef(
+                ParseCharRefError::IllegalCharacter(0),
+            ))) => self.gathered.push('\0'),
             Err(_) => return Err(LeafDefect::CharacterReference),
         }
         Ok(())

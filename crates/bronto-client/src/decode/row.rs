@@ -155,7 +155,9 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
             Some(Place::Field(index)) => {
                 self.mark(index);
                 let nil = is_nil(tag).map_err(|()| pull.bad_attribute())?;
-                if !nil && self.table.fields[index].kind != Kind::CustomFields {
+                let is_text =
+                    !matches!(self.table.fields[index].kind, Kind::CustomFields | Kind::PassedOver);
+                if !nil && is_text {
                     self.value(index, "");
                 }
             }
@@ -169,8 +171,10 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
     fn field(&mut self, pull: &mut Pull<'_>, index: usize, nil: bool) -> Result<(), AnswerDefect> {
         self.mark(index);
         let field = &self.table.fields[index];
-        if field.kind == Kind::CustomFields {
-            return self.custom_field(pull, field.name);
+        match field.kind {
+            Kind::CustomFields => return self.custom_field(pull, field.name),
+            Kind::PassedOver => return pull.skip(),
+            _ => {}
         }
         match pull.leaf()? {
             Leaf::Text(text) if nil => self.nil(text, field.name),
@@ -215,11 +219,19 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
                 }
                 Event::Empty(tag) => {
                     let nil = is_nil(&tag).map_err(|()| pull.bad_attribute())?;
-                    match tag.local_name().into_inner() {
-                        "fieldId" if !nil => id = Some(Cow::Borrowed("")),
-                        "content" if !nil => content = Some(Cow::Borrowed("")),
-                        "fieldId" | "content" => {}
-                        other => self.unknown(other),
+                    let part = match tag.local_name().into_inner() {
+                        "fieldId" => &mut id,
+                        "content" => &mut content,
+                        other => {
+                            self.unknown(other);
+                            continue;
+                        }
+                    };
+                    if part.is_some() {
+                        self.reject(RowDefect::Repeated { field: name });
+                    }
+                    if !nil {
+                        *part = Some(Cow::Borrowed(""));
                     }
                 }
                 Event::End(_) => break,

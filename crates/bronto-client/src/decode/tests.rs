@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 use crate::fault_code::FaultCode;
-use crate::object_tables::{ACTIVITY, CONTACT, LIST};
+use crate::object_tables::{ACTIVITY, CONTACT, FIELD, LIST};
 
 /// Keeps what it is given, by name.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -329,12 +329,12 @@ fn control_characters_are_kept_raw_or_as_references() {
     assert_eq!(label("<label>\u{1}\u{B}\u{1F}\u{FFFF}</label>"), "\u{1}\u{B}\u{1F}\u{FFFF}");
     assert_eq!(label("<label>&#1;&#x1f;&#xFFFE;</label>"), "\u{1}\u{1F}\u{FFFE}");
     assert_eq!(label("<label>a\0b</label>"), "a\0b");
+    assert_eq!(label("<label>a&#0;b&#x00;</label>"), "a\0b\0");
 }
 
 #[test]
 fn an_object_that_can_not_be_decoded_costs_no_other() {
     let name = |field| RowDefect::NestedElement { field };
-    assert_eq!(rejection("<label>a&#0;b</label>"), RowDefect::CharacterReference);
     assert_eq!(rejection("<label>&#xD800;</label>"), RowDefect::CharacterReference);
     assert_eq!(rejection("<label>&#1114112;&#0;</label>"), RowDefect::CharacterReference);
     assert_eq!(rejection("<label>&#;</label>"), RowDefect::CharacterReference);
@@ -396,8 +396,23 @@ fn custom_fields_need_their_id() {
     assert_eq!(defect("<content>b</content>"), RowDefect::NamelessCustomField);
     let twice = "<fieldId>a</fieldId><fieldId>b</fieldId><content/>";
     assert_eq!(defect(twice), RowDefect::Repeated { field: "fields" });
-    assert_eq!(defect("<fieldId>a&#0;</fieldId>"), RowDefect::CharacterReference);
+    assert_eq!(defect("<fieldId>a&#xD800;</fieldId>"), RowDefect::CharacterReference);
+    let twice = "<fieldId>a</fieldId><content>b</content><content/>";
+    assert_eq!(defect(twice), RowDefect::Repeated { field: "fields" });
     assert_eq!(defect("text"), RowDefect::StrayText);
+}
+
+#[test]
+fn the_choices_of_a_field_are_passed_over() {
+    let option = "<options><label>l</label><value>v</value><isDefault>true</isDefault></options>";
+    let page = lists(&format!(
+        "<return><id>1</id>{option}<options/>{option}<options xsi:nil='true'/><type>radio</type></return>"
+    ));
+    let page = page.replace("readLists", "readFields");
+    let (answer, collector) = decode(Function::ReadFields, &FIELD, page.as_bytes()).unwrap();
+    assert_eq!(answer, Answer::Response(Rows { count: 1, ..Rows::default() }));
+    let values = [("id", "1"), ("type", "radio")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+    assert_eq!(collector.rows, [values]);
 }
 
 #[test]

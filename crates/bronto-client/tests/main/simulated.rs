@@ -3,7 +3,7 @@
 
 use bronto_client::{
     Client, ClientConfig, ClientError, ContactIncludes, Cursor, Direction, Function, Kind,
-    ObjectTable, ReadActivities, ReadContacts, ReadLists, ReadRequest, ReadUnsubscribes, RowDefect,
+    ObjectTable, ReadActivities, ReadContacts, ReadFields, ReadLists, ReadRequest, ReadUnsubscribes, RowDefect,
     RowSink, Session, Statistics, lexical,
 };
 use bronto_sim::{ClockMode, RunningServer, SimConfig, Table};
@@ -50,7 +50,7 @@ impl RowSink for Objects {
                 json!(text)
             }
             Kind::Text => json!(text),
-            Kind::CustomFields => panic!("custom fields come by their own way"),
+            Kind::CustomFields | Kind::PassedOver => panic!("{} is no value", field.name),
         };
         assert_eq!(self.current.insert(field.name.to_owned(), value), None);
     }
@@ -89,11 +89,18 @@ impl Walk {
         let settings = ClientConfig { max_retries: 12, ..config(&server.endpoint()) };
         let client = Client::new(settings).unwrap();
         let session = client.session().await.unwrap();
-        let contacts = server.truth(Table::Contact);
-        let fields = contacts.iter().filter_map(|contact| contact.get("fields")?.as_array());
-        let ids = fields.flatten().map(|field| field["fieldId"].as_str().unwrap().to_owned());
-        let custom_fields = ids.collect::<std::collections::BTreeSet<_>>().into_iter().collect();
-        Self { client, session, now: server.now(), custom_fields }
+        let mut walk = Self { client, session, now: server.now(), custom_fields: Vec::new() };
+        let fields = walk.fields().await;
+        let text = |field: &Value, name: &str| field[name].as_str().unwrap_or_default().to_owned();
+        let (mut found, mut true_fields): (Vec<_>, Vec<_>) = (
+            fields.rows.iter().map(|f| ["id", "name", "type"].map(|name| text(f, name))).collect(),
+            server.custom_fields().into_iter().map(|f| [f.id, f.name, f.kind]).collect(),
+        );
+        found.sort();
+        true_fields.sort();
+        assert_eq!(found, true_fields);
+        walk.custom_fields = found.into_iter().map(|[id, ..]| id).collect();
+        walk
     }
 
     /// Reads pages until one is empty.
@@ -131,6 +138,10 @@ impl Walk {
 
     async fn lists(&mut self) -> Harvest {
         self.pages(|page| ReadRequest::Lists(ReadLists { page, page_size: Some(10) })).await
+    }
+
+    async fn fields(&mut self) -> Harvest {
+        self.pages(|page| ReadRequest::Fields(ReadFields { page, page_size: Some(10) })).await
     }
 
     async fn unsubscribes(&mut self) -> Harvest {

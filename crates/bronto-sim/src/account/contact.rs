@@ -1,5 +1,6 @@
 //! Contacts: what is kept of them, and the rest, which follows from seed, number and revision.
 
+use crate::account::custom_field::FieldRecord;
 use crate::account::ids::{IdKind, ObjectId};
 use crate::account::timeline::Timed;
 use crate::account::{custom_field, lexeme, words};
@@ -66,8 +67,8 @@ pub(crate) struct ContactView {
 }
 
 impl ContactView {
-    /// Everything there is.
-    pub(crate) fn whole() -> Self {
+    /// Everything there is, with these custom fields.
+    pub(crate) fn whole(fields: Vec<u32>) -> Self {
         Self {
             lists: true,
             segments: true,
@@ -76,7 +77,7 @@ impl ContactView {
             technology: true,
             orders: true,
             engagement: true,
-            fields: (0..custom_field::count()).collect(),
+            fields,
         }
     }
 
@@ -115,6 +116,8 @@ pub(crate) struct Contact<'a> {
     pub(crate) record: &'a ContactRecord,
     /// How many lists the account began with.
     pub(crate) lists: u32,
+    /// The account's custom fields.
+    pub(crate) fields: &'a [FieldRecord],
 }
 
 impl Contact<'_> {
@@ -222,7 +225,7 @@ impl Contact<'_> {
             row.ids("segmentIds", &standing.segments);
         }
         if !view.fields.is_empty() {
-            let fields = custom_field::contents(self, &identity, &view.fields);
+            let fields = custom_field::contents(self, &identity, &view.fields, row.field_dates());
             row.custom_fields("fields", &fields);
         }
         if view.keywords {

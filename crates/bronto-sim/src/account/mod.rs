@@ -22,6 +22,7 @@ use serde::Serialize;
 
 use crate::account::activity::ActivityRecord;
 use crate::account::contact::{Contact, ContactRecord, ContactView};
+use crate::account::custom_field::{CustomField, FieldChange, FieldRecord, UnknownField};
 use crate::account::delivery::Delivery;
 use crate::account::list::ListRecord;
 use crate::account::timeline::Timeline;
@@ -162,6 +163,7 @@ pub(crate) struct Account {
     recent_deliveries: u32,
     contacts: Timeline<ContactRecord>,
     lists: Vec<ListRecord>,
+    fields: Vec<FieldRecord>,
     unsubscribes: Timeline<UnsubscribeRecord>,
     inbound: Timeline<ActivityRecord>,
     outbound: Timeline<ActivityRecord>,
@@ -198,6 +200,7 @@ impl Account {
             recent_deliveries: recent,
             contacts: Timeline::new(contacts),
             lists: vec![ListRecord::default(); config.lists as usize],
+            fields: FieldRecord::generate(config.fields),
             unsubscribes: Timeline::new(unsubscribes),
             inbound: Timeline::new(inbound),
             outbound: Timeline::new(outbound),
@@ -216,6 +219,7 @@ impl Account {
             number,
             record: self.contacts.get(number),
             lists: self.first_lists,
+            fields: &self.fields,
         }
     }
 
@@ -227,6 +231,41 @@ impl Account {
     pub(crate) fn list_name(&self, number: u32) -> String {
         let revision = self.lists.get(number as usize).map_or(0, |record| record.revision);
         list::name(number, revision)
+    }
+
+    /// Numbers of the custom fields that exist.
+    pub(crate) fn field_numbers(&self) -> impl Iterator<Item = u32> {
+        custom_field::existing(&self.fields)
+    }
+
+    pub(crate) fn field(&self, number: u32) -> &FieldRecord {
+        &self.fields[number as usize]
+    }
+
+    /// The custom fields that exist, as those who look from outside name them.
+    pub(crate) fn custom_fields(&self) -> Vec<CustomField> {
+        let describe = |number: u32| {
+            let field = self.field(number);
+            let id = custom_field::id(number).as_str().to_owned();
+            CustomField { id, name: field.name.clone(), kind: field.kind().to_owned() }
+        };
+        self.field_numbers().map(describe).collect()
+    }
+
+    /// Makes changes of custom fields, all or none; answers the fields' ids.
+    pub(crate) fn change_fields(
+        &mut self,
+        changes: &[FieldChange],
+        now: UtcInstant,
+    ) -> Result<Vec<String>, UnknownField> {
+        let mut fields = self.fields.clone();
+        let changed = changes
+            .iter()
+            .map(|change| custom_field::change(&mut fields, change, now))
+            .collect::<Result<Vec<u32>, _>>()?;
+        self.fields = fields;
+        let id = |number: u32| custom_field::id(number).as_str().to_owned();
+        Ok(changed.into_iter().map(id).collect())
     }
 
     pub(crate) fn unsubscribes(&self) -> &Timeline<UnsubscribeRecord> {
@@ -320,7 +359,7 @@ impl Account {
         settings: &Settings,
         out: &mut Vec<u8>,
     ) {
-        let view = ContactView::whole();
+        let view = ContactView::whole(self.field_numbers().collect());
         for number in numbers {
             let mut sink = TruthSink::new(out);
             self.write_row(table, *number, &view, settings, &mut sink);

@@ -214,6 +214,18 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Whether contact reads return deleted contacts"
     ),
     choice_entry!(
+        field_dates,
+        "day|instant",
+        "day",
+        "How dates in custom fields are written: as days, or as date-times with an offset"
+    ),
+    choice_entry!(
+        unknown_field,
+        "fault|ignore",
+        "fault",
+        "What happens when contacts are asked for a custom field that isn't there: fault 401, or nothing"
+    ),
+    choice_entry!(
         row_order,
         "ascending|descending|shuffled",
         "ascending",

@@ -329,3 +329,24 @@ async fn responses_keep_the_order_of_the_schema() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_account_has_as_many_custom_fields_as_it_should() {
+    for count in [0, 250] {
+        let config = SimConfig { fields: count, contacts: 300, ..SimConfig::default() };
+        let (server, client) = start_with(config, &[]).await;
+        assert_eq!(client.pages("readFields", "<filter/>").await.concat().len(), count as usize);
+        assert_same("contact", client.whole(Table::Contact).await, server.truth(Table::Contact));
+    }
+}
+
+#[tokio::test]
+async fn a_custom_field_that_is_gone_is_a_fault_or_nothing() {
+    let (server, client) = start(&[]).await;
+    let parameters = "<filter/><fields>0bbc03e80000000000000000000000000001</fields>\
+                      <fields>gone</fields><pageNumber>1</pageNumber>";
+    assert_eq!(client.call("readContacts", parameters).await.fault(), Some(401));
+    server.set_behaviour("unknown_field", "ignore").unwrap();
+    let answer = client.call("readContacts", parameters).await;
+    assert!(answer.text.contains("<fieldId>0bbc03e8") && !answer.text.contains("gone"));
+}

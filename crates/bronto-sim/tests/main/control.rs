@@ -137,3 +137,49 @@ async fn a_server_answers_while_its_owner_blocks_and_stops_when_dropped() {
     server.shutdown().await;
     assert!(again.send("<a/>").await.is_err());
 }
+
+#[tokio::test]
+async fn custom_fields_change_and_contents_follow() {
+    let (server, client) = start(&[]).await;
+    server.advance_seconds(60);
+    let text_of = |contact: &Row, id: &str| {
+        let fields = contact.get("fields")?.as_array()?;
+        let field = fields.iter().find(|field| field["fieldId"] == id)?;
+        field["content"].as_str().map(str::to_owned)
+    };
+    let id_of = |name: &str| {
+        let fields = server.custom_fields();
+        fields.into_iter().find(|field| field.name == name).map(|field| field.id)
+    };
+    let points = id_of("loyalty_points").unwrap();
+    let before = keyed(server.truth(Table::Contact));
+    let changes = json!([
+        {"add": {"name": "Email", "type": "date"}},
+        {"rename": {"name": "loyalty_points", "to": "points"}},
+        {"retype": {"name": "points", "type": "textarea"}},
+        {"remove": {"name": "affinity"}},
+    ]);
+    let affinity = id_of("affinity").unwrap();
+    let (status, text) = post(&server, "/sim/fields", &changes).await;
+    let ids: Vec<String> = serde_json::from_str(&text).unwrap();
+    let added = id_of("Email").unwrap();
+    assert_eq!((status, ids), (200, vec![added.clone(), points.clone(), points.clone(), affinity]));
+    assert_eq!(id_of("points"), Some(points.clone()));
+    assert_eq!((id_of("affinity"), server.custom_fields().len()), (None, 12));
+    // Nobody was modified, so nobody has anything new; what was removed is gone everywhere.
+    let after = keyed(server.truth(Table::Contact));
+    assert!(after.values().all(|contact| text_of(contact, &added).is_none()));
+    assert!(after.iter().all(|(id, row)| text_of(row, &points) == text_of(&before[id], &points)));
+
+    server.mutate(&Mutation { contacts: 1_000, ..Mutation::default() });
+    let after = server.truth(Table::Contact);
+    assert!(after.iter().any(|contact| text_of(contact, &added).is_some()));
+    let is_text = |text: String| !text.is_empty() && text.parse::<u64>().is_err();
+    assert!(after.iter().filter_map(|contact| text_of(contact, &points)).any(is_text));
+    assert_same("contact", client.whole(Table::Contact).await, after);
+
+    let refused = json!([{"add": {"name": "x", "type": "text"}}, {"remove": {"name": "affinity"}}]);
+    let (status, text) = post(&server, "/sim/fields", &refused).await;
+    assert_eq!((status, text.as_str()), (400, "There is no custom field `affinity`\n"));
+    assert_eq!(id_of("x"), None, "all or none");
+}

@@ -7,8 +7,9 @@ use bronto_sim::Behaviour;
 use super::chance::Chance;
 
 /// Behaviours that change what the account holds: they stay for a whole case. All others are drawn anew for each run.
-const OF_THE_ACCOUNT: [&str; 10] = [
+const OF_THE_ACCOUNT: [&str; 11] = [
     "returned_fraction",
+    "field_dates",
     "float_form",
     "control_characters",
     "nul_characters",

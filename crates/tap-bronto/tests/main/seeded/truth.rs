@@ -63,7 +63,7 @@ pub(super) fn truth_of(case: &Case, account: &Account, stream: &str) -> Vec<True
             at: instant(stream, &row),
             token: token(stream, &row, case.activity_id),
             line: canonical(row.clone()),
-            is_unfit: is_unfit(case, stream, &row),
+            is_unfit: is_unfit(stream, &row),
             row,
         })
         .collect();
@@ -72,7 +72,7 @@ pub(super) fn truth_of(case: &Case, account: &Account, stream: &str) -> Vec<True
     rows
 }
 
-fn is_unfit(case: &Case, stream: &str, row: &Row) -> bool {
+fn is_unfit(stream: &str, row: &Row) -> bool {
     let key: &[&str] = match stream {
         "unsubscribe" => &["contactId", "created"],
         "contact" | "list" => &["id"],
@@ -83,8 +83,5 @@ fn is_unfit(case: &Case, stream: &str, row: &Row) -> bool {
     let is_too_fine = stream != "unsubscribe"
         && replication_key(stream).and_then(text).is_some_and(|date| date.len() > 27);
     let is_no_number = text("conversionAmount").is_some_and(|text| text.contains(['N', 'I']));
-    // No reference can name U+0000.
-    let is_nameless = case.account.get("control_characters") == Some("references")
-        && row.values().any(|value| value.as_str().is_some_and(|text| text.contains('\0')));
-    is_too_fine || is_no_number || is_nameless || key.iter().any(|name| !row.contains_key(*name))
+    is_too_fine || is_no_number || key.iter().any(|name| !row.contains_key(*name))
 }
