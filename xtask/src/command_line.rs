@@ -2,7 +2,9 @@
 
 use crate::{
     failure::Failure,
+    fuzz,
     gate::{self, Step},
+    measurements::{BENCHMARKS, Benchmark},
     setup::Extent,
 };
 
@@ -16,9 +18,22 @@ Commands:
                            STEPS is a list such as `fmt,clippy`; the steps are tree, fmt, deny,
                            clippy, docs, build, doctests and tests
   setup [--tests]          Set up what a build needs; with `--tests` also what the tests need
+  soak extract [--cases N] [--seed S]
+                           Play N random cases of extraction (1000 by default) and report what they met
+  bench extract [PARTS…]   Measure extraction: processor time, requests and memory, as Markdown
+  fuzz [TARGET] [--seconds N]
+                           Fuzz one target, or all, for N seconds each (60 by default); needs
+                           nightly and cargo-fuzz
   advisories               Look for known vulnerabilities in the dependencies (needs the network)
   help                     This text
 ";
+
+/// The commands that take no arguments of anybody else.
+const COMMANDS: [&str; 6] = ["setup", "check", "advisories", "soak", "bench", "fuzz"];
+
+/// What a soak plays unless told otherwise; the seeds are others than those of the gate.
+const SOAK_CASES: u64 = 1_000;
+const SOAK_SEED: u64 = 1_000_000;
 
 /// One command with what it was given.
 pub(crate) enum Command {
@@ -39,6 +54,27 @@ pub(crate) enum Command {
         /// The steps to run, in the gate's order.
         steps: Vec<&'static Step>,
     },
+    /// Play random cases of extraction.
+    SoakExtract {
+        /// How many.
+        cases: u64,
+        /// The seed of the first; the others follow.
+        seed: u64,
+    },
+    /// Measure something.
+    Bench {
+        /// What.
+        benchmark: &'static Benchmark,
+        /// Handed on to it as they are.
+        arguments: Vec<String>,
+    },
+    /// Fuzz what reads foreign input.
+    Fuzz {
+        /// One target, or all.
+        target: Option<String>,
+        /// For how long each.
+        seconds: u32,
+    },
     /// Compare the dependencies with the database of known vulnerabilities.
     Advisories,
 }
@@ -53,15 +89,40 @@ impl Command {
         let rest: Vec<String> = arguments.collect();
         let rest_as_text: Vec<&str> = rest.iter().map(String::as_str).collect();
         match (name.as_str(), rest_as_text.as_slice()) {
-            ("help" | "--help" | "-h", _)
-            | ("setup" | "check" | "advisories", ["--help" | "-h"]) => Ok(Self::Help),
+            ("help" | "--help" | "-h", _) => Ok(Self::Help),
+            (name, ["--help" | "-h"]) if COMMANDS.contains(&name) => Ok(Self::Help),
             ("demo", _) => Ok(Self::Demo { arguments: rest }),
             ("setup", []) => Ok(Self::Setup { extent: Extent::Build }),
             ("setup", ["--tests"]) => Ok(Self::Setup { extent: Extent::Tests }),
             ("check", []) => Ok(Self::Check { steps: gate::STEPS.iter().collect() }),
             ("check", ["--only", names]) => Ok(Self::Check { steps: select(names)? }),
             ("advisories", []) => Ok(Self::Advisories),
-            ("setup" | "check" | "advisories", given) => {
+            ("soak", ["extract", options @ ..]) => {
+                let [cases, seed] = numbers("soak extract", options, ["--cases", "--seed"])?;
+                Ok(Self::SoakExtract {
+                    cases: cases.unwrap_or(SOAK_CASES),
+                    seed: seed.unwrap_or(SOAK_SEED),
+                })
+            }
+            ("bench", [wanted, arguments @ ..]) => {
+                let benchmark = BENCHMARKS.iter().find(|benchmark| benchmark.name == *wanted);
+                let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+                benchmark
+                    .map(|benchmark| Self::Bench { benchmark, arguments })
+                    .ok_or_else(|| usage(format!("There is no benchmark `{wanted}`")))
+            }
+            ("fuzz", given) => {
+                let (target, options) = match given {
+                    [target, options @ ..] if !target.starts_with('-') => (Some(*target), options),
+                    options => (None, options),
+                };
+                let [seconds] = numbers("fuzz", options, ["--seconds"])?;
+                let seconds = seconds.unwrap_or(fuzz::SECONDS.into());
+                let seconds = u32::try_from(seconds)
+                    .map_err(|_| usage(format!("`{seconds}` seconds are too many")))?;
+                Ok(Self::Fuzz { target: target.map(str::to_owned), seconds })
+            }
+            (name, given) if COMMANDS.contains(&name) => {
                 Err(usage(format!("`{name}` does not take `{}`", given.join(" "))))
             }
             _ => Err(usage(format!("There is no command `{name}`"))),
@@ -78,6 +139,30 @@ fn select(names: &str) -> Result<Vec<&'static Step>, Failure> {
         return Err(usage(format!("The gate has no step `{unknown}`")));
     }
     Ok(gate::STEPS.iter().filter(|step| wanted.contains(&step.name)).collect())
+}
+
+/// The numbers behind options, each of which may be there once and in any order.
+fn numbers<const N: usize>(
+    command: &str,
+    given: &[&str],
+    names: [&str; N],
+) -> Result<[Option<u64>; N], Failure> {
+    let mut values = [None; N];
+    let mut rest = given;
+    while let [name, value, others @ ..] = rest {
+        let place = names.iter().position(|known| known == name);
+        let number = value.parse().ok();
+        match (place, number) {
+            (Some(place), Some(number)) if values[place].is_none() => values[place] = Some(number),
+            _ => break,
+        }
+        rest = others;
+    }
+    if rest.is_empty() {
+        Ok(values)
+    } else {
+        Err(usage(format!("`{command}` does not take `{}`", rest.join(" "))))
+    }
 }
 
 fn usage(message: String) -> Failure {
@@ -127,6 +212,46 @@ mod tests {
             panic!("not a demonstration")
         };
         assert_eq!(arguments, ["--rows", "10", "--help"]);
+    }
+
+    #[test]
+    fn options_with_numbers_come_in_any_order() {
+        let soak = |line: &str| match parse(line) {
+            Ok(Command::SoakExtract { cases, seed }) => (cases, seed),
+            _ => panic!("no soak: {line}"),
+        };
+        assert_eq!(soak("soak extract"), (SOAK_CASES, SOAK_SEED));
+        assert_eq!(soak("soak extract --seed 7 --cases 3"), (3, 7));
+        let fuzz = |line: &str| match parse(line) {
+            Ok(Command::Fuzz { target, seconds }) => (target, seconds),
+            _ => panic!("no fuzzing: {line}"),
+        };
+        assert_eq!(fuzz("fuzz"), (None, 60));
+        assert_eq!(fuzz("fuzz answers --seconds 5"), (Some("answers".to_owned()), 5));
+        for wrong in [
+            "soak extract --cases",
+            "soak extract --cases x",
+            "soak extract --cases 1 --cases 2",
+            "soak load",
+            "fuzz --seconds 9999999999",
+            "fuzz answers state",
+            "bench",
+            "bench sleep",
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_benchmark_gets_its_arguments_untouched() {
+        let Command::Bench { benchmark, arguments } = parse("bench extract requests").unwrap()
+        else {
+            panic!("not a benchmark")
+        };
+        assert_eq!(
+            (benchmark.name, arguments.as_slice()),
+            ("extract", &["requests".to_owned()][..])
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The workspace's own chores: set-up, the demonstration and the gate.
+//! The workspace's own chores: set-up, the demonstration, the gate, and what takes longer than the gate.
 //!
 //! This is the first thing a newcomer compiles, so it depends on one small crate (for digests) and on none of the
 //! workspace's: it has to work before the DuckDB library is there.
@@ -8,9 +8,11 @@ mod command_line;
 mod demo;
 mod duckdb;
 mod failure;
+mod fuzz;
 mod gate;
 mod integrity;
 mod json_text;
+mod measurements;
 mod peers;
 mod process;
 mod setup;
@@ -53,6 +55,15 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
             return demo::run(&workspace, &arguments);
         }
         Command::Check { steps } => gate::run(&workspace, &steps)?,
+        Command::SoakExtract { cases, seed } => {
+            setup::run(&workspace, Extent::Build, Talk::WorkOnly)?;
+            measurements::soak_extract(&workspace, cases, seed)?;
+        }
+        Command::Bench { benchmark, arguments } => {
+            setup::run(&workspace, Extent::Tests, Talk::WorkOnly)?;
+            benchmark.run(&workspace, &arguments)?;
+        }
+        Command::Fuzz { target, seconds } => fuzz::run(&workspace, target.as_deref(), seconds)?,
         Command::Advisories => cargo_deny::check_advisories(&workspace)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -174,7 +174,14 @@ pub fn rows<S: RowSink>(
 }
 
 /// Decodes the answer to a login: the id of the new session.
-pub(crate) fn session_id(body: &[u8]) -> Result<Answer<SecretString>, AnswerDefect> {
+///
+/// [`Client::session`](crate::Client::session) does this with what it receives; on its own the function serves recorded
+/// answers and fuzzing.
+///
+/// # Errors
+///
+/// [`AnswerDefect`] for everything that isn't the complete answer to a login.
+pub fn session_id(body: &[u8]) -> Result<Answer<SecretString>, AnswerDefect> {
     let document = Document::new(body)?;
     let mut id = String::new();
     let fault = soap::walk(&document, Function::Login, |pull, item| {

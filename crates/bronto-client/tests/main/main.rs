@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 
+mod corpus;
 mod faults;
 mod secrecy;
 mod server;

@@ -5,6 +5,7 @@
 mod account;
 mod behaviours;
 mod checking;
+mod corpus;
 mod documentation;
 mod peers;
 mod program;
