@@ -124,12 +124,20 @@ impl PeerSet {
     }
 }
 
-/// The first requirement of a file that leaves the version open.
+/// The first requirement of a file that leaves the version open. A requirement may go on in further lines with the
+/// digests that pip is to hold its package against.
 fn unpinned(requirements: &str) -> Option<&str> {
     requirements
         .lines()
-        .map(|line| line.split('#').next().unwrap_or_default().trim())
-        .find(|line| !line.is_empty() && !is_pinned(line))
+        .map(|line| line.split('#').next().unwrap_or_default().trim().trim_end_matches('\\').trim())
+        .find(|line| !line.is_empty() && !is_digest(line) && !is_pinned(line))
+}
+
+/// Whether a line is the digest of a package's file, which the line before it names.
+fn is_digest(line: &str) -> bool {
+    line.strip_prefix("--hash=sha256:").is_some_and(|digest| {
+        digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
 }
 
 /// Whether a requirement reads `NAME==VERSION`, with nothing that pip would take for a pattern.
@@ -151,6 +159,9 @@ mod tests {
     #[test]
     fn every_package_has_to_be_pinned() {
         assert_eq!(unpinned("# a set\n\nzeep==4.3.1\nlxml==6.0 # parser\n"), None);
+        let digest = format!("--hash=sha256:{}", "0a".repeat(32));
+        assert_eq!(unpinned(&format!("zeep==4.3.1 \\\n    {digest} \\\n    {digest}\n")), None);
+        assert_eq!(unpinned("zeep==4.3.1 \\\n  --hash=sha256:0a\n"), Some("--hash=sha256:0a"));
         for open in ["zeep", "zeep>=4", "zeep==4.*", "-r other.txt", "==4", "zeep=="] {
             let text = format!("lxml==6.0\n{open}\n");
             assert_eq!(unpinned(&text), Some(open));

@@ -5,12 +5,16 @@
 
 mod account;
 mod claims;
+mod contents;
 mod demo;
 mod failures;
+mod foreign_taps;
+mod foreign_targets;
 mod kills;
 mod peers;
 mod programs;
 mod replication;
 mod secrets;
+mod singer_streams;
 mod truth;
 mod warehouse;

@@ -12,12 +12,13 @@ use serde_json::{Value, json};
 
 use crate::{
     account::{self, TOKEN},
-    programs::{Running, Workplace, workspace_program},
+    programs::{Ended, Running, Workplace, workspace_program},
     truth,
     warehouse::{Cell, Row, SCHEMA, Warehouse},
 };
 
-fn peer(set: &str, program: &str) -> PathBuf {
+/// A program of a set of peers.
+pub(crate) fn peer(set: &str, program: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .with_file_name("peers")
         .join(set)
@@ -27,8 +28,8 @@ fn peer(set: &str, program: &str) -> PathBuf {
     path
 }
 
-/// What the tap writes about the account.
-fn tap_output(account: &RunningServer, workplace: &Workplace) -> PathBuf {
+/// What the tap writes about the account, in a file.
+pub(crate) fn tap_output(account: &RunningServer, workplace: &Workplace) -> PathBuf {
     let config = json!({
         "token": TOKEN,
         "endpoint": account.endpoint(),
@@ -44,9 +45,22 @@ fn tap_output(account: &RunningServer, workplace: &Workplace) -> PathBuf {
     output
 }
 
-fn with_input(mut command: std::process::Command, input: &Path) -> Running {
+/// A program that reads a file on standard input.
+pub(crate) fn with_input(mut command: std::process::Command, input: &Path) -> Running {
     command.stdin(Stdio::from(fs::File::open(input).unwrap()));
     Running::start(command)
+}
+
+/// `backstitch load` of a file into a schema, to its end.
+pub(crate) fn loaded_from(
+    workplace: &Workplace,
+    warehouse: &Warehouse,
+    schema: &str,
+    messages: &Path,
+) -> Ended {
+    let address = warehouse.address();
+    let load = workplace.command(&["load", "--destination", &address, "--schema", schema]);
+    with_input(load, messages).wait()
 }
 
 #[test]
@@ -55,9 +69,7 @@ fn the_tap_feeds_load_and_target_jsonl_with_the_same_rows() {
     let workplace = Workplace::with_configuration("");
     let messages = tap_output(&account, &workplace);
 
-    let address = warehouse.address();
-    let load = workplace.command(&["load", "--destination", &address, "--schema", SCHEMA]);
-    let loaded = with_input(load, &messages).wait().expect(0);
+    let loaded = loaded_from(&workplace, &warehouse, SCHEMA, &messages).expect(0);
     let last_state: Value = serde_json::from_str(loaded.stdout.lines().last().unwrap()).unwrap();
     assert!(last_state["bookmarks"]["contact"]["last_record"].is_string(), "{last_state}");
     truth::assert_equal_after_load(&account, &warehouse);
@@ -96,9 +108,7 @@ fn key(table: Table, row: &Row) -> Vec<Option<Cell>> {
 #[test]
 fn loading_the_same_messages_twice_changes_nothing() {
     let (account, warehouse) = (account::start_sized(40), Warehouse::postgres());
-    let (_, environment) = warehouse.configuration();
-    let password = environment.into_iter().map(|(_, password)| ("PGPASSWORD".to_owned(), password));
-    let workplace = Workplace::with_configuration("").with_environment(password);
+    let workplace = Workplace::with_configuration("").with_environment(warehouse.password());
     let messages = tap_output(&account, &workplace);
     let config = json!({ "destination": warehouse.address(), "default_target_schema": SCHEMA });
     fs::write(workplace.path().join("target.json"), config.to_string()).unwrap();
@@ -138,9 +148,7 @@ fn a_malformed_message_ends_the_load_after_what_came_before_it() {
          {\"type\":\"RECORD\",\"stream\":\"s\",\"record\":{\"id\":\n",
     )
     .unwrap();
-    let load =
-        workplace.command(&["load", "--destination", &warehouse.address(), "--schema", SCHEMA]);
-    let ended = with_input(load, &input).wait().expect(3);
+    let ended = loaded_from(&workplace, &warehouse, SCHEMA, &input).expect(3);
     assert_eq!(ended.stdout.trim(), "{\"at\":1}");
     assert_eq!(warehouse.rows("s").len(), 1);
 }

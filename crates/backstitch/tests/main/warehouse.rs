@@ -77,6 +77,24 @@ impl Warehouse {
         }
     }
 
+    /// The variable in which `load` finds the password, where there is one.
+    pub(crate) fn password(&self) -> Option<(String, String)> {
+        match self {
+            Self::DuckDb(..) => None,
+            Self::Postgres(cluster) => {
+                Some(("PGPASSWORD".to_owned(), cluster.password().to_owned()))
+            }
+        }
+    }
+
+    /// The PostgreSQL server.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        match self {
+            Self::DuckDb(..) => panic!("DuckDB is no server"),
+            Self::Postgres(cluster) => cluster,
+        }
+    }
+
     /// All rows of a table.
     pub(crate) fn rows(&self, table: &str) -> Vec<Row> {
         match self {
