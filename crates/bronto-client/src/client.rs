@@ -24,8 +24,11 @@ use crate::transport::{Exchange, Transport};
 /// The most unknown elements that are remembered.
 const MOST_UNKNOWN_ELEMENTS: usize = 100;
 
-/// A client of one account. Cloning is cheap; clones share connections, counts and the turn to
-/// log in.
+/// How many logins go on at once.
+const LOGINS_AT_ONCE: usize = 4;
+
+/// A client of one account. Cloning is cheap; clones share connections, counts and the turns
+/// to log in.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -36,8 +39,8 @@ struct Shared {
     token: SecretString,
     max_retries: u32,
     backoff: Backoff,
-    /// Held during a login: many at once look like an attack, and buy nothing.
-    login_turn: Semaphore,
+    /// Held during a login: many at once look like an attack.
+    login_turns: Semaphore,
     statistics: Mutex<Statistics>,
     /// The latest `Date` of an answer, in seconds since 1970; before the first, the least number.
     server_second: AtomicI64,
@@ -86,20 +89,27 @@ impl Client {
                 token,
                 max_retries,
                 backoff,
-                login_turn: Semaphore::new(1),
+                login_turns: Semaphore::new(LOGINS_AT_ONCE),
                 statistics: Mutex::default(),
                 server_second: AtomicI64::new(i64::MIN),
             }),
         })
     }
 
-    /// Logs in. Logins of one client, renewals included, wait for one another.
+    /// Logs in. Of all logins of one client, renewals included, only a few go on at once.
     ///
     /// # Errors
     ///
     /// Those of [`Session::read`], but never [`ClientError::CursorLost`].
     pub async fn session(&self) -> Result<Session, ClientError> {
-        Session::open(self.clone()).await
+        let mut session = self.idle_session();
+        session.log_in().await?;
+        Ok(session)
+    }
+
+    /// A session that logs in with its first read.
+    pub fn idle_session(&self) -> Session {
+        Session::idle(self.clone())
     }
 
     /// The service's clock: the latest `Date` of any answer so far, logins and faults included.
@@ -158,7 +168,7 @@ impl Client {
 
     /// One try to log in.
     pub(crate) async fn login(&self, body: &mut Vec<u8>) -> Result<SecretString, Failure> {
-        let _turn = self.shared.login_turn.acquire().await;
+        let _turn = self.shared.login_turns.acquire().await;
         let envelope = envelope::login(&self.shared.token);
         let received =
             self.call(Function::Login, "", envelope, None, body, decode::session_id).await?;

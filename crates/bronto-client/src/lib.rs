@@ -50,6 +50,6 @@ pub use request::{
     ContactIncludes, Cursor, Direction, Function, ReadActivities, ReadContacts, ReadFields,
     ReadLists, ReadRequest, ReadUnsubscribes,
 };
-pub use session::{Page, Session};
+pub use session::{Page, Session, SessionCost};
 pub use sink::{RowDefect, RowSink};
 pub use statistics::Statistics;

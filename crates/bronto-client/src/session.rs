@@ -33,6 +33,16 @@ pub struct Session {
     pause: Duration,
     /// Kept between reads, so that its memory is found only once.
     body: Vec<u8>,
+    cost: SessionCost,
+}
+
+/// What a session has cost so far, whether its reads succeeded or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionCost {
+    /// Requests sent, failed tries and logins included.
+    pub requests: u64,
+    /// Requests repeated after a failure, and cursors begun again.
+    pub retries: u64,
 }
 
 /// A page that was read.
@@ -67,9 +77,9 @@ struct Tally {
 }
 
 impl Session {
-    /// Logs in, retrying what may be retried.
-    pub(crate) async fn open(client: Client) -> Result<Self, ClientError> {
-        let mut session = Self {
+    /// A session that isn't open yet.
+    pub(crate) fn idle(client: Client) -> Self {
+        Self {
             client,
             id: None,
             proven: false,
@@ -77,12 +87,26 @@ impl Session {
             setbacks: 0,
             pause: Duration::ZERO,
             body: Vec::new(),
-        };
-        let mut tally = Tally::default();
-        while let Err(failure) = session.ensure_id(&mut tally).await {
-            session.recover(failure, &mut tally).await?;
+            cost: SessionCost::default(),
         }
-        Ok(session)
+    }
+
+    /// Logs in if need be, retrying what may be retried. The first read would do so too.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::read`], but never [`ClientError::CursorLost`].
+    pub async fn log_in(&mut self) -> Result<(), ClientError> {
+        let mut tally = Tally::default();
+        while let Err(failure) = self.ensure_id(&mut tally).await {
+            self.recover(failure, &mut tally).await?;
+        }
+        Ok(())
+    }
+
+    /// What the session has cost so far.
+    pub fn cost(&self) -> SessionCost {
+        self.cost
     }
 
     /// Sends one read, retrying what may be retried, and decodes its page into `sink`.
@@ -164,6 +188,7 @@ impl Session {
         let envelope = envelope::read(&id, request);
         let decode = |body: &[u8]| decode::rows(function, table, body, sink);
         tally.requests += 1;
+        self.cost.requests += 1;
         let call = self.client.call(function, what, envelope, Some(&id), &mut self.body, decode);
         let received = call.await?;
         let (rows, end_of_query) = match received.answer {
@@ -199,6 +224,7 @@ impl Session {
             return Ok(id.clone());
         }
         tally.requests += 1;
+        self.cost.requests += 1;
         let id = self.client.login(&mut self.body).await?;
         self.proven = false;
         self.id = Some(id.clone());
@@ -244,6 +270,7 @@ impl Session {
         let pause = self.client.backoff().pause(tries, retry, retry_after);
         log_retry(&error, tries, pause);
         self.client.count(|statistics| statistics.retries += 1);
+        self.cost.retries += 1;
         tokio::time::sleep(pause).await;
         Ok(())
     }
@@ -267,6 +294,7 @@ impl Session {
             self.pause = pause;
         }
         self.client.count(|statistics| statistics.lost_cursors += 1);
+        self.cost.retries += 1;
         ClientError::CursorLost { source: Some(Box::new(error)) }
     }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use crate::stream::StreamName;
@@ -24,6 +25,10 @@ pub struct StreamProgress {
     pub retries: u64,
     /// The part of the range that is read, from 0 to 1, where the source knows it.
     pub fraction: Option<f64>,
+    /// Rows emitted per second so far, where the source measures it.
+    pub rows_per_second: Option<f64>,
+    /// How long the source will still take, where it can be estimated.
+    pub remaining: Option<Duration>,
     /// Whether the source has finished the stream.
     pub done: bool,
 }

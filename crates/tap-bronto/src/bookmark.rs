@@ -1,8 +1,9 @@
 //! The state of one stream, in the Python tap's shape: `{"field": "modified", "last_record": "2026-01-02T03:04:05Z"}`.
 //!
-//! A bookmark says "everything before this instant is out". Three further keys are ours: `activity_id`, how the ids in
-//! the table were made; `full_lookback_at`, when activities were last read again over the whole look-back; and
-//! `version`, the last version of a full table. Whatever else stands there is carried through.
+//! A bookmark says "everything before this instant is out". Further keys are ours: `utc`, that the bookmark is an instant
+//! and not the Python tap's, which wrote local time as UTC; `activity_id`, how the ids in the table were made;
+//! `full_lookback_at`, when activities were last read again over the whole look-back; and `version`, the last version of
+//! a full table. Whatever else stands there is carried through.
 
 use bronto_client::lexical::utc_text;
 use chrono::{DateTime, Utc};
@@ -16,6 +17,7 @@ const LAST_RECORD: &str = "last_record";
 const ACTIVITY_ID: &str = "activity_id";
 const FULL_LOOKBACK_AT: &str = "full_lookback_at";
 const VERSION: &str = "version";
+const UTC: &str = "utc";
 
 /// What is stored about a stream.
 #[derive(Clone, Debug)]
@@ -68,6 +70,12 @@ impl StreamState {
         self.bookmark
     }
 
+    /// Whether it may be the Python tap's, up to 14 hours ahead of what was read.
+    pub(crate) fn may_be_shifted(&self) -> bool {
+        self.bookmark.is_some()
+            && ![UTC, ACTIVITY_ID].iter().any(|key| self.stored.contains_key(*key))
+    }
+
     /// When activities were last read again over the whole look-back.
     pub(crate) fn full_lookback_at(&self) -> Option<DateTime<Utc>> {
         self.full_lookback_at
@@ -93,6 +101,8 @@ impl StreamState {
             if let Some(at) = self.full_lookback_at {
                 self.put(FULL_LOOKBACK_AT, utc_text(at).into());
             }
+        } else {
+            self.put(UTC, true.into());
         }
         Value::Object(self.stored.clone())
     }
@@ -182,11 +192,13 @@ mod tests {
         let stored = json!({"field": "modified", "last_record": "2026-01-02T05:04:05.75+02:00", "mine": [1.10]});
         let mut state = read(BrontoStream::Contact, &stored).unwrap();
         assert_eq!(state.bookmark().unwrap().to_rfc3339(), "2026-01-02T03:04:05+00:00");
+        assert!(state.may_be_shifted());
         let next = state.advance("2026-01-03T00:00:00Z".parse().unwrap(), IdScheme::Lossless);
         assert_eq!(
             next,
-            json!({"field": "modified", "last_record": "2026-01-03T00:00:00Z", "mine": [1.10]})
+            json!({"field": "modified", "last_record": "2026-01-03T00:00:00Z", "mine": [1.10], "utc": true})
         );
+        assert!(!read(BrontoStream::Contact, &next).unwrap().may_be_shifted());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::{
 const PAGE_SIZES: std::ops::RangeInclusive<u32> = 10..=5_000;
 /// The smallest page of activities that can be asked for.
 const SMALLEST_ACTIVITY_PAGE: u32 = 1_000;
-/// The most workers; there are no more streams to read at once.
+/// The most workers.
 const MOST_WORKERS: usize = 16;
 
 /// The settings of a [`BrontoSource`](crate::BrontoSource).
@@ -35,7 +35,7 @@ pub struct TapConfig {
     pub end_date: Option<DateTime<Utc>>,
     /// Where requests go. Default: the live service.
     pub endpoint: Endpoint,
-    /// How many streams are read at once. Default: 4.
+    /// How many sessions are open at once, over all streams. Default: 4.
     pub concurrency: usize,
     /// The longest wait for one answer. Default: 180 s.
     pub request_timeout: Duration,
@@ -128,7 +128,7 @@ impl TapConfig {
         if !(1..=MOST_WORKERS).contains(&self.concurrency) {
             return Err(Problem::new(
                 format!("`concurrency` is not between 1 and {MOST_WORKERS}"),
-                "Set it to the number of streams to read at once, such as 4",
+                "Set it to the number of sessions to have at once, such as 4",
             ));
         }
         if !PAGE_SIZES.contains(&self.page_size) {

@@ -63,6 +63,8 @@ pub(crate) struct PageCounts {
     pub(crate) read: u64,
     /// Of those, dropped because they belong to another window.
     pub(crate) out_of_window: u64,
+    /// The earliest second of a dropped row.
+    pub(crate) earliest_outside: Option<i64>,
     /// Of those kept, without a replication key.
     pub(crate) undated: u64,
     /// Whether a date without a zone was taken as UTC.
@@ -80,14 +82,19 @@ pub(crate) struct RowMark {
     pub(crate) second: i64,
 }
 
+impl RowMark {
+    /// Whether the row has a replication key.
+    pub(crate) fn is_dated(&self) -> bool {
+        self.second != i64::MAX
+    }
+}
+
 /// An object that can't be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PageReject {
     pub(crate) code: ReasonCode,
     pub(crate) reason: String,
     pub(crate) raw: String,
-    /// A hash of its text.
-    pub(crate) content: u64,
 }
 
 /// A page, complete.
@@ -181,7 +188,14 @@ impl PageSink {
 
     fn reject(&mut self, code: ReasonCode, reason: String, raw: &str) {
         self.take_row_back();
-        self.rejects.push(PageReject { code, reason, raw: raw.to_owned(), content: content(raw) });
+        self.rejects.push(PageReject { code, reason, raw: raw.to_owned() });
+    }
+
+    fn drop_row(&mut self) {
+        self.take_row_back();
+        self.page.out_of_window += 1;
+        let earliest = &mut self.page.earliest_outside;
+        *earliest = [*earliest, self.current.second].into_iter().flatten().min();
     }
 
     fn take_row_back(&mut self) {
@@ -284,8 +298,7 @@ impl RowSink for PageSink {
     fn end_row(&mut self, raw: &str) {
         self.page.read += 1;
         if self.is_outside() {
-            self.take_row_back();
-            self.page.out_of_window += 1;
+            self.drop_row();
         } else {
             if let Some(column) = self.empty_if_absent
                 && self.columns[column].len() == self.page.kept
@@ -304,8 +317,7 @@ impl RowSink for PageSink {
     fn reject_row(&mut self, raw: &str, reason: &RowDefect) {
         self.page.read += 1;
         if self.is_outside() {
-            self.take_row_back();
-            self.page.out_of_window += 1;
+            self.drop_row();
         } else {
             self.reject(ReasonCode::Undecodable, reason.to_string(), raw);
         }
@@ -313,12 +325,14 @@ impl RowSink for PageSink {
     }
 }
 
-/// The fields that tell rows of a stream apart. Unsubscriptions never come twice in a run, so nothing has to.
+/// The fields that tell rows of a stream apart.
 fn identity_fields(stream: BrontoStream, scheme: IdScheme) -> &'static [&'static str] {
     match (stream, scheme) {
         (BrontoStream::Contact, _) => &["id", "modified"],
         (BrontoStream::List, _) => &["id"],
-        (BrontoStream::Unsubscribe, _) => &[],
+        (BrontoStream::Unsubscribe, _) => {
+            &["contactId", "deliveryId", "method", "complaint", "created"]
+        }
         (_, IdScheme::Lossless) => &LOSSLESS_FIELDS,
         (_, IdScheme::Compatible) => &COMPATIBLE_FIELDS,
     }
@@ -389,8 +403,9 @@ mod tests {
         let ids: Vec<_> = page.arrays[0].as_string::<i32>().iter().flatten().collect();
         assert_eq!(ids, ["first", "last", "undated"]);
         let expected =
-            PageCounts { kept: 3, read: 5, out_of_window: 2, undated: 1, zone_missing: false };
-        assert_eq!(page.counts, expected);
+            PageCounts { kept: 3, read: 5, out_of_window: 2, undated: 1, ..PageCounts::default() };
+        assert_eq!(PageCounts { earliest_outside: None, ..page.counts }, expected);
+        assert_eq!(page.counts.earliest_outside, Some(day("2019-03-04").timestamp() - 1));
         assert_eq!(page.marks.len(), 3);
     }
 

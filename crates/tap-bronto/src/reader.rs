@@ -1,41 +1,53 @@
-//! Reading one stream: a session of its own, a page at a time, from the request to the event.
+//! Reading streams: windows are laid over each one's range, handed out to workers, and put together again.
 //!
-//! What differs between streams, how a window is read whole, is in the modules below. Contacts page by number while
-//! they change; activities come through a cursor that can get lost; unsubscriptions page and never change; lists have no
-//! window at all.
+//! A stream begins with one [`Worker`]. Further ones start only when what was read shows that there is work for them, and
+//! when a session is free. Windows are completed in any order; the bookmark follows where everything before it is, after
+//! the rows that it covers. What differs between streams, how a window is read whole, is in the modules below: contacts
+//! and unsubscriptions page by number, activities come through a cursor that can get lost, and lists have no window at
+//! all.
 
 mod activities;
 mod contacts;
 mod emission;
 mod lists;
+mod pages;
+mod report;
+mod turns;
 mod unsubscribes;
+mod worker;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
-
-use bronto_client::{
-    Client, ContactIncludes, Page, ReadRequest, RowDefect, RowSink, Session, lexical::utc_text,
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    time::Duration,
 };
+
+use bronto_client::{Client, RowDefect, RowSink, lexical::utc_text};
 use chrono::{DateTime, Months, NaiveTime, TimeDelta, Utc};
 use replication::{
-    event::{Event, Gap, Reading},
+    event::{Bookmark, Event, Gap},
     progress::StreamProgress,
     source::{ExtractContext, SourceError, SourceErrorKind},
     stream::{StreamName, StreamSchema},
 };
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    report::Report,
+    turns::Turns,
+    worker::{WindowEnd, Worker},
+};
 use crate::{
     bookmark::StreamState,
     config::TapConfig,
     failure::Halt,
-    page::{PageRows, PageSink},
-    seen::SeenRows,
     streams::{BrontoStream, SelectedStream},
-    window::{self, Planner, Window},
+    window::{self, Laid, Planner, Window},
 };
 
-/// The rows for which a page's sequence is reserved before its request: the documented maximum of a page.
-const PAGE_ROWS: usize = 5_000;
+/// How far ahead of UTC the local time was that the Python tap wrote as UTC.
+const FARTHEST_OFFSET: TimeDelta = TimeDelta::hours(14);
 
 /// How long a page may still take after the run was asked to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -46,14 +58,16 @@ pub(crate) struct Extraction {
     pub(crate) config: TapConfig,
     pub(crate) context: ExtractContext,
     pub(crate) client: Client,
+    turns: Turns,
     /// Cancelled when nothing more can be read by any stream.
     pub(crate) give_up: CancellationToken,
 }
 
 impl Extraction {
     pub(crate) fn new(config: TapConfig, context: ExtractContext, client: Client) -> Self {
+        let turns = Turns::new(config.concurrency, config.selection.len());
         let give_up = CancellationToken::new();
-        Self { config, context, client, give_up }
+        Self { config, context, client, turns, give_up }
     }
 
     /// From when to read a stream that has no bookmark. Default: one year ago, at midnight UTC.
@@ -83,124 +97,38 @@ pub fn default_start_date(now: DateTime<Utc>) -> DateTime<Utc> {
     midnight.checked_sub_months(Months::new(12)).unwrap_or(midnight)
 }
 
-/// Reads one stream.
+/// What the workers of one stream share.
 #[derive(Debug)]
-pub(crate) struct StreamReader {
+struct StreamReading {
     extraction: Arc<Extraction>,
-    stream: BrontoStream,
+    selected: SelectedStream,
     name: StreamName,
     schema: Arc<StreamSchema>,
-    session: Session,
-    sink: PageSink,
-    /// The parts of a contact to ask for.
-    includes: ContactIncludes,
-    seen: SeenRows,
-    /// Up to where rows may have been emitted by a query that was given up.
-    given_up_before: Option<DateTime<Utc>>,
-    state: StreamState,
-    /// What was read but isn't part of a batch yet.
-    pending: Reading,
-    /// The full-table version under construction.
-    version: Option<i64>,
+    /// Cancelled when a worker has failed: the others stop at their next safe point.
+    halted: CancellationToken,
+    report: Report,
     /// Whether it was said that a date had no zone.
-    told_of_zone: bool,
+    told_of_zone: AtomicBool,
     /// Fields of which it was said that they are unknown.
-    told_of_fields: BTreeSet<String>,
+    told_of_fields: Mutex<BTreeSet<String>>,
 }
 
-/// A page that was read.
-#[derive(Debug)]
-struct Fetched {
-    rows: PageRows,
-    end_of_query: bool,
-    first_sequence: i64,
-    extracted_at: DateTime<Utc>,
-}
-
-/// What a page came to.
-#[derive(Clone, Copy, Debug)]
-struct PageOutcome {
-    /// Objects that the server returned.
-    read: u64,
-    /// Of those, the ones that belong to the window.
-    inside: u64,
-    /// Of those, the ones that no numbered page of the window had shown before.
-    unseen: u64,
-    /// Whether the server said that there is no more.
-    end_of_query: bool,
-}
-
-impl PageOutcome {
-    /// Whether there is nothing behind this page, by the documentation.
-    fn is_end(self) -> bool {
-        self.end_of_query || self.read == 0
-    }
-}
-
-impl StreamReader {
-    /// Announces the stream and logs in for it.
-    pub(crate) async fn open(
-        extraction: Arc<Extraction>,
-        selected: &SelectedStream,
-        state: StreamState,
-    ) -> Result<Self, OpenError> {
-        let config = &extraction.config;
-        let schema = selected.schema(config.numbers);
-        let sink = PageSink::new(selected, config.activity_id, config.numbers);
-        let announced = extraction.context.events.send(Event::Schema(Arc::clone(&schema))).await;
-        announced.map_err(|gone| OpenError::Halt(gone.into()))?;
-        let session = tokio::select! {
-            session = extraction.client.session() => session.map_err(OpenError::Login)?,
-            () = extraction.out_of_time() => return Err(OpenError::Halt(Halt::Interrupted)),
-        };
-        Ok(Self {
-            stream: selected.stream(),
-            name: selected.stream().stream_name(),
-            schema,
-            session,
-            sink,
-            includes: contacts::includes(selected),
-            seen: SeenRows::default(),
-            given_up_before: None,
-            state,
-            // The login; renewals are counted with the pages that needed them.
-            pending: Reading { requests: 1, ..Reading::default() },
-            version: None,
-            told_of_zone: false,
-            told_of_fields: BTreeSet::new(),
-            extraction,
-        })
-    }
-
-    /// Reads everything that is new, up to what has settled.
-    pub(crate) async fn read(mut self) -> Result<(), Halt> {
-        tracing::info!("Reading {}", self.name);
-        let result = match self.stream {
-            BrontoStream::Contact => contacts::read(&mut self).await,
-            BrontoStream::InboundActivity | BrontoStream::OutboundActivity => {
-                activities::read(&mut self).await
-            }
-            BrontoStream::List => lists::read(&mut self).await,
-            BrontoStream::Unsubscribe => unsubscribes::read(&mut self).await,
-        };
-        // The account of what was read must not get lost with the window that failed.
-        if !matches!(&result, Err(Halt::Failed(error)) if error.kind == SourceErrorKind::LoaderGone)
-        {
-            self.send_pending().await?;
-        }
-        if result.is_ok() {
-            self.update(|progress| {
-                progress.done = true;
-                progress.fraction = Some(1.0);
-                progress.activity = "done".to_owned();
-            });
-            tracing::info!("Finished {}", self.name);
-        }
-        result
+impl StreamReading {
+    fn kind(&self) -> BrontoStream {
+        self.selected.stream()
     }
 
     fn update(&self, change: impl FnOnce(&mut StreamProgress)) {
-        self.extraction.context.progress.update(&self.name, change);
+        self.report.update(&self.extraction.context.progress, &self.name, change);
+    }
+
+    fn say_fetching(&self, window: Window) {
+        tracing::info!("Fetching {} from {window}", self.name);
+    }
+
+    fn is_news_of_field(&self, field: &str) -> bool {
+        let mut told = self.told_of_fields.lock().unwrap_or_else(PoisonError::into_inner);
+        !told.contains(field) && told.insert(field.to_owned())
     }
 
     /// The server's clock: the latest `Date` of its answers, the login's among them.
@@ -214,115 +142,13 @@ impl StreamReader {
         })
     }
 
-    /// Where reading ends: what has settled by the server's clock, or the configured end if that is earlier.
-    fn upper(&self) -> Result<DateTime<Utc>, Halt> {
-        let settle = TimeDelta::seconds(i64::from(self.extraction.config.settle_seconds));
-        let settled = window::floor(self.server_now()? - settle);
-        let end = self.extraction.config.end_date.map(window::ceiling);
-        Ok(end.map_or(settled, |end| end.min(settled)))
-    }
-
-    /// Where reading begins: at the bookmark, which is part of what is read, or at the start date.
-    fn lower(&mut self) -> Result<DateTime<Utc>, Halt> {
-        let Some(bookmark) = self.state.bookmark() else {
-            let start = self.extraction.start_date();
-            tracing::info!("no bookmark for {}: reading from {}", self.name, utc_text(start));
-            return Ok(start);
-        };
-        tracing::info!("found current bookmark for {}:  {}", self.name, utc_text(bookmark));
-        let now = self.server_now()?;
-        if bookmark <= now {
-            return Ok(bookmark);
-        }
-        // The Python tap wrote local time as UTC, so its bookmarks can lie up to 14 hours ahead of what it had read.
-        let lower = now - TimeDelta::days(1);
-        tracing::warn!(
-            "The bookmark of {} lies after the server's clock ({}), so it can't be true; reading from {}",
-            self.name,
-            utc_text(now),
-            utc_text(lower)
-        );
-        self.state.rewind(lower);
-        Ok(lower)
-    }
-
-    /// Sends one request and takes its page.
-    async fn fetch(&mut self, request: &ReadRequest) -> Result<Fetched, Halt> {
-        self.check_stop()?;
-        let context = &self.extraction.context;
-        let reserved = context.sequence.reserve(context.clock.now(), PAGE_ROWS);
-        let page = tokio::select! {
-            page = self.session.read(request, &mut self.sink) => page?,
-            () = self.extraction.out_of_time() => return Err(Halt::Interrupted),
-        };
-        let rows = self.sink.take();
-        let extracted_at = self.extraction.context.clock.now();
-        self.count_page(&page);
-        for field in page.unknown_elements {
-            if self.told_of_fields.insert(field.clone()) {
-                tracing::warn!(
-                    "{} has a field `{field}` that this version doesn't know; it is left out",
-                    self.name
-                );
-            }
-        }
-        if rows.counts.zone_missing && !std::mem::replace(&mut self.told_of_zone, true) {
-            tracing::warn!("Dates of {} come without a time zone and are taken as UTC", self.name);
-        }
-        if rows.counts.undated > 0 {
-            let key = self.stream.replication_key().unwrap_or_default();
-            tracing::warn!("{} rows of {} have no `{key}`", rows.counts.undated, self.name);
-        }
-        // More rows than the documentation allows in a page: they need a wider range.
-        let first_sequence = if rows.counts.kept > PAGE_ROWS {
-            self.extraction.context.sequence.reserve(extracted_at, rows.counts.kept)
-        } else {
-            reserved
-        };
-        Ok(Fetched { rows, end_of_query: page.end_of_query, first_sequence, extracted_at })
-    }
-
-    fn count_page(&mut self, page: &Page) {
-        self.pending.requests += u64::from(page.requests);
-        self.pending.bytes += page.body_bytes;
-        self.update(|progress| {
-            progress.requests += u64::from(page.requests);
-            progress.retries += u64::from(page.requests.saturating_sub(1));
-        });
-    }
-
-    /// An error if the run was asked to stop: between two pages is a safe point.
+    /// An error if the stream was asked to stop: between two pages is a safe point.
     fn check_stop(&self) -> Result<(), Halt> {
-        let stopped =
-            self.extraction.context.stop.is_cancelled() || self.extraction.give_up.is_cancelled();
+        let extraction = &self.extraction;
+        let stopped = extraction.context.stop.is_cancelled()
+            || extraction.give_up.is_cancelled()
+            || self.halted.is_cancelled();
         if stopped { Err(Halt::Interrupted) } else { Ok(()) }
-    }
-
-    /// Begins or goes on with a window.
-    fn enter(&mut self, window: Window, planner: &Planner) {
-        self.sink.set_window(Some(window));
-        let fraction = planner.fraction();
-        self.update(|progress| {
-            progress.activity = window.to_string();
-            progress.fraction = Some(fraction);
-        });
-        tracing::info!("Fetching {} from {window}", self.name);
-    }
-
-    /// The query of a window is given up; what it gave stays emitted.
-    fn abandon(&mut self, window: Window) {
-        self.given_up_before = self.given_up_before.max(Some(window.before()));
-        self.seen.abandon();
-    }
-
-    /// The window is complete; its rows need no longer be remembered, unless a query that was given up reached further.
-    fn forget_rows(&mut self, window: Window) {
-        if self.given_up_before.is_some_and(|before| before > window.before()) {
-            self.seen.forget_before(window.before().timestamp());
-        } else {
-            self.given_up_before = None;
-            self.seen.clear();
-        }
     }
 
     /// Reports a span that was asked for and can't be read.
@@ -341,6 +167,240 @@ impl StreamReader {
         let gap = Gap { stream: self.name.clone(), from, to, reason: reason.to_owned() };
         self.extraction.context.events.send(Event::Gap(gap)).await?;
         Ok(())
+    }
+}
+
+/// Reads one stream, with one or more workers.
+#[derive(Debug)]
+pub(crate) struct StreamReader {
+    stream: Arc<StreamReading>,
+    state: StreamState,
+    /// The first worker; it has logged in.
+    first: Worker,
+}
+
+impl StreamReader {
+    /// Waits for the stream's turn, announces the stream and logs in for it.
+    pub(crate) async fn open(
+        extraction: Arc<Extraction>,
+        selected: &SelectedStream,
+        state: StreamState,
+    ) -> Result<Self, OpenError> {
+        let turn = extraction.turns.first().await;
+        let stream = Arc::new(StreamReading {
+            name: selected.stream().stream_name(),
+            schema: selected.schema(extraction.config.numbers),
+            selected: selected.clone(),
+            halted: CancellationToken::new(),
+            report: Report::start(),
+            told_of_zone: AtomicBool::new(false),
+            told_of_fields: Mutex::default(),
+            extraction,
+        });
+        stream.check_stop().map_err(OpenError::Halt)?;
+        let announcement = Event::Schema(Arc::clone(&stream.schema));
+        let announced = stream.extraction.context.events.send(announcement).await;
+        announced.map_err(|gone| OpenError::Halt(gone.into()))?;
+        let mut first = Worker::new(Arc::clone(&stream), turn);
+        match first.log_in().await.map_err(OpenError::Halt)? {
+            Ok(()) => Ok(Self { stream, state, first }),
+            Err(error) => {
+                // What the tries cost is part of the account, unless nobody takes it any more.
+                first.send_pending().await.map_err(OpenError::Halt)?;
+                Err(OpenError::Login(error))
+            }
+        }
+    }
+
+    /// Reads everything that is new, up to what has settled.
+    pub(crate) async fn read(self) -> Result<(), Halt> {
+        let stream = Arc::clone(&self.stream);
+        tracing::info!("Reading {}", stream.name);
+        match stream.kind() {
+            BrontoStream::List => lists::read(self.first, self.state).await?,
+            BrontoStream::Contact => self.read_range(contacts::SIZING).await?,
+            BrontoStream::Unsubscribe => self.read_range(unsubscribes::SIZING).await?,
+            BrontoStream::InboundActivity | BrontoStream::OutboundActivity => {
+                self.read_activities().await?;
+            }
+        }
+        stream.update(|progress| {
+            progress.done = true;
+            progress.fraction = Some(1.0);
+            progress.activity = "done".to_owned();
+        });
+        tracing::info!("Finished {}", stream.name);
+        Ok(())
+    }
+
+    /// Reads from the bookmark to what has settled.
+    async fn read_range(mut self, sizing: window::Sizing) -> Result<(), Halt> {
+        let from = self.lower()?;
+        let planner = Planner::new(from, self.upper()?, sizing);
+        self.read_windows(planner).await
+    }
+
+    /// Where reading ends: what has settled by the server's clock, or the configured end if that is earlier.
+    fn upper(&self) -> Result<DateTime<Utc>, Halt> {
+        let config = &self.stream.extraction.config;
+        // A window whose end counts as part of it must not end in the present second, where rows still come.
+        let settle = TimeDelta::seconds(i64::from(config.settle_seconds.max(1)));
+        let settled = window::floor(self.stream.server_now()? - settle);
+        let end = config.end_date.map(window::ceiling);
+        Ok(end.map_or(settled, |end| end.min(settled)))
+    }
+
+    /// Where reading begins: at the bookmark, which is part of what is read, or at the start date.
+    fn lower(&mut self) -> Result<DateTime<Utc>, Halt> {
+        let name = &self.stream.name;
+        let start = self.stream.extraction.start_date();
+        let Some(bookmark) = self.state.bookmark() else {
+            tracing::info!("no bookmark for {name}: reading from {}", utc_text(start));
+            return Ok(start);
+        };
+        tracing::info!("found current bookmark for {name}:  {}", utc_text(bookmark));
+        let now = self.stream.server_now()?;
+        if bookmark > now {
+            let lower = now - TimeDelta::days(1);
+            tracing::warn!(
+                "The bookmark of {name} lies after the server's clock ({}), so it can't be true; reading from {}",
+                utc_text(now),
+                utc_text(lower)
+            );
+            self.state.rewind(lower);
+            return Ok(lower);
+        }
+        if self.state.may_be_shifted() {
+            let lower = (bookmark - FARTHEST_OFFSET).max(start.min(bookmark));
+            tracing::info!(
+                "The bookmark of {name} is the Python tap's, which wrote local time as UTC: reading from {}, this once",
+                utc_text(lower)
+            );
+            return Ok(lower);
+        }
+        Ok(bookmark)
+    }
+
+    /// Reads all windows of a range, with as many workers as there is work and leave for.
+    async fn read_windows(self, mut planner: Planner) -> Result<(), Halt> {
+        let Self { stream, mut state, mut first } = self;
+        if !planner.has_next() {
+            return first.send_pending().await;
+        }
+        let mut idle = vec![first];
+        let mut reading = JoinSet::new();
+        let mut failure: Option<Halt> = None;
+        loop {
+            while failure.is_none()
+                && let Some(worker) = idle.pop()
+                && let Some(laid) = planner.next()
+            {
+                reading.spawn(read_one(worker, laid));
+            }
+            // Nothing is left for them, and others may want their sessions.
+            idle.clear();
+            stream.show(&planner);
+            let wants_more = failure.is_none() && planner.has_next() && planner.is_dense();
+            let ended = tokio::select! {
+                ended = reading.join_next() => match ended {
+                    Some(ended) => ended,
+                    None => break,
+                },
+                turn = stream.extraction.turns.further(), if wants_more => {
+                    idle.push(Worker::new(Arc::clone(&stream), turn));
+                    continue;
+                }
+            };
+            let taken = match ended {
+                Ok((worker, laid, Ok(end))) => {
+                    idle.push(worker);
+                    stream.take(&mut planner, &mut state, laid, end).await
+                }
+                Ok((_, _, Err(halt))) => Err(halt),
+                Err(error) => Err(unexpected_end(error)),
+            };
+            if let Err(halt) = taken {
+                stream.halted.cancel();
+                // That the others stop because of it is no news.
+                if failure.as_ref().is_none_or(|first| matches!(first, Halt::Interrupted)) {
+                    failure = Some(halt);
+                }
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+async fn read_one(mut worker: Worker, laid: Laid) -> (Worker, Laid, Result<WindowEnd, Halt>) {
+    let end = worker.read_window(laid).await;
+    (worker, laid, end)
+}
+
+fn unexpected_end(error: tokio::task::JoinError) -> Halt {
+    let remedy = "This is a bug in this program; report it";
+    let bug = SourceError::new(SourceErrorKind::Bug, "A worker ended unexpectedly", remedy);
+    Halt::Failed(bug.caused_by(error))
+}
+
+impl StreamReading {
+    /// A worker is done with a window: lays the rest by what it found, and moves the bookmark to where everything before
+    /// is out.
+    async fn take(
+        &self,
+        planner: &mut Planner,
+        state: &mut StreamState,
+        laid: Laid,
+        end: WindowEnd,
+    ) -> Result<(), Halt> {
+        let window = laid.window;
+        match end {
+            WindowEnd::TooLarge { parts, rows_each } => {
+                planner.cut(window, parts);
+                if let Some(rows) = rows_each {
+                    planner.aim_at(rows);
+                }
+                return Ok(());
+            }
+            WindowEnd::Complete(figures) => {
+                if let Some(page_rows) = figures.page_rows {
+                    planner.aim_at(page_rows * 4 / 5);
+                }
+                if figures.was_broken {
+                    planner.aim_lower();
+                }
+                let earliest = figures.earliest_outside;
+                if let Some(at) = earliest.and_then(|second| DateTime::from_timestamp(second, 0)) {
+                    planner.note_days(window, at);
+                }
+                planner.complete(window, figures.rows);
+            }
+        }
+        self.advance(state, planner.reached()).await
+    }
+
+    /// Everything before this instant is out, and the bookmark says so, unless it says more already.
+    async fn advance(&self, state: &mut StreamState, reached: DateTime<Utc>) -> Result<(), Halt> {
+        if state.bookmark().is_some_and(|stored| stored >= reached) {
+            return Ok(());
+        }
+        let text = utc_text(reached);
+        tracing::info!(
+            "State update: adding bookmarks.{}.{} = \"{text}\"",
+            self.name,
+            self.kind().replication_key().unwrap_or_default()
+        );
+        let state = state.advance(reached, self.extraction.config.activity_id);
+        let bookmark = Bookmark { stream: Some(self.name.clone()), state, display: Some(text) };
+        self.extraction.context.events.send(Event::Bookmark(bookmark)).await?;
+        Ok(())
+    }
+
+    fn show(&self, planner: &Planner) {
+        let (windows, fraction) = (report::open_windows(planner), planner.fraction());
+        self.update(|progress| {
+            progress.activity = windows;
+            progress.fraction = Some(fraction);
+        });
     }
 }
 

@@ -1,4 +1,4 @@
-//! The account as a source: one worker per stream, several at a time, each with a session of its own.
+//! The account as a source: all streams at a time, each read by one or more workers with a session of their own.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use replication::{
 };
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::task::JoinSet;
 
 use crate::{
     bookmark::StreamState,
@@ -23,7 +23,7 @@ use crate::{
 
 /// A Bronto account.
 ///
-/// Every stream is read by a worker of its own, at most [`TapConfig::concurrency`] at a time. A stream that fails
+/// Every stream is read by workers of its own, at most [`TapConfig::concurrency`] in all at a time. A stream that fails
 /// doesn't stop the others, unless the account as a whole can't be used.
 #[derive(Debug)]
 pub struct BrontoSource {
@@ -80,15 +80,12 @@ impl Source for BrontoSource {
                 StreamState::read(selected.stream(), stored, config.activity_id)?,
             ));
         }
-        let turns = Arc::new(Semaphore::new(config.concurrency));
         let extraction = Arc::new(Extraction::new(config, context, client));
         let mut running = JoinSet::new();
         for (selected, state) in workers {
-            let (extraction, turns) = (Arc::clone(&extraction), Arc::clone(&turns));
+            let extraction = Arc::clone(&extraction);
             running.spawn(async move {
                 let name = selected.stream().stream_name();
-                // The semaphore is never closed, so there always comes a turn.
-                let _turn = turns.acquire_owned().await;
                 (name, read_stream(extraction, &selected, state).await)
             });
         }
@@ -108,9 +105,6 @@ async fn read_stream(
     selected: &SelectedStream,
     state: StreamState,
 ) -> Result<(), Ended> {
-    if extraction.context.stop.is_cancelled() || extraction.give_up.is_cancelled() {
-        return Err(Ended::Halt(Halt::Interrupted));
-    }
     let reader =
         StreamReader::open(extraction, selected, state).await.map_err(|error| match error {
             OpenError::Login(error) if is_about_the_account(&error) => {

@@ -29,7 +29,7 @@
 //! stands at the end of the last one that is complete. Each is laid by what the one before returned: longer when little
 //! came (an idle year takes a handful of requests), shorter when much did.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use bronto_client::lexical::utc_text;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -55,6 +55,11 @@ impl Window {
     /// The first instant after it.
     pub(crate) fn before(self) -> DateTime<Utc> {
         self.before
+    }
+
+    /// How long it is.
+    pub(crate) fn length(self) -> TimeDelta {
+        self.before - self.from
     }
 
     /// Whether an instant within this second of 1970 lies inside.
@@ -98,43 +103,116 @@ const FACTOR: i32 = 4;
 /// The fewest rows to aim at when aiming lower.
 const LEAST_AIM: u64 = 200;
 /// Into how many a window is cut that returns too much.
-const CUT: i32 = 8;
+pub(crate) const CUT: u32 = 8;
+/// A window that returns at least one in so many of the rows aimed at shows that there is work for others too.
+const DENSE: u64 = 4;
 
-/// Lays windows over a range.
+/// A window to read, and what is known of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Laid {
+    pub(crate) window: Window,
+    /// Whether it will probably return rows.
+    pub(crate) expects_rows: bool,
+    /// Whether it may be given back to be cut.
+    pub(crate) is_divisible: bool,
+    /// Whether its length follows from another window.
+    pub(crate) is_measured: bool,
+}
+
+/// Lays windows over a range. Several can be open at once, and they may be completed in any order.
 #[derive(Debug)]
 pub(crate) struct Planner {
-    from: DateTime<Utc>,
-    next: DateTime<Utc>,
-    upper: DateTime<Utc>,
-    length: TimeDelta,
+    range: Window,
+    /// What no window was laid over yet, by its start. These spans and the open windows don't overlap.
+    unlaid: BTreeMap<DateTime<Utc>, Span>,
+    /// Windows that are being read, by their start.
+    open: BTreeMap<DateTime<Utc>, Open>,
     sizing: Sizing,
+    is_dense: bool,
+    days: Option<ServerDays>,
+}
+
+/// A part of the range over which no window was laid yet.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    before: DateTime<Utc>,
+    /// How long its windows should be.
+    length: TimeDelta,
+    /// The start of the window that said so.
+    measured: Option<DateTime<Utc>>,
     expects_rows: bool,
+}
+
+/// A window that is being read.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    window: Window,
+    /// Whether it is shorter than wanted, since its span ended.
+    is_cut_short: bool,
 }
 
 impl Planner {
     /// For the range from `from` to `upper`, exclusive; both are whole seconds.
     pub(crate) fn new(from: DateTime<Utc>, upper: DateTime<Utc>, sizing: Sizing) -> Self {
-        Self { from, next: from, upper, length: sizing.first, sizing, expects_rows: true }
+        let range = Window::new(from, upper.max(from));
+        let all =
+            Span { before: range.before, length: sizing.first, measured: None, expects_rows: true };
+        Self {
+            range,
+            unlaid: (from < upper).then_some((from, all)).into_iter().collect(),
+            open: BTreeMap::new(),
+            sizing,
+            is_dense: false,
+            days: None,
+        }
     }
 
-    /// The window to read now; none when the range is done.
-    pub(crate) fn window(&self) -> Option<Window> {
-        (self.next < self.upper).then(|| {
-            let end = self.next.checked_add_signed(self.length).unwrap_or(self.upper);
-            Window::new(self.next, end.min(self.upper))
-        })
+    /// Lays the next window, the earliest first; none when nothing is left to be laid.
+    pub(crate) fn next(&mut self) -> Option<Laid> {
+        let (from, span) = self.unlaid.pop_first()?;
+        let wanted = from.checked_add_signed(span.length).unwrap_or(span.before);
+        let end = self.days.map_or(wanted, |days| days.boundary(from, wanted)).min(span.before);
+        let window = Window::new(from, end);
+        if end < span.before {
+            self.unlaid.insert(end, span);
+        }
+        self.open.insert(from, Open { window, is_cut_short: end < wanted });
+        let least = if self.days.is_some() { TimeDelta::days(1) } else { TimeDelta::seconds(1) };
+        let is_divisible = window.length() > least;
+        let Span { expects_rows, measured, .. } = span;
+        Some(Laid { window, expects_rows, is_divisible, is_measured: measured.is_some() })
     }
 
-    /// Whether the window will probably return rows.
-    pub(crate) fn expects_rows(&self) -> bool {
-        self.expects_rows
+    /// Whether there is more to be laid.
+    pub(crate) fn has_next(&self) -> bool {
+        !self.unlaid.is_empty()
+    }
+
+    /// Whether what was read so far says that several workers have something to do.
+    pub(crate) fn is_dense(&self) -> bool {
+        self.is_dense
+    }
+
+    /// Up to where everything is complete.
+    pub(crate) fn reached(&self) -> DateTime<Utc> {
+        let open = self.open.first_key_value().map(|(from, _)| *from);
+        let unlaid = self.unlaid.first_key_value().map(|(from, _)| *from);
+        open.into_iter().chain(unlaid).min().unwrap_or(self.range.before)
+    }
+
+    /// The windows that are being read, the earliest first.
+    pub(crate) fn open(&self) -> impl Iterator<Item = Window> + '_ {
+        self.open.values().map(|open| open.window)
     }
 
     /// The part of the range that is done.
     #[expect(clippy::cast_precision_loss, reason = "a progress bar needs no precision")]
     pub(crate) fn fraction(&self) -> f64 {
-        let all = (self.upper - self.from).num_seconds().max(1);
-        (self.next - self.from).num_seconds() as f64 / all as f64
+        let all = self.range.length().num_seconds().max(1);
+        let open = self.open.values().map(|open| open.window.length());
+        let unlaid = self.unlaid.iter().map(|(from, span)| span.before - *from);
+        let left: i64 = open.chain(unlaid).map(|length| length.num_seconds()).sum();
+        (all - left) as f64 / all as f64
     }
 
     /// Aims at another number of rows from here on.
@@ -147,12 +225,26 @@ impl Planner {
         self.sizing.rows = (self.sizing.rows / 2).max(LEAST_AIM);
     }
 
-    /// The window is complete and returned so many rows: goes on to the next, with a length that fits.
-    pub(crate) fn complete(&mut self, rows: u64) {
-        let Some(window) = self.window() else { return };
-        let read = window.before - window.from;
-        self.next = window.before;
-        self.expects_rows = rows > 0;
+    /// The server returns whole days, and a row before this window came from `earliest` on.
+    pub(crate) fn note_days(&mut self, window: Window, earliest: DateTime<Utc>) {
+        if let Some(days) = ServerDays::observed(window.from, earliest) {
+            self.days = Some(days);
+        }
+    }
+
+    /// An open window is complete and returned so many rows: the next ones get a length that fits.
+    pub(crate) fn complete(&mut self, window: Window, rows: u64) {
+        let is_cut_short =
+            self.open.remove(&window.from).is_some_and(|open: Open| open.is_cut_short);
+        self.is_dense |= rows.saturating_mul(DENSE) >= self.sizing.rows;
+        let Some((_, next)) = self.unlaid.range_mut(window.before..).next() else { return };
+        // An earlier window says nothing about what comes after a later one.
+        if next.measured.is_some_and(|measured| measured > window.from) {
+            return;
+        }
+        next.measured = Some(window.from);
+        next.expects_rows = rows > 0;
+        let read = window.length();
         // The length to aim at is that of the window times target over rows, within the factor.
         let scaled = |times: u64, over: u64| {
             let seconds =
@@ -163,19 +255,72 @@ impl Planner {
         // Whole seconds: a boundary within a second would split it.
         let least = TimeDelta::seconds(read.num_seconds() / i64::from(FACTOR));
         let wanted = wanted.clamp(least, read * FACTOR);
-        // The last window of a range is cut by its end and says little; the length before it stays the measure.
-        let was_cut = read < self.length;
-        let wanted = if was_cut { wanted.max(self.length) } else { wanted };
-        self.length = wanted.clamp(self.sizing.shortest, self.sizing.longest);
+        // A window that was cut short says little; the length before it stays the measure.
+        let wanted = if is_cut_short { wanted.max(next.length) } else { wanted };
+        next.length = wanted.clamp(self.sizing.shortest, self.sizing.longest);
     }
 
-    /// The window returns too much: cuts it. False if it can't be cut any further.
-    pub(crate) fn cut(&mut self) -> bool {
-        let Some(window) = self.window() else { return false };
-        let seconds = (window.before - window.from).num_seconds();
-        self.length = TimeDelta::seconds((seconds / i64::from(CUT)).max(1));
-        self.expects_rows = true;
-        seconds > 1
+    /// An open window is to be laid anew, in at most `parts` pieces. False if it is too short for that; then it is laid
+    /// anew as it is.
+    pub(crate) fn cut(&mut self, window: Window, parts: u32) -> bool {
+        self.open.remove(&window.from);
+        let seconds = window.length().num_seconds();
+        let piece = seconds.unsigned_abs().div_ceil(u64::from(parts.max(1))).max(1);
+        let length = TimeDelta::seconds(i64::try_from(piece).unwrap_or(i64::MAX / 1_000));
+        let measured = Some(window.from);
+        let span = Span { before: window.before, length, measured, expects_rows: true };
+        self.unlaid.insert(window.from, span);
+        // What comes after it is probably no emptier.
+        for (_, later) in self.unlaid.range_mut(window.before..) {
+            if later.measured <= measured {
+                later.length = later.length.min(length);
+                later.expects_rows = true;
+            }
+        }
+        self.is_dense = true;
+        parts > 1 && seconds > 1
+    }
+}
+
+/// Where the days of a server begin that returns whole days.
+///
+/// A guess that is wrong costs rows that are read twice, and loses none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ServerDays {
+    /// The second of the UTC day.
+    begin: i64,
+}
+
+const DAY_SECONDS: i64 = 86_400;
+/// Zones differ from UTC by multiples of it.
+const ZONE_STEP: i64 = 900;
+
+impl ServerDays {
+    /// What it shows that a read from `from` on returned a row of `earliest`, before it; none if that is no matter of days.
+    fn observed(from: DateTime<Utc>, earliest: DateTime<Utc>) -> Option<Self> {
+        let before = (from - earliest).num_seconds();
+        // A day has 25 hours when daylight saving ends.
+        if !(1..=DAY_SECONDS + 3_600).contains(&before) {
+            return None;
+        }
+        let begin = if before > DAY_SECONDS / 2
+            && from.timestamp() % ZONE_STEP == 0
+            && before > DAY_SECONDS - 2 * 3_600
+        {
+            // Just before a day's end: it begins a little later than assumed.
+            from.timestamp() + 3_600
+        } else {
+            earliest.timestamp().div_euclid(ZONE_STEP) * ZONE_STEP
+        };
+        Some(Self { begin: begin.rem_euclid(DAY_SECONDS) })
+    }
+
+    /// The last beginning of a day that is after `from` and not after `end`; the first after `from` if there is none.
+    fn boundary(self, from: DateTime<Utc>, end: DateTime<Utc>) -> DateTime<Utc> {
+        let floor =
+            |second: i64| (second - self.begin).div_euclid(DAY_SECONDS) * DAY_SECONDS + self.begin;
+        let next = floor(from.timestamp()) + DAY_SECONDS;
+        DateTime::from_timestamp(floor(end.timestamp()).max(next), 0).unwrap_or(end)
     }
 }
 
@@ -197,51 +342,69 @@ mod tests {
         text.parse().unwrap()
     }
 
-    #[test]
-    fn an_idle_year_takes_few_windows() {
-        let mut planner =
-            Planner::new(at("2025-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z"), SIZING);
-        let mut count = 0;
-        while planner.window().is_some() {
-            planner.complete(0);
-            count += 1;
+    /// Lays and completes windows one after another, each with as many rows as `rows` says.
+    fn in_turn(planner: &mut Planner, rows: impl Fn(Window) -> u64) -> Vec<u64> {
+        let mut counts = Vec::new();
+        while let Some(laid) = planner.next() {
+            let rows = rows(laid.window);
+            counts.push(rows);
+            planner.complete(laid.window, rows);
         }
-        assert!(count <= 8, "{count}");
+        counts
+    }
+
+    fn year() -> Planner {
+        Planner::new(at("2025-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z"), SIZING)
+    }
+
+    #[test]
+    fn an_idle_year_takes_few_windows_and_one_worker() {
+        let mut planner = year();
+        assert!(in_turn(&mut planner, |_| 0).len() <= 8);
+        assert!(!planner.is_dense());
+        assert_eq!((planner.reached(), planner.fraction()), (at("2026-01-01T00:00:00Z"), 1.0));
     }
 
     #[test]
     fn a_busy_year_settles_near_the_target() {
-        let mut planner =
-            Planner::new(at("2025-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z"), SIZING);
-        let mut counts = Vec::new();
-        while let Some(window) = planner.window() {
-            // 1,000 rows an hour.
-            let rows = (window.before() - window.from()).num_hours().unsigned_abs() * 1_000;
-            counts.push(rows);
-            planner.complete(rows);
-        }
+        // 1,000 rows an hour.
+        let hourly = |window: Window| window.length().num_hours().unsigned_abs() * 1_000;
+        let mut planner = year();
+        let mut counts = in_turn(&mut planner, hourly);
         counts.pop();
         let settled = counts.iter().skip(2).all(|rows| *rows == 4_000);
-        assert!(settled, "{:?}", counts.get(..20));
+        assert!(settled && planner.is_dense(), "{:?}", counts.get(..20));
+    }
+
+    #[test]
+    fn windows_complete_in_any_order_and_what_is_reached_is_contiguous() {
+        let mut planner = year();
+        let [first, second, third] = [0; 3].map(|_| planner.next().unwrap().window);
+        planner.complete(third, 0);
+        planner.complete(second, 4_000);
+        assert_eq!(planner.reached(), first.from());
+        assert_eq!(planner.open().collect::<Vec<_>>(), [first]);
+        planner.complete(first, 0);
+        assert_eq!(planner.reached(), third.before());
+        // The third one's rows are the measure, for it lies nearest to what comes.
+        assert_eq!(planner.next().unwrap().window.length(), TimeDelta::days(4));
     }
 
     #[test]
     fn a_window_can_be_cut_down_to_a_second() {
         let mut planner =
             Planner::new(at("2025-01-01T00:00:00Z"), at("2025-01-01T00:01:00Z"), SIZING);
-        assert_eq!(
-            planner.window().unwrap().to_string(),
-            "2025-01-01T00:00:00Z to 2025-01-01T00:01:00Z"
-        );
+        let mut laid = planner.next().unwrap();
+        assert_eq!(laid.window.to_string(), "2025-01-01T00:00:00Z to 2025-01-01T00:01:00Z");
         let mut cuts = 0;
-        while planner.cut() {
+        while laid.is_divisible {
+            assert!(planner.cut(laid.window, CUT));
+            laid = planner.next().unwrap();
             cuts += 1;
         }
         assert!(cuts < 4);
-        assert_eq!(
-            planner.window().unwrap().to_string(),
-            "2025-01-01T00:00:00Z to 2025-01-01T00:00:01Z"
-        );
+        assert_eq!(laid.window.to_string(), "2025-01-01T00:00:00Z to 2025-01-01T00:00:01Z");
+        assert!(!planner.cut(laid.window, CUT));
     }
 
     #[test]
@@ -250,11 +413,37 @@ mod tests {
         let (from, upper) = (at("2025-01-01T00:00:00Z"), at("2025-01-01T01:00:00Z"));
         let mut planner =
             Planner::new(from, upper, Sizing { first: TimeDelta::seconds(243), ..sizing });
-        planner.complete(1_000_000);
+        let laid = planner.next().unwrap();
+        planner.complete(laid.window, 1_000_000);
         assert_eq!(
-            planner.window().unwrap().to_string(),
+            planner.next().unwrap().window.to_string(),
             "2025-01-01T00:04:03Z to 2025-01-01T00:05:03Z"
         );
+    }
+
+    #[test]
+    fn windows_of_a_server_that_returns_days_begin_where_its_days_do() {
+        let (from, upper) = (at("2025-03-01T12:00:00Z"), at("2025-03-20T00:00:00Z"));
+        let sizing = Sizing { first: TimeDelta::hours(3), longest: TimeDelta::days(3), ..SIZING };
+        let mut planner = Planner::new(from, upper, sizing);
+        // The server's zone is New York, where the offset changes on 9 March.
+        let day_start = |from: DateTime<Utc>| {
+            let change = at("2025-03-09T07:00:00Z");
+            let begin = if from < change { 5 * 3_600 } else { 4 * 3_600 };
+            ServerDays { begin }.boundary(from - TimeDelta::days(1), from)
+        };
+        let (mut asked, mut read) = (0, 0);
+        while let Some(laid) = planner.next() {
+            let start = day_start(laid.window.from());
+            asked += laid.window.length().num_seconds();
+            read += (laid.window.before() - start).num_seconds();
+            let early = start + TimeDelta::minutes(4);
+            if early < laid.window.from() {
+                planner.note_days(laid.window, early);
+            }
+            planner.complete(laid.window, 3_000);
+        }
+        assert!(read * 10 < asked * 12, "{asked} seconds asked for, {read} read");
     }
 
     proptest! {
@@ -262,23 +451,42 @@ mod tests {
         fn windows_adjoin_and_cover_the_range(
             start in 0_i64..2_000_000_000,
             length in 0_i64..100_000_000,
-            answers in prop::collection::vec((0_u64..50_000, any::<bool>()), 1..40),
+            steps in prop::collection::vec((0_usize..5, 0_u64..50_000, 0_u32..6, any::<u16>()), 1..60),
         ) {
             let from = DateTime::from_timestamp(start, 0).unwrap();
             let upper = DateTime::from_timestamp(start + length, 0).unwrap();
             let mut planner = Planner::new(from, upper, SIZING);
-            let mut reached = from;
-            for (rows, cut) in answers {
-                let Some(window) = planner.window() else { break };
-                prop_assert_eq!(window.from(), reached);
-                prop_assert!(window.from() < window.before() && window.before() <= upper);
-                if cut && planner.cut() {
-                    continue;
+            let mut open = Vec::new();
+            let mut complete = Vec::new();
+            for (workers, rows, kind, earlier) in steps {
+                while open.len() <= workers {
+                    let Some(laid) = planner.next() else { break };
+                    prop_assert!(laid.window.from() < laid.window.before());
+                    open.push(laid);
                 }
-                reached = window.before();
-                planner.complete(rows);
+                if open.is_empty() {
+                    break;
+                }
+                let laid: Laid = open.swap_remove(rows as usize % open.len());
+                if kind == 0 {
+                    planner.note_days(laid.window, laid.window.from() - TimeDelta::seconds(i64::from(earlier)));
+                }
+                if kind == 1 && laid.is_divisible {
+                    planner.cut(laid.window, CUT);
+                } else {
+                    planner.complete(laid.window, rows);
+                    complete.push(laid.window);
+                }
+                complete.sort_by_key(|window| window.from());
+                let mut reached = from;
+                for window in &complete {
+                    prop_assert!(window.from() >= reached || window.before() <= reached);
+                    if window.from() == reached {
+                        reached = window.before();
+                    }
+                }
+                prop_assert_eq!(planner.reached(), reached);
             }
-            prop_assert!(planner.window().is_some() || reached == upper);
         }
 
         #[test]

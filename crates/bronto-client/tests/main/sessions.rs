@@ -83,7 +83,7 @@ async fn a_login_without_a_session_is_no_login() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn logins_wait_for_one_another() {
+async fn only_a_few_logins_go_on_at_once() {
     let server = Server::start([]).await;
     let client = Client::new(server.config()).unwrap();
     let logins = (0..16).map(|_| {
@@ -93,7 +93,8 @@ async fn logins_wait_for_one_another() {
     for login in futures::future::join_all(logins).await {
         login.unwrap().unwrap();
     }
-    assert_eq!((server.calls().len(), server.most_logins_at_once()), (16, 1));
+    assert_eq!(server.calls().len(), 16);
+    assert!(server.most_logins_at_once() <= 4, "{}", server.most_logins_at_once());
 }
 
 #[tokio::test]

@@ -82,7 +82,12 @@ pub const SETTINGS: [Setting; 13] = [
         Some("https://api.bronto.com/v4"),
         "Where requests go. Plain `http` only to this machine.",
     ),
-    setting("concurrency", "integer", Some("4"), "How many streams are read at once."),
+    setting(
+        "concurrency",
+        "integer",
+        Some("4"),
+        "How many sessions are open at once, over all streams. More than one may read the same stream.",
+    ),
     setting("request_timeout_seconds", "integer", Some("180"), "The longest wait for one answer."),
     setting("max_retries", "integer", Some("5"), "How often one request is tried again."),
     setting(

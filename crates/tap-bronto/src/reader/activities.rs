@@ -1,16 +1,24 @@
 //! Activities: windows of the last 30 days, each through a cursor that lives in the session.
 //!
-//! When the cursor is lost, the window begins again: ids are made from scratch, and only rows that this run has not
-//! emitted yet are. A window whose cursor is lost again and again is cut, so that it needs fewer requests in a row.
+//! Rows are sent as they are read. When the cursor is lost, the window begins again: ids are made from scratch, and only
+//! rows that were not sent yet are. A window whose cursor is lost again and again is halved, so that it needs fewer
+//! requests in a row; the worker reads the halves itself, since it knows what it has sent.
+//!
+//! Each window costs one request to see its end, so the first one is the whole range. If there are more workers, it is
+//! given back when its first page shows that there is enough for all.
 
 use bronto_client::{Cursor, Direction, ReadActivities, ReadRequest};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::StreamReader;
+use super::{
+    StreamReader,
+    worker::{Fetched, Figures, WindowEnd, Worker},
+};
 use crate::{
     failure::Halt,
+    page::RowMark,
     streams::BrontoStream,
-    window::{self, Planner, Sizing, Window},
+    window::{self, CUT, Laid, Planner, Sizing, Window},
 };
 
 /// How far back activities can be read.
@@ -22,141 +30,195 @@ const OVERLAP: TimeDelta = TimeDelta::hours(1);
 /// How often the whole look-back is read again.
 const FULL_LOOKBACK_EVERY: TimeDelta = TimeDelta::hours(24);
 
-const SIZING: Sizing = Sizing {
-    first: TimeDelta::hours(6),
-    shortest: TimeDelta::minutes(1),
-    longest: TimeDelta::days(30),
-    rows: 25_000,
-};
+const SIZING: Sizing =
+    Sizing { first: READABLE, shortest: TimeDelta::minutes(1), longest: READABLE, rows: 100_000 };
 
 /// A window with more rows than this is cut: its rows are remembered, and a lost cursor would cost too much.
 const MOST_ROWS: u64 = 200_000;
-/// After so many restarts of one window it is cut.
+/// After so many restarts of one window it is halved.
 const PATIENCE: u32 = 2;
 /// After so many restarts of a window that can't be cut any further, the stream fails.
 const MOST_RESTARTS: u32 = 8;
+/// A worker of its own pays only for so many rows.
+const ROWS_OF_WORKER: u64 = 10_000;
+/// A page with fewer rows says nothing about the whole.
+const TELLING_ROWS: usize = 1_000;
 
-/// How a window went.
-enum Outcome {
+/// How one try at a window went.
+enum Try {
     /// It was read from `start` on, and returned so many rows.
-    Complete {
-        rows: u64,
-        start: DateTime<Utc>,
-    },
+    Complete { rows: u64, start: DateTime<Utc> },
+    /// It has too many rows to be remembered.
     TooLarge,
+    /// There is enough for several workers, and nothing was sent yet.
+    Shareable { rows: u64 },
 }
 
-pub(super) async fn read(reader: &mut StreamReader) -> Result<(), Halt> {
-    let wanted = reader.lower()?;
-    let upper = reader.upper()?;
-    let now = reader.server_now()?;
-    let readable = window::ceiling(now - READABLE + MARGIN);
-    if wanted < readable.min(upper) {
-        let reason = "Bronto returns only the activities of the last 30 days";
-        reader.report_gap(wanted, readable.min(upper), reason).await?;
+impl StreamReader {
+    pub(super) async fn read_activities(mut self) -> Result<(), Halt> {
+        let wanted = self.lower()?;
+        let upper = self.upper()?;
+        let now = self.stream.server_now()?;
+        let readable = window::ceiling(now - READABLE + MARGIN);
+        if wanted < readable.min(upper) {
+            let reason = "Bronto returns only the activities of the last 30 days";
+            self.stream.report_gap(wanted, readable.min(upper), reason).await?;
+        }
+        let from = self
+            .reread_from(wanted, now)
+            .max(self.stream.extraction.start_date().min(wanted))
+            .max(readable);
+        self.read_windows(Planner::new(from, upper, SIZING)).await
     }
-    let from = reread_from(reader, wanted, now)
-        .max(reader.extraction.start_date().min(wanted))
-        .max(readable);
-    let mut planner = Planner::new(from, upper, SIZING);
+
+    /// Where to begin, so that what was recorded late is read again. Notes when that is the whole look-back: it reaches
+    /// back from the last one, so that nothing that came between the two is missed.
+    fn reread_from(&mut self, bookmark: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
+        if self.state.bookmark().is_none() {
+            self.state.set_full_lookback_at(now);
+            return bookmark;
+        }
+        let last = self.state.full_lookback_at();
+        if last.is_some_and(|last| last <= now && now - last < FULL_LOOKBACK_EVERY) {
+            return bookmark - OVERLAP;
+        }
+        self.state.set_full_lookback_at(now);
+        let lookback =
+            TimeDelta::days(i64::from(self.stream.extraction.config.activity_lookback_days));
+        let covered = last.map_or(bookmark, |last| window::floor(last).min(bookmark));
+        covered - lookback.max(OVERLAP)
+    }
+}
+
+/// Reads a window whole, in smaller ones if need be.
+pub(super) async fn read_window(worker: &mut Worker, laid: Laid) -> Result<WindowEnd, Halt> {
+    let whole = laid.window;
+    let sizing = Sizing { first: whole.length(), ..SIZING };
+    let mut planner = Planner::new(whole.from(), whole.before(), sizing);
+    let mut figures = Figures::default();
     let mut restarts = 0;
-    while let Some(window) = planner.window() {
-        reader.enter(window, &planner);
-        match read_window(reader, window).await {
-            Ok(Outcome::Complete { rows, start }) => {
-                report_unread(reader, window, start).await?;
-                reader.complete(window).await?;
-                reader.forget_rows(window);
-                planner.complete(rows);
+    // Up to where rows may have been sent by a query that was given up.
+    let mut given_up = whole.from();
+    while let Some(Laid { window, .. }) = planner.next() {
+        let may_share = !laid.is_measured && restarts == 0 && window == whole;
+        match read_once(worker, window, may_share).await {
+            Ok(Try::Complete { rows, start }) => {
+                report_unread(worker, window, start).await?;
+                figures.rows += rows;
+                planner.complete(window, rows);
+                if given_up > window.before() {
+                    worker.seen.forget_before(window.before().timestamp());
+                } else {
+                    worker.seen.clear();
+                }
                 restarts = 0;
             }
-            Ok(Outcome::TooLarge) => {
-                reader.abandon(window);
-                planner.cut();
+            Ok(Try::Shareable { rows }) => return Ok(shared(worker, rows)),
+            Ok(Try::TooLarge) => {
+                worker.seen.abandon();
+                given_up = given_up.max(window.before());
+                planner.cut(window, CUT);
             }
             Err(Halt::CursorLost(error) | Halt::StartTooOld(error)) => {
                 restarts += 1;
-                reader.abandon(window);
-                if restarts >= PATIENCE && planner.cut() {
+                worker.seen.abandon();
+                given_up = given_up.max(window.before());
+                let parts = if restarts >= PATIENCE { 2 } else { 1 };
+                if planner.cut(window, parts) {
                     planner.aim_lower();
+                    figures.was_broken = true;
                     restarts = 1;
                 }
                 if restarts >= MOST_RESTARTS {
                     return Err(Halt::Failed(error));
                 }
-                tracing::warn!("The window {window} of {} begins again: {error}", reader.name);
+                tracing::warn!(
+                    "The window {window} of {} begins again: {error}",
+                    worker.stream.name
+                );
             }
             Err(halt) => return Err(halt),
         }
     }
-    Ok(())
+    Ok(WindowEnd::Complete(figures))
 }
 
-/// Where to begin, so that what was recorded late is read again. Notes when that is the whole look-back: it reaches back
-/// from the last one, so that nothing that came between the two is missed.
-fn reread_from(
-    reader: &mut StreamReader,
-    bookmark: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> DateTime<Utc> {
-    if reader.state.bookmark().is_none() {
-        reader.state.set_full_lookback_at(now);
-        return bookmark;
+/// How to share so many rows among the workers.
+fn shared(worker: &Worker, rows: u64) -> WindowEnd {
+    let workers = worker.stream.extraction.config.concurrency as u64;
+    let parts = (rows / ROWS_OF_WORKER).clamp(2, workers.max(2)).max(rows / SIZING.rows);
+    let parts = parts.min(workers * 16);
+    WindowEnd::TooLarge {
+        parts: u32::try_from(parts).unwrap_or(u32::MAX),
+        rows_each: Some((rows / parts).max(ROWS_OF_WORKER)),
     }
-    let last = reader.state.full_lookback_at();
-    if last.is_some_and(|last| last <= now && now - last < FULL_LOOKBACK_EVERY) {
-        return bookmark - OVERLAP;
-    }
-    reader.state.set_full_lookback_at(now);
-    let lookback = TimeDelta::days(i64::from(reader.extraction.config.activity_lookback_days));
-    let covered = last.map_or(bookmark, |last| window::floor(last).min(bookmark));
-    covered - lookback.max(OVERLAP)
 }
 
-async fn read_window(reader: &mut StreamReader, window: Window) -> Result<Outcome, Halt> {
+async fn read_once(worker: &mut Worker, window: Window, may_share: bool) -> Result<Try, Halt> {
     // One second earlier, in case the server's window doesn't hold its start; but not so early that it refuses.
-    let oldest = window::ceiling(reader.server_now()? - READABLE + MARGIN / 2);
+    let oldest = window::ceiling(worker.stream.server_now()? - READABLE + MARGIN / 2);
     let start = (window.from() - TimeDelta::seconds(1)).max(oldest);
     if start >= window.before() {
         // It went past the readable span while earlier windows were read.
-        return Ok(Outcome::Complete { rows: 0, start });
+        return Ok(Try::Complete { rows: 0, start });
     }
+    let config = &worker.stream.extraction.config;
+    let (size, may_share) = (config.activity_page_size(), may_share && config.concurrency > 1);
+    let direction = match worker.stream.kind() {
+        BrontoStream::OutboundActivity => Direction::Outbound,
+        _ => Direction::Inbound,
+    };
     let request = |cursor| {
-        ReadRequest::Activities(ReadActivities {
-            direction: match reader.stream {
-                BrontoStream::OutboundActivity => Direction::Outbound,
-                _ => Direction::Inbound,
-            },
-            start,
-            end: window.before(),
-            size: reader.extraction.config.activity_page_size(),
-            cursor,
-        })
+        let end = window.before();
+        ReadRequest::Activities(ReadActivities { direction, start, end, size, cursor })
     };
     let (first, next) = (request(Cursor::First), request(Cursor::Next));
-    let mut outcome = reader.read_page(&first, 1).await?;
-    let mut rows = 0;
-    while !outcome.is_end() {
-        rows += outcome.read;
-        if rows > MOST_ROWS && window.before() - window.from() > TimeDelta::seconds(1) {
-            return Ok(Outcome::TooLarge);
-        }
-        outcome = reader.read_page(&next, 1).await?;
+    let mut page = worker.fetch(&first).await?;
+    if may_share
+        && let Some(rows) = estimate(&page.rows.marks, window)
+        && rows >= 2 * ROWS_OF_WORKER
+    {
+        worker.set_aside(&page);
+        return Ok(Try::Shareable { rows });
     }
-    Ok(Outcome::Complete { rows, start })
+    let mut rows = 0;
+    while !page.end_of_query && page.rows.counts.read > 0 {
+        rows += page.rows.counts.read;
+        send(worker, page).await?;
+        if rows > MOST_ROWS && window.length() > TimeDelta::seconds(1) {
+            return Ok(Try::TooLarge);
+        }
+        page = worker.fetch(&next).await?;
+    }
+    Ok(Try::Complete { rows, start })
+}
+
+async fn send(worker: &mut Worker, page: Fetched) -> Result<(), Halt> {
+    let settled = worker.seen.settle(&page.rows, worker.stream.extraction.config.activity_id);
+    worker.emit(page, &settled).await
+}
+
+/// About how many rows a window has whose first page has these, if rows come in the order of their dates; they may not.
+fn estimate(marks: &[RowMark], window: Window) -> Option<u64> {
+    let seconds = || marks.iter().filter(|mark| mark.is_dated()).map(|mark| mark.second);
+    if marks.len() < TELLING_ROWS {
+        return None;
+    }
+    let (earliest, latest) = (seconds().min()?, seconds().max()?);
+    // Rising dates fill the window from its start, falling ones from its end.
+    let filled = (latest - window.from().timestamp()).min(window.before().timestamp() - earliest);
+    let length = u128::from(window.length().num_seconds().unsigned_abs());
+    let rows = marks.len() as u128 * length / u128::from(filled.max(1).unsigned_abs());
+    u64::try_from(rows).ok()
 }
 
 /// If the beginning of the window was not asked for, or left the readable span before the window was read whole, rows
 /// may be missing.
-async fn report_unread(
-    reader: &mut StreamReader,
-    window: Window,
-    start: DateTime<Utc>,
-) -> Result<(), Halt> {
-    let read_from = start.max(window::ceiling(reader.server_now()? - READABLE));
+async fn report_unread(worker: &Worker, window: Window, start: DateTime<Utc>) -> Result<(), Halt> {
+    let read_from = start.max(window::ceiling(worker.stream.server_now()? - READABLE));
     if read_from > window.from() {
         let reason = "The span left the last 30 days, beyond which Bronto returns no activities, while it was read";
-        reader.report_gap(window.from(), read_from.min(window.before()), reason).await?;
+        worker.stream.report_gap(window.from(), read_from.min(window.before()), reason).await?;
     }
     Ok(())
 }

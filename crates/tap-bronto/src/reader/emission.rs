@@ -1,4 +1,4 @@
-//! From a page to events: batches, bookmarks, and the account of what was read.
+//! From a page to a batch of rows and rejects, with the account of what was read.
 
 use std::sync::Arc;
 
@@ -7,77 +7,33 @@ use arrow::{
     compute::filter_record_batch,
     error::ArrowError,
 };
-use bronto_client::{ReadRequest, lexical::utc_text};
 use chrono::{DateTime, Utc};
 use replication::{
-    event::{Bookmark, Event, Reading, RowBatch},
+    event::{Event, Reading, RowBatch},
     reject::RejectedRow,
     source::{SourceError, SourceErrorKind},
 };
 
-use super::{Fetched, PageOutcome, StreamReader};
+use super::worker::{Fetched, Worker};
 use crate::{
     activity_id::Digest16,
     failure::Halt,
     page::{PageReject, PageRows},
     seen::Settled,
-    streams::BrontoStream,
-    window::Window,
 };
 
-impl StreamReader {
-    /// Reads a page and emits what is new in it. `page` is its number, for streams that have numbers.
-    pub(super) async fn read_page(
-        &mut self,
-        request: &ReadRequest,
-        page: u32,
-    ) -> Result<PageOutcome, Halt> {
-        let mut fetched = self.fetch(request).await?;
-        let counts = fetched.rows.counts;
-        let end_of_query = fetched.end_of_query;
-        let settled = self.settle(&mut fetched.rows, page);
-        self.emit(fetched, &settled).await?;
-        if settled.moved_back {
-            return Err(self.out_of_order());
-        }
-        Ok(PageOutcome {
-            read: counts.read,
-            inside: counts.read - counts.out_of_window,
-            unseen: settled.unseen,
-            end_of_query,
-        })
-    }
-
-    /// The pages of a query don't fit together, against A6.
-    pub(super) fn out_of_order(&self) -> Halt {
-        Halt::Failed(SourceError::new(
-            SourceErrorKind::Unsound,
-            format!(
-                "Rows of `{}` changed their order while they were read, so some could be missed",
-                self.name
-            ),
-            "Run again; if it happens again, report it: the server does not page as its documentation says",
-        ))
-    }
-
-    fn settle(&mut self, rows: &mut PageRows, page: u32) -> Settled {
-        match self.stream {
-            BrontoStream::Unsubscribe => Settled::all_fresh(rows.counts.kept),
-            BrontoStream::InboundActivity | BrontoStream::OutboundActivity => {
-                self.seen.settle_activities(rows, self.extraction.config.activity_id)
-            }
-            BrontoStream::Contact | BrontoStream::List => self.seen.settle_rows(rows, page),
-        }
-    }
-
+impl Worker {
     /// Emits the rows and rejects of a page, with the account of all that was read since the last batch.
     pub(super) async fn emit(&mut self, fetched: Fetched, settled: &Settled) -> Result<(), Halt> {
         let Fetched { rows, first_sequence, extracted_at, .. } = fetched;
-        let PageRows { counts, arrays, rejects, .. } = rows;
+        let PageRows { counts, arrays, mut rejects, .. } = rows;
+        rejects.retain(|reject| self.seen_rejects.is_news(reject));
+        let fresh = settled.fresh.iter().filter(|fresh| **fresh).count();
+        let emitted = (fresh + rejects.len()) as u64;
         self.pending.read += counts.read;
         self.pending.out_of_window += counts.out_of_window;
-        self.pending.repeated += settled.repeated;
-        if rejects.is_empty() && !settled.fresh.contains(&true) {
+        self.pending.repeated += counts.read - counts.out_of_window - emitted;
+        if emitted == 0 {
             return Ok(());
         }
         let rejects: Vec<_> = rejects
@@ -87,14 +43,13 @@ impl StreamReader {
         let batch = self.record_batch(arrays, settled).map_err(|error| {
             let bug = SourceError::new(
                 SourceErrorKind::Bug,
-                format!("The rows of `{}` could not be made a batch", self.name),
+                format!("The rows of `{}` could not be made a batch", self.stream.name),
                 "This is a bug in this program; report it",
             );
             Halt::Failed(bug.caused_by(error))
         })?;
-        let emitted = (batch.num_rows() + rejects.len()) as u64;
         self.send_batch(batch, rejects, first_sequence, extracted_at).await?;
-        self.update(|progress| progress.extracted += emitted);
+        self.stream.update(|progress| progress.extracted += emitted);
         Ok(())
     }
 
@@ -103,10 +58,10 @@ impl StreamReader {
         mut arrays: Vec<ArrayRef>,
         settled: &Settled,
     ) -> Result<RecordBatch, ArrowError> {
-        if self.stream.is_activity() {
+        if self.stream.kind().is_activity() {
             arrays.insert(0, id_array(&settled.ids));
         }
-        let batch = RecordBatch::try_new(self.schema.arrow(), arrays)?;
+        let batch = RecordBatch::try_new(self.stream.schema.arrow(), arrays)?;
         if settled.fresh.contains(&false) {
             return filter_record_batch(&batch, &BooleanArray::from(settled.fresh.clone()));
         }
@@ -119,9 +74,9 @@ impl StreamReader {
         sequence: i64,
         extracted_at: DateTime<Utc>,
     ) -> RejectedRow {
-        tracing::debug!("A row of {} is rejected: {}", self.name, reject.reason);
+        tracing::debug!("A row of {} is rejected: {}", self.stream.name, reject.reason);
         RejectedRow {
-            stream: self.name.clone(),
+            stream: self.stream.name.clone(),
             code: reject.code,
             reason: reject.reason,
             record: reject.raw,
@@ -142,7 +97,7 @@ impl StreamReader {
         let batch = RowBatch {
             table_version: 0,
             extracted_each: None,
-            schema: Arc::clone(&self.schema),
+            schema: Arc::clone(&self.stream.schema),
             version: self.version,
             rows,
             first_sequence,
@@ -150,7 +105,7 @@ impl StreamReader {
             rejects,
             reading: std::mem::take(&mut self.pending),
         };
-        self.extraction.context.events.send(Event::Batch(batch)).await?;
+        self.stream.extraction.context.events.send(Event::Batch(batch)).await?;
         Ok(())
     }
 
@@ -159,28 +114,9 @@ impl StreamReader {
         if self.pending == Reading::default() {
             return Ok(());
         }
-        let rows = RecordBatch::new_empty(self.schema.arrow());
-        let now = self.extraction.context.clock.now();
+        let rows = RecordBatch::new_empty(self.stream.schema.arrow());
+        let now = self.stream.extraction.context.clock.now();
         self.send_batch(rows, Vec::new(), 0, now).await
-    }
-
-    /// A window is complete: everything before its end is out, and the bookmark says so, unless it says more already.
-    pub(super) async fn complete(&mut self, window: Window) -> Result<(), Halt> {
-        self.send_pending().await?;
-        let bookmark = window.before();
-        if self.state.bookmark().is_some_and(|stored| stored >= bookmark) {
-            return Ok(());
-        }
-        let state = self.state.advance(bookmark, self.extraction.config.activity_id);
-        let text = utc_text(bookmark);
-        tracing::info!(
-            "State update: adding bookmarks.{}.{} = \"{text}\"",
-            self.name,
-            self.stream.replication_key().unwrap_or_default()
-        );
-        let bookmark = Bookmark { stream: Some(self.name.clone()), state, display: Some(text) };
-        self.extraction.context.events.send(Event::Bookmark(bookmark)).await?;
-        Ok(())
     }
 }
 

@@ -6,68 +6,75 @@
 use std::collections::BTreeSet;
 
 use bronto_client::{ReadLists, ReadRequest};
+use chrono::{DateTime, Utc};
 use replication::{
     event::{Bookmark, Event},
     source::{SourceError, SourceErrorKind},
 };
 
-use super::{Fetched, StreamReader};
-use crate::{activity_id::Digest16, failure::Halt, seen::Settled};
+use super::worker::{Fetched, Worker};
+use crate::{activity_id::Digest16, bookmark::StreamState, failure::Halt, seen::Settled};
 
 /// After so many passes that disagree the stream fails.
 const MOST_PASSES: u32 = 6;
 
-pub(super) async fn read(reader: &mut StreamReader) -> Result<(), Halt> {
-    reader.sink.set_window(None);
-    let pages = settled_pass(reader).await?;
-    let version = next_version(reader);
-    let (stream, events) = (reader.name.clone(), reader.extraction.context.events.clone());
+pub(super) async fn read(mut worker: Worker, mut state: StreamState) -> Result<(), Halt> {
+    let read = read_all(&mut worker, &mut state).await;
+    worker.conclude(read).await
+}
+
+async fn read_all(worker: &mut Worker, state: &mut StreamState) -> Result<(), Halt> {
+    worker.set_window(None);
+    let pages = settled_pass(worker).await?;
+    let context = &worker.stream.extraction.context;
+    let version = next_version(context.clock.now(), state);
+    let (stream, events) = (worker.stream.name.clone(), context.events.clone());
     events.send(Event::BeginVersion { stream: stream.clone(), version }).await?;
-    reader.version = Some(version);
+    worker.version = Some(version);
     for page in pages {
-        let settled = Settled::all_fresh(page.rows.counts.kept);
-        reader.emit(page, &settled).await?;
+        let settled = Settled::without_ids(vec![true; page.rows.counts.kept]);
+        worker.emit(page, &settled).await?;
     }
-    reader.send_pending().await?;
-    reader.version = None;
+    worker.send_pending().await?;
+    worker.version = None;
     events.send(Event::ActivateVersion { stream: stream.clone(), version }).await?;
-    let state = reader.state.activate(version);
+    let state = state.activate(version);
     let bookmark = Bookmark { stream: Some(stream), state, display: None };
     events.send(Event::Bookmark(bookmark)).await?;
     Ok(())
 }
 
 /// Versions are times in milliseconds, and never run backwards even if the clock does.
-fn next_version(reader: &StreamReader) -> i64 {
-    let now = reader.extraction.context.clock.now().timestamp_millis();
-    reader.state.version().map_or(now, |last| now.max(last.saturating_add(1)))
+fn next_version(now: DateTime<Utc>, state: &StreamState) -> i64 {
+    let now = now.timestamp_millis();
+    state.version().map_or(now, |last| now.max(last.saturating_add(1)))
 }
 
 /// The pages of a pass that is known to be whole.
 ///
 /// Page 2 is asked for first. If it is empty, page 1 is all there is: a list that is removed in between can only bring
 /// the others closer to it. The other way round, a list could move to page 1 after that was read, and be missed.
-async fn settled_pass(reader: &mut StreamReader) -> Result<Vec<Fetched>, Halt> {
-    let second = fetch(reader, 2).await?.rows.counts.read;
+async fn settled_pass(worker: &mut Worker) -> Result<Vec<Fetched>, Halt> {
+    let second = fetch(worker, 2).await?.rows.counts.read;
     if second == 0 {
-        let first = fetch(reader, 1).await?;
+        let first = fetch(worker, 1).await?;
         return Ok(if first.rows.counts.read == 0 { Vec::new() } else { vec![first] });
     }
-    reader.pending.read += second;
-    reader.pending.repeated += second;
+    worker.pending.read += second;
+    worker.pending.repeated += second;
     let mut before: Option<BTreeSet<Digest16>> = None;
     for pass in 1..=MOST_PASSES {
-        reader.update(|progress| progress.activity = format!("all lists, pass {pass}"));
-        tracing::info!("Fetching {}, pass {pass}", reader.name);
-        let pages = read_pass(reader).await?;
+        worker.stream.update(|progress| progress.activity = format!("all lists, pass {pass}"));
+        tracing::info!("Fetching {}, pass {pass}", worker.stream.name);
+        let pages = read_pass(worker).await?;
         let ids = pages.iter().flat_map(|page| &page.rows.marks).map(|mark| mark.key).collect();
         if before.as_ref() == Some(&ids) {
             return Ok(pages);
         }
         before = Some(ids);
         let read: u64 = pages.iter().map(|page| page.rows.counts.read).sum();
-        reader.pending.read += read;
-        reader.pending.repeated += read;
+        worker.pending.read += read;
+        worker.pending.repeated += read;
     }
     Err(Halt::Failed(SourceError::new(
         SourceErrorKind::Unsound,
@@ -79,10 +86,10 @@ async fn settled_pass(reader: &mut StreamReader) -> Result<Vec<Fetched>, Halt> {
 }
 
 /// The pages up to the first empty one.
-async fn read_pass(reader: &mut StreamReader) -> Result<Vec<Fetched>, Halt> {
+async fn read_pass(worker: &mut Worker) -> Result<Vec<Fetched>, Halt> {
     let mut pages: Vec<Fetched> = Vec::new();
     for page in 1.. {
-        let fetched = fetch(reader, page).await?;
+        let fetched = fetch(worker, page).await?;
         if fetched.rows.counts.read == 0 {
             break;
         }
@@ -98,7 +105,7 @@ async fn read_pass(reader: &mut StreamReader) -> Result<Vec<Fetched>, Halt> {
     Ok(pages)
 }
 
-async fn fetch(reader: &mut StreamReader, page: u32) -> Result<Fetched, Halt> {
-    let page_size = Some(reader.extraction.config.page_size);
-    reader.fetch(&ReadRequest::Lists(ReadLists { page, page_size })).await
+async fn fetch(worker: &mut Worker, page: u32) -> Result<Fetched, Halt> {
+    let page_size = Some(worker.stream.extraction.config.page_size);
+    worker.fetch(&ReadRequest::Lists(ReadLists { page, page_size })).await
 }

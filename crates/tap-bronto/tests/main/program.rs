@@ -390,6 +390,8 @@ fn signals_end_the_run_with_a_true_state() {
         while !stdout.contains("\"STATE\"") {
             assert_ne!(reader.read_line(&mut stdout).unwrap(), 0);
         }
+        // From here on an answer takes so long that the signal comes first.
+        tap.server.set_behaviour("latency_ms", "1500").unwrap();
         let killed =
             Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
         assert!(killed.success());

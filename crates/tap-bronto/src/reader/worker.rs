@@ -1,0 +1,204 @@
+//! A worker: one session, in which windows are read one at a time, from the request to the event.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use bronto_client::{ContactIncludes, Page, ReadRequest, Session, SessionCost};
+use chrono::{DateTime, Utc};
+use replication::{event::Reading, source::SourceErrorKind};
+
+use super::{StreamReading, activities, contacts, turns::Turn, unsubscribes};
+use crate::{
+    failure::Halt,
+    page::{PageRows, PageSink},
+    seen::{SeenRejects, SeenRows},
+    streams::BrontoStream,
+    window::{Laid, Window},
+};
+
+/// The rows for which a page's sequence is reserved before its request: the documented maximum of a page.
+const PAGE_ROWS: usize = 5_000;
+
+/// Reads windows of one stream.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(super) stream: Arc<StreamReading>,
+    session: Session,
+    /// What of the session's cost is in an account already.
+    counted: SessionCost,
+    sink: PageSink,
+    /// The parts of a contact to ask for.
+    pub(super) includes: ContactIncludes,
+    /// What was emitted of the open window.
+    pub(super) seen: SeenRows,
+    pub(super) seen_rejects: SeenRejects,
+    /// What was read but isn't part of a batch yet.
+    pub(super) pending: Reading,
+    /// The full-table version under construction.
+    pub(super) version: Option<i64>,
+    _turn: Turn,
+}
+
+/// A page that was read.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) rows: PageRows,
+    pub(super) end_of_query: bool,
+    pub(super) first_sequence: i64,
+    pub(super) extracted_at: DateTime<Utc>,
+}
+
+/// How the reading of a window went.
+#[derive(Debug)]
+pub(super) enum WindowEnd {
+    /// It is read whole, and everything in it is sent.
+    Complete(Figures),
+    /// It is too much for one worker. Nothing of it was sent; it is to be laid anew.
+    TooLarge {
+        /// In how many pieces.
+        parts: u32,
+        /// How many rows each will have, if that can be told.
+        rows_each: Option<u64>,
+    },
+}
+
+/// What the next windows are laid by.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Figures {
+    /// Objects in the window, repetitions left out.
+    pub(super) rows: u64,
+    /// The most objects that one page held, if there were several pages.
+    pub(super) page_rows: Option<u64>,
+    /// The earliest row before the window that the server returned too, in seconds since 1970.
+    pub(super) earliest_outside: Option<i64>,
+    /// Whether it had to be cut because it could not be read without a break.
+    pub(super) was_broken: bool,
+}
+
+impl Worker {
+    /// A worker that logs in with its first request.
+    pub(super) fn new(stream: Arc<StreamReading>, turn: Turn) -> Self {
+        let config = &stream.extraction.config;
+        Self {
+            session: stream.extraction.client.idle_session(),
+            counted: SessionCost::default(),
+            sink: PageSink::new(&stream.selected, config.activity_id, config.numbers),
+            includes: contacts::includes(&stream.selected),
+            seen: SeenRows::default(),
+            seen_rejects: SeenRejects::default(),
+            pending: Reading::default(),
+            version: None,
+            _turn: turn,
+            stream,
+        }
+    }
+
+    /// Logs in.
+    pub(super) async fn log_in(&mut self) -> Result<Result<(), bronto_client::ClientError>, Halt> {
+        let login = tokio::select! {
+            login = self.session.log_in() => login,
+            () = self.stream.extraction.out_of_time() => return Err(Halt::Interrupted),
+        };
+        self.count_cost();
+        Ok(login)
+    }
+
+    /// Reads a window whole, sends what is in it, and sends the account of it whatever happens.
+    pub(super) async fn read_window(&mut self, laid: Laid) -> Result<WindowEnd, Halt> {
+        self.set_window(Some(laid.window));
+        self.stream.say_fetching(laid.window);
+        let end = match self.stream.kind() {
+            BrontoStream::Contact => contacts::read_window(self, laid).await,
+            BrontoStream::Unsubscribe => unsubscribes::read_window(self, laid).await,
+            BrontoStream::InboundActivity | BrontoStream::OutboundActivity => {
+                activities::read_window(self, laid).await
+            }
+            BrontoStream::List => unreachable!("lists have no windows"),
+        };
+        self.seen.clear();
+        self.seen_rejects.clear();
+        self.conclude(end).await
+    }
+
+    /// Sends the account of what was read, which must not get lost with a read that failed.
+    pub(super) async fn conclude<T>(&mut self, end: Result<T, Halt>) -> Result<T, Halt> {
+        match end {
+            Err(Halt::Failed(error)) if error.kind == SourceErrorKind::LoaderGone => {
+                Err(Halt::Failed(error))
+            }
+            end => self.send_pending().await.and(end),
+        }
+    }
+
+    /// Sets the window outside of which rows are dropped; none keeps all.
+    pub(super) fn set_window(&mut self, window: Option<Window>) {
+        self.sink.set_window(window);
+    }
+
+    /// Sends one request and takes its page.
+    pub(super) async fn fetch(&mut self, request: &ReadRequest) -> Result<Fetched, Halt> {
+        self.stream.check_stop()?;
+        let context = &self.stream.extraction.context;
+        let reserved = context.sequence.reserve(context.clock.now(), PAGE_ROWS);
+        let read = tokio::select! {
+            read = self.session.read(request, &mut self.sink) => read,
+            () = self.stream.extraction.out_of_time() => Err(Halt::Interrupted)?,
+        };
+        self.count_cost();
+        let page = read?;
+        let rows = self.sink.take();
+        let extracted_at = self.stream.extraction.context.clock.now();
+        self.pending.bytes += page.body_bytes;
+        self.tell_of(&page, &rows);
+        // More rows than the documentation allows in a page: they need a wider range.
+        let first_sequence = if rows.counts.kept > PAGE_ROWS {
+            self.stream.extraction.context.sequence.reserve(extracted_at, rows.counts.kept)
+        } else {
+            reserved
+        };
+        Ok(Fetched { rows, end_of_query: page.end_of_query, first_sequence, extracted_at })
+    }
+
+    /// A page is not sent: others will read what is in it.
+    pub(super) fn set_aside(&mut self, page: &Fetched) {
+        let counts = page.rows.counts;
+        self.pending.read += counts.read;
+        self.pending.out_of_window += counts.out_of_window;
+        self.pending.repeated += counts.read - counts.out_of_window;
+    }
+
+    /// Takes the requests since the last time into the account, those of failed tries too.
+    fn count_cost(&mut self) {
+        let cost = self.session.cost();
+        let requests = cost.requests - self.counted.requests;
+        let retries = cost.retries - self.counted.retries;
+        self.counted = cost;
+        self.pending.requests += requests;
+        self.stream.update(|progress| {
+            progress.requests += requests;
+            progress.retries += retries;
+        });
+    }
+
+    /// Says what is odd about a page, each thing once per stream.
+    fn tell_of(&self, page: &Page, rows: &PageRows) {
+        let stream = &self.stream;
+        for field in &page.unknown_elements {
+            if stream.is_news_of_field(field) {
+                tracing::warn!(
+                    "{} has a field `{field}` that this version doesn't know; it is left out",
+                    stream.name
+                );
+            }
+        }
+        if rows.counts.zone_missing && !stream.told_of_zone.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "Dates of {} come without a time zone and are taken as UTC",
+                stream.name
+            );
+        }
+        if rows.counts.undated > 0 {
+            let key = stream.kind().replication_key().unwrap_or_default();
+            tracing::warn!("{} rows of {} have no `{key}`", rows.counts.undated, stream.name);
+        }
+    }
+}
