@@ -5,7 +5,7 @@
 
 use chrono::SubsecRound;
 use serde_json::Value;
-use singer::{Message, MessageWriter, RecordHeader, StreamSchema};
+use singer::{Message, MessageWriter, RecordFrame, RecordHeader, StreamSchema};
 
 /// Checks all that holds for a line. Panics where it doesn't.
 pub(crate) fn holds(line: &str) {
@@ -32,7 +32,7 @@ fn written(message: &Message<'_>) -> Option<String> {
         Message::Record(record) => {
             let header =
                 RecordHeader { time_extracted: record.time_extracted, version: record.version };
-            writer.record(&record.stream, header, |line| {
+            writer.record(&RecordFrame::new(&record.stream, header), |line| {
                 // Line ends between tokens have no place in a line; inside strings they are escaped.
                 let bytes = record.record.get().bytes();
                 line.extend(bytes.filter(|byte| !matches!(byte, b'\n' | b'\r')));

@@ -6,10 +6,9 @@
 
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
-use sha2::{Digest, Sha256};
-
 use crate::{
-    activity_id::{Digest16, IdScheme, first_half, lossless_id},
+    activity_id::{Digest16, IdScheme, lossless_id},
+    fingerprint::fingerprint,
     page::{PageReject, PageRows, RowMark},
 };
 
@@ -112,7 +111,7 @@ impl SeenRejects {
 
     /// Whether a reject comes for the first time.
     pub(crate) fn is_news(&mut self, reject: &PageReject) -> bool {
-        self.0.insert(first_half(&Sha256::digest(&reject.raw)))
+        self.0.insert(fingerprint(reject.raw.as_bytes()).to_be_bytes())
     }
 }
 

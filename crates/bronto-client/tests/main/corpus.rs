@@ -10,7 +10,8 @@ use answers::Cuts;
 #[test]
 fn every_answer_of_the_corpus_is_whole_or_an_error() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/answers");
-    let bodies = fs::read_dir(folder).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
+    let bodies =
+        fs::read_dir(folder).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap());
     let bodies: Vec<_> = bodies.collect();
     assert!(bodies.len() >= 15);
     for body in bodies {

@@ -3,8 +3,8 @@
 
 use bronto_client::{
     Client, ClientConfig, ClientError, ContactIncludes, Cursor, Direction, Function, Kind,
-    ObjectTable, ReadActivities, ReadContacts, ReadFields, ReadLists, ReadRequest, ReadUnsubscribes, RowDefect,
-    RowSink, Session, Statistics, lexical,
+    ObjectTable, ReadActivities, ReadContacts, ReadFields, ReadLists, ReadRequest,
+    ReadUnsubscribes, RowDefect, RowSink, Session, Statistics, lexical,
 };
 use bronto_sim::{ClockMode, RunningServer, SimConfig, Table};
 use chrono::{DateTime, Duration, Utc};
