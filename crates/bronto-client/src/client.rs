@@ -65,6 +65,8 @@ pub(crate) struct Received<T> {
     pub(crate) sent_at: DateTime<Utc>,
     pub(crate) server_date: Option<DateTime<Utc>>,
     pub(crate) retry_after: Option<Duration>,
+    /// Its size, after decompression.
+    pub(crate) body_bytes: u64,
 }
 
 impl Client {
@@ -167,11 +169,10 @@ impl Client {
     }
 
     /// One try to log in.
-    pub(crate) async fn login(&self, body: &mut Vec<u8>) -> Result<SecretString, Failure> {
+    pub(crate) async fn login(&self) -> Result<SecretString, Failure> {
         let _turn = self.shared.login_turns.acquire().await;
         let envelope = envelope::login(&self.shared.token);
-        let received =
-            self.call(Function::Login, "", envelope, None, body, decode::session_id).await?;
+        let received = self.call(Function::Login, "", envelope, None, decode::session_id).await?;
         match received.answer {
             Answer::Response(id) => {
                 self.count(|statistics| statistics.logins += 1);
@@ -191,22 +192,21 @@ impl Client {
         what: &str,
         envelope: String,
         session: Option<&SecretString>,
-        body: &mut Vec<u8>,
         decode: impl FnOnce(&[u8]) -> Result<Answer<T>, AnswerDefect>,
     ) -> Result<Received<T>, Failure> {
         self.count(|statistics| *statistics.requests.entry(function).or_default() += 1);
         let sent_at = Utc::now();
         let clock = Instant::now();
-        let exchange = self.shared.transport.post(function, envelope, body).await;
+        let exchange = self.shared.transport.post(function, envelope).await;
         let duration_ms = u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let exchange = exchange.inspect_err(|error| {
+        let (exchange, body) = exchange.inspect_err(|error| {
             tracing::debug!(%function, request = what, duration_ms, %error, "Asked Bronto in vain");
         })?;
-        self.count(|statistics| statistics.body_bytes += body.len() as u64);
+        let body_bytes = body.len() as u64;
+        self.count(|statistics| statistics.body_bytes += body_bytes);
         let status = exchange.status.as_u16();
-        let bytes = body.len();
-        tracing::debug!(%function, request = what, status, bytes, duration_ms, "Asked Bronto");
-        let answer = interpret(function, &exchange, body, decode)
+        tracing::debug!(%function, request = what, status, bytes = body_bytes, duration_ms, "Asked Bronto");
+        let answer = interpret(function, &exchange, &body, decode)
             .map_err(|error| Failure { error, retry_after: exchange.retry_after })?;
         // Only Bronto's own answers tell its time; a proxy's page may come from a clock that is ahead.
         if let Some(date) = exchange.server_date {
@@ -217,6 +217,7 @@ impl Client {
             sent_at,
             server_date: exchange.server_date,
             retry_after: exchange.retry_after,
+            body_bytes,
         })
     }
 

@@ -19,6 +19,7 @@
 //! The token appears in no message, log event or `Debug` text; faults whose text carries it lose
 //! that text.
 
+mod bodies;
 mod client;
 mod config;
 pub mod decode;

@@ -31,8 +31,6 @@ pub struct Session {
     setbacks: u32,
     /// What the next read must wait, after a cursor was lost.
     pause: Duration,
-    /// Kept between reads, so that its memory is found only once.
-    body: Vec<u8>,
     cost: SessionCost,
 }
 
@@ -86,7 +84,6 @@ impl Session {
             open_query: None,
             setbacks: 0,
             pause: Duration::ZERO,
-            body: Vec::new(),
             cost: SessionCost::default(),
         }
     }
@@ -164,7 +161,7 @@ impl Session {
         let function = Function::Logout;
         let envelope = envelope::logout(&id);
         let decode = decode::acknowledgement;
-        let call = self.client.call(function, "", envelope, Some(&id), &mut self.body, decode);
+        let call = self.client.call(function, "", envelope, Some(&id), decode);
         match call.await.map_err(|failure| failure.error)?.answer {
             Answer::Response(()) => Ok(()),
             Answer::Fault(fault) => Err(ClientError::Fault { function, fault }),
@@ -189,7 +186,7 @@ impl Session {
         let decode = |body: &[u8]| decode::rows(function, table, body, sink);
         tally.requests += 1;
         self.cost.requests += 1;
-        let call = self.client.call(function, what, envelope, Some(&id), &mut self.body, decode);
+        let call = self.client.call(function, what, envelope, Some(&id), decode);
         let received = call.await?;
         let (rows, end_of_query) = match received.answer {
             Answer::Response(rows) => (rows, false),
@@ -210,7 +207,7 @@ impl Session {
             rows: rows.count,
             rejected: rows.rejected,
             end_of_query,
-            body_bytes: self.body.len() as u64,
+            body_bytes: received.body_bytes,
             requests: tally.requests,
             sent_at: received.sent_at,
             server_date: received.server_date,
@@ -225,7 +222,7 @@ impl Session {
         }
         tally.requests += 1;
         self.cost.requests += 1;
-        let id = self.client.login(&mut self.body).await?;
+        let id = self.client.login().await?;
         self.proven = false;
         self.id = Some(id.clone());
         Ok(id)

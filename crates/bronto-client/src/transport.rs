@@ -11,6 +11,7 @@ use reqwest::header::{
 };
 use reqwest::{Response, StatusCode};
 
+use crate::bodies::{Bodies, Body, PATIENCE};
 use crate::config::{ClientConfig, RootCertificate};
 use crate::decode::AnswerDefect;
 use crate::endpoint::Endpoint;
@@ -25,6 +26,7 @@ pub(crate) struct Transport {
     connect_timeout: Duration,
     request_timeout: Duration,
     max_response_bytes: usize,
+    bodies: Bodies,
 }
 
 /// What came with a body.
@@ -44,6 +46,8 @@ impl Transport {
         let mut builder = reqwest::Client::builder()
             .user_agent(config.user_agent.as_str())
             .default_headers(headers(config.compression))
+            // Decompression is done here, straight into the body.
+            .no_gzip()
             .connect_timeout(config.connect_timeout)
             .timeout(config.request_timeout)
             // A token must not travel anywhere but to the endpoint.
@@ -70,6 +74,7 @@ impl Transport {
             connect_timeout: config.connect_timeout,
             request_timeout: config.request_timeout,
             max_response_bytes: config.max_response_bytes,
+            bodies: Bodies::new(PATIENCE),
         })
     }
 
@@ -77,13 +82,12 @@ impl Transport {
         &self.endpoint
     }
 
-    /// Sends an envelope and receives the whole answer into `body`, whatever its status.
+    /// Sends an envelope and receives the whole answer, whatever its status.
     pub(crate) async fn post(
         &self,
         function: Function,
         envelope: String,
-        body: &mut Vec<u8>,
-    ) -> Result<Exchange, ClientError> {
+    ) -> Result<(Exchange, Body<'_>), ClientError> {
         let request = self.http.post(self.endpoint.url().clone()).body(envelope);
         let mut response = request.send().await.map_err(|error| self.failure(function, error))?;
         if response.status().is_redirection() {
@@ -96,14 +100,15 @@ impl Transport {
                 ClientError::BadAnswer { function, source: AnswerDefect::Compression }
             }
         };
-        let mut inflow = Inflow::new(response.headers(), body, limit);
+        let mut body = self.bodies.lend().await;
+        let mut inflow = Inflow::new(response.headers(), &mut body, limit);
         while let Some(chunk) =
             response.chunk().await.map_err(|error| self.failure(function, error))?
         {
             inflow.take(&chunk).map_err(spoiled)?;
         }
         inflow.finish().map_err(spoiled)?;
-        Ok(exchange(response.status(), response.headers()))
+        Ok((exchange(response.status(), response.headers()), body))
     }
 
     fn redirect(&self, function: Function, response: &Response) -> ClientError {

@@ -278,6 +278,14 @@ impl ColumnBuilder {
 
     /// The column as an array; the builder is empty then, with room for as much again.
     pub(crate) fn take(&mut self) -> ArrayRef {
+        if self.valid.is_empty() {
+            // Full pages and empty ones alternate: the room stays for the next full one.
+            return Self::new(self.reading).take_values();
+        }
+        self.take_values()
+    }
+
+    fn take_values(&mut self) -> ArrayRef {
         let next = Vec::with_capacity(self.valid.len() + self.valid.len() / 8);
         let valid = std::mem::replace(&mut self.valid, next);
         let has_nulls = std::mem::take(&mut self.nulls) > 0;

@@ -23,7 +23,7 @@ use super::{
 };
 
 /// How many bytes of rows may wait to be written.
-const CHANNEL_BYTES: usize = 32 << 20;
+const CHANNEL_BYTES: usize = 8 << 20;
 
 /// Reads everything that is new since `state`, up to a signal.
 pub(crate) async fn run(config: TapConfig, state: State) -> Result<Exit, Failure> {
