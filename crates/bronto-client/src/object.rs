@@ -97,10 +97,18 @@ impl Place {
     }
 }
 
+/// Whether two groups are the same. As a rule both names come from one table, so that they are one text.
+fn is_same(left: Option<&str>, right: Option<&str>) -> bool {
+    match (left, right) {
+        (Some(left), Some(right)) => std::ptr::eq(left, right) || left == right,
+        (left, right) => left.is_none() && right.is_none(),
+    }
+}
+
 /// The first place in a run of fields that fits the element.
 fn locate_in(fields: &[Field], name: &str, group: Option<&str>) -> Option<Place> {
     fields.iter().enumerate().find_map(|(index, field)| {
-        if field.name == name && field.group == group {
+        if field.name == name && is_same(field.group, group) {
             Some(Place::Field(index))
         } else if group.is_none() && field.group == Some(name) {
             Some(Place::Group(index))

@@ -3,7 +3,8 @@
 //! One pass over the document with quick-xml's pull parser, reading from a slice, without a tree
 //! and without recursion. Text that came in one piece is handed on borrowed from the body. Because
 //! the parser takes an end of input, a second root or bare text for ordinary events, everything
-//! that makes a document *whole* is checked here: see [`AnswerDefect`].
+//! that makes a document *whole* is checked here: see [`AnswerDefect`]. Elements in their plainest
+//! form, which is almost all of them, are read past the parser, at a fraction of its cost.
 //!
 //! In layers: `document` makes text of bytes, `pull` reads leaves and skips subtrees, `soap` walks
 //! envelope, body and response, `row` reads one object.

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::tests::Collector;
 use super::*;
@@ -179,7 +180,7 @@ fn expected(table: &ObjectTable, object: &Object) -> Vec<(String, String)> {
 
 /// Texts with everything that XML treats in its own way, and everything it forbids.
 fn value() -> impl Strategy<Value = String> {
-    let special = proptest::sample::select(vec![
+    let special = select(vec![
         '&',
         '<',
         '>',
@@ -247,6 +248,9 @@ fn check(
     Ok(())
 }
 
+/// Bytes that change the structure of a document, or its texts.
+const DAMAGE: &[u8] = b"<>/&; =\"'!?-[]:aid\0\x01\x85\xC3\xFF";
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
@@ -288,6 +292,35 @@ proptest! {
         tape in vec(any::<u8>(), 0..64),
     ) {
         check(Function::ReadRecentInboundActivities, &ACTIVITY, &objects, &tape)?;
+    }
+
+    /// Elements that are read past the parser give what the parser gives, in whole documents and in damaged ones. A
+    /// carriage return anywhere, as here in a comment, leaves everything to the parser.
+    #[test]
+    fn the_way_past_the_parser_changes_nothing(
+        objects in vec(any_object(&CONTACT), 1..4),
+        tape in vec(any::<u8>(), 0..64),
+        damage in vec((any::<prop::sample::Index>(), select(DAMAGE.to_vec())), 0..4),
+    ) {
+        let mut choices = Choices { tape: &tape, at: 0 };
+        let page = page(&mut choices, Function::ReadContacts, &CONTACT, &objects).replace('\r', " ");
+        let root = page.find("Envelope").and_then(|name| page[..name].rfind('<')).unwrap();
+        let (before, from_root) = page.split_at(root);
+        let mut bytes = format!("{before}<!--\n-->{from_root}").into_bytes();
+        for (index, byte) in damage {
+            let at = root + 8 + index.index(from_root.len());
+            bytes[at] = byte;
+        }
+        let mut decoded = [b'\n', b'\r'].map(|line_end| {
+            bytes[root + 4] = line_end;
+            let mut collector = Collector::new(&CONTACT);
+            let answer = rows(Function::ReadContacts, &CONTACT, &bytes, &mut collector);
+            (answer, collector)
+        });
+        if decoded[0].0.is_err() {
+            decoded.iter_mut().for_each(|(_, collector)| collector.clear());
+        }
+        prop_assert_eq!(&decoded[0], &decoded[1], "{}", String::from_utf8_lossy(&bytes));
     }
 
     /// Damage anywhere is an error or costs single objects; it never panics and never invents.
