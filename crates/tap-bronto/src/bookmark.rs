@@ -3,7 +3,7 @@
 //! A bookmark says "everything before this instant is out". Further keys are ours: `utc`, that the bookmark is an instant
 //! and not the Python tap's, which wrote local time as UTC; `activity_id`, how the ids in the table were made;
 //! `full_lookback_at`, when activities were last read again over the whole look-back; and `version`, the last version of
-//! a full table. Whatever else stands there is carried through.
+//! a full table. [`crate::custom_fields`] keeps `fields` beside them. Whatever else stands there is carried through.
 
 use bronto_client::lexical::utc_text;
 use chrono::{DateTime, Utc};
@@ -89,6 +89,17 @@ impl StreamState {
     /// The bookmark can't be true; reading begins again at another one.
     pub(crate) fn rewind(&mut self, bookmark: DateTime<Utc>) {
         self.bookmark = Some(bookmark);
+    }
+
+    /// What is stored under a key that isn't of the bookmark's.
+    pub(crate) fn kept(&self, key: &str) -> Option<&Value> {
+        self.stored.get(key)
+    }
+
+    /// Keeps a value beside the bookmark, and returns the state to store.
+    pub(crate) fn keep(&mut self, key: &str, value: Value) -> Value {
+        self.put(key, value);
+        Value::Object(self.stored.clone())
     }
 
     /// Moves the bookmark, and returns the state to store.

@@ -1,18 +1,39 @@
 //! The streams as a Singer catalog: written for discovery, and read back as a selection.
 
-use replication::stream::{ColumnType, Method};
+use std::collections::BTreeSet;
+
+use replication::stream::{ColumnType, Method, StreamSchema};
 use serde_json::{Map, Value, json};
 use singer::{Catalog, CatalogEntry, CatalogError, Metadata, Selection};
 
 use crate::{
+    custom_fields::{CustomField, CustomSelection, CustomWish},
     nearest,
     streams::{BrontoStream, SelectedStream, StreamColumn},
 };
 
-/// What the tap offers. The same bytes every time: it depends on nothing but this program's version.
+/// The key in a field's metadata that holds a custom field's id, by which it is known whatever its name becomes.
+const FIELD_ID: &str = "bronto-field-id";
+
+/// What the tap offers of an account with these custom fields. The same bytes every time: it depends on nothing but
+/// them and this program's version.
 #[must_use]
-pub fn discover() -> Catalog {
-    Catalog { streams: BrontoStream::ALL.into_iter().map(entry).collect(), other: Map::new() }
+pub fn discover(custom_fields: &[CustomField]) -> Catalog {
+    let mut streams: Vec<CatalogEntry> = BrontoStream::ALL.into_iter().map(entry).collect();
+    for contact in streams.iter_mut().filter(|entry| entry.stream == BrontoStream::Contact.name()) {
+        for field in custom_fields {
+            let mut property = json_type(&field.kind.column_type(), false);
+            property["description"] = field.documentation().into();
+            contact.schema["properties"][&field.column] = property;
+            contact.metadata.push(
+                Metadata::new(["properties", &field.column])
+                    .with("inclusion", "available")
+                    .with("selected-by-default", true)
+                    .with(FIELD_ID, field.id.as_str()),
+            );
+        }
+    }
+    Catalog { streams, other: Map::new() }
 }
 
 /// Marks every stream and column of a catalog as selected.
@@ -23,6 +44,9 @@ pub fn select_all(catalog: &mut Catalog) {
 }
 
 /// The streams and columns that a catalog selects, in the tap's own order.
+///
+/// Fields of contacts that the tap doesn't know are custom fields, of which the account will tell. One that the catalog
+/// doesn't have, perhaps because it was added later, is not selected.
 ///
 /// # Errors
 /// [`CatalogError`] for a stream or column that the tap doesn't have, with the name that was probably meant. Whether
@@ -50,10 +74,35 @@ pub fn selection(catalog: &Catalog) -> Result<Vec<SelectedStream>, CatalogError>
                 nearest: unknown.nearest,
             }
         })?;
-        selected.push(chosen);
+        selected.push(chosen.with_custom_fields(custom_fields(stream, entry, &selection)));
     }
     selected.sort_by_key(SelectedStream::stream);
     Ok(selected)
+}
+
+/// The custom fields that an entry selects.
+fn custom_fields(
+    stream: BrontoStream,
+    entry: &CatalogEntry,
+    selection: &Selection,
+) -> CustomSelection {
+    let own = stream.columns();
+    let is_custom = |name: &&str| !own.iter().any(|column| column.name == *name);
+    let wishes =
+        field_names(entry).into_iter().filter(is_custom).filter(|name| selection.field(name));
+    let wish = |name: &str| {
+        let id =
+            entry.metadata_of(&["properties", name]).and_then(|metadata| metadata.text(FIELD_ID));
+        CustomWish { name: name.to_owned(), id: id.map(str::to_owned) }
+    };
+    CustomSelection::Only(wishes.map(wish).collect())
+}
+
+/// The fields that an entry has in its schema or mentions in its metadata, each once.
+fn field_names(entry: &CatalogEntry) -> BTreeSet<&str> {
+    let properties = entry.schema.get("properties").and_then(Value::as_object);
+    let in_schema = properties.into_iter().flat_map(Map::keys).map(String::as_str);
+    in_schema.chain(entry.mentioned_fields().map(|(name, _)| name)).collect()
 }
 
 fn known_stream(name: &str) -> Result<BrontoStream, CatalogError> {
@@ -63,13 +112,14 @@ fn known_stream(name: &str) -> Result<BrontoStream, CatalogError> {
     })
 }
 
-/// Every field that the entry has in its schema or mentions in its metadata must exist.
+/// Every field that the entry has in its schema or mentions in its metadata must exist; whether a contact's does can
+/// only the account tell.
 fn check_fields(stream: BrontoStream, entry: &CatalogEntry) -> Result<(), CatalogError> {
+    if stream == BrontoStream::Contact {
+        return Ok(());
+    }
     let columns = stream.columns();
-    let properties = entry.schema.get("properties").and_then(Value::as_object);
-    let in_schema = properties.into_iter().flat_map(Map::keys).map(String::as_str);
-    let mentioned = entry.mentioned_fields().map(|(name, _)| name);
-    for name in in_schema.chain(mentioned) {
+    for name in field_names(entry) {
         if !columns.iter().any(|column| column.name == name) {
             return Err(CatalogError::UnknownField {
                 stream: stream.name().to_owned(),
@@ -88,7 +138,7 @@ fn add_mentioned_fields(stream: BrontoStream, entry: &mut CatalogEntry) {
         entry.mentioned_fields().map(|(name, _)| name.to_owned()).collect();
     if let Some(properties) = entry.schema.get_mut("properties").and_then(Value::as_object_mut) {
         for name in mentioned {
-            let property = own["properties"][&name].clone();
+            let property = own["properties"].get(&name).cloned().unwrap_or_else(|| json!({}));
             properties.entry(name).or_insert(property);
         }
     }
@@ -143,7 +193,22 @@ fn entry(stream: BrontoStream) -> CatalogEntry {
     }
 }
 
-/// The JSON Schema of a stream's records. All but the keys may be null, because the API may leave out any field.
+/// The JSON Schema of a stream's records, with the columns that batches of this schema have besides the stream's own:
+/// custom fields.
+#[must_use]
+pub fn record_schema(selected: &SelectedStream, batches: &StreamSchema) -> Value {
+    let mut schema = schema(selected);
+    for column in batches.columns.iter().filter(|column| !selected.has(&column.name)) {
+        schema["properties"][&column.name] = match column.column_type {
+            // Numbers that come with their digits.
+            ColumnType::Json => json_type(&ColumnType::Number, false),
+            ref other => json_type(other, false),
+        };
+    }
+    schema
+}
+
+/// The JSON Schema of a stream's records, custom fields aside. All but the keys may be null, because the API may leave out any field.
 #[must_use]
 pub fn schema(selected: &SelectedStream) -> Value {
     let stream = selected.stream();
@@ -192,16 +257,18 @@ mod tests {
 
     #[test]
     fn t14_discovery_is_deterministic_and_accepted_back_whole() {
-        let text = discover().to_json();
-        assert_eq!(text, discover().to_json());
+        let text = discover(&[]).to_json();
+        assert_eq!(text, discover(&[]).to_json());
         let catalog = Catalog::parse(&text).unwrap();
-        let all: Vec<_> = BrontoStream::ALL.into_iter().map(SelectedStream::all).collect();
+        let all = BrontoStream::ALL.into_iter().map(SelectedStream::all);
+        let all: Vec<_> =
+            all.map(|stream| stream.with_custom_fields(CustomSelection::NONE)).collect();
         assert_eq!(selection(&catalog).unwrap(), all);
     }
 
     #[test]
     fn a_column_that_only_the_metadata_names_is_selected() {
-        let mut catalog = discover();
+        let mut catalog = discover(&[]);
         let contact = catalog.streams.iter_mut().find(|entry| entry.stream == "contact").unwrap();
         contact.schema["properties"].as_object_mut().unwrap().remove("email").unwrap();
         let selected = selection(&catalog).unwrap();
@@ -210,7 +277,7 @@ mod tests {
 
     #[test]
     fn t11_t13_every_field_has_metadata_and_keys_are_automatic() {
-        for entry in discover().streams {
+        for entry in discover(&[]).streams {
             let stream = BrontoStream::named(&entry.tap_stream_id).unwrap();
             for column in stream.columns() {
                 let metadata = entry.metadata_of(&["properties", column.name]).unwrap();
@@ -224,7 +291,7 @@ mod tests {
 
     #[test]
     fn schemas_are_as_stitch_has_them() {
-        let list = discover().stream("list").unwrap().schema.clone();
+        let list = discover(&[]).stream("list").unwrap().schema.clone();
         let id = json!({"type": "string", "description": "The list's id."});
         assert_eq!(list["properties"]["id"], id);
         assert_eq!(list["properties"]["activeCount"]["type"], json!(["null", "integer"]));
@@ -252,7 +319,7 @@ mod tests {
 
     #[test]
     fn t16_marks_decide() {
-        let mut catalog = discover();
+        let mut catalog = discover(&[]);
         let deselect = |catalog: &mut Catalog, stream: &str, breadcrumb: &[&str]| {
             let entry = catalog.streams.iter_mut().find(|entry| entry.stream == stream).unwrap();
             let place = entry

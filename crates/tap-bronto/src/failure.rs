@@ -5,6 +5,8 @@ use std::{error::Error, fmt};
 use bronto_client::{Class, ClientError, FaultCode, Function};
 use replication::source::{SourceError, SourceErrorKind};
 
+use crate::custom_fields::removed_meanwhile;
+
 /// Why a stream's reading ended early.
 #[derive(Debug)]
 pub(crate) enum Halt {
@@ -36,6 +38,9 @@ impl From<ClientError> for Halt {
             ClientError::CursorLost { .. } => Self::CursorLost(source_error(&error)),
             _ if error.fault().is_some_and(|fault| fault.code() == FaultCode::InvalidStartDate) => {
                 Self::StartTooOld(source_error(&error))
+            }
+            _ if error.fault().is_some_and(|fault| fault.code() == FaultCode::InvalidField) => {
+                Self::Failed(removed_meanwhile().caused_by(error))
             }
             _ => Self::Failed(source_error(&error)),
         }

@@ -5,6 +5,7 @@
 //! | [`config`] | what can be set, and reading it from JSON and the environment |
 //! | [`streams`] | the five streams, their columns and selections |
 //! | [`catalog`] | the same as a Singer catalog, written and read |
+//! | [`custom_fields`] | columns for the fields that accounts define for their contacts |
 //! | [`activity_id`] | ids for activities, which have none |
 //! | [`source`] | the account: workers, one per stream |
 //!
@@ -27,6 +28,7 @@ pub mod catalog;
 mod check;
 mod columns;
 pub mod config;
+pub mod custom_fields;
 mod failure;
 mod fingerprint;
 mod nearest;

@@ -1,5 +1,7 @@
 //! One page of a read: decoded values go straight into columns, and whole rows are kept, dropped or rejected.
 
+use std::sync::Arc;
+
 use arrow::array::ArrayRef;
 use bronto_client::{Kind, RowDefect, RowSink};
 use replication::{reject::ReasonCode, stream::ColumnType};
@@ -9,6 +11,7 @@ use crate::{
         COMPATIBLE_FIELDS, Digest16, IdScheme, LOSSLESS_FIELDS, compatible_id, lossless_identity,
     },
     columns::{ColumnBuilder, NumberSyntax, Reading, Unfit, date_time},
+    custom_fields::{CustomColumns, CustomFiller},
     fingerprint::fingerprint,
     streams::{BrontoStream, NumberForm, Origin, SelectedStream, StreamColumn},
     window::Window,
@@ -22,7 +25,11 @@ pub(crate) struct PageSink {
     window: Option<Window>,
     /// What to do with each field of the object, by its index.
     uses: Vec<FieldUse>,
+    /// Those of the object's own fields, then those of custom fields.
     columns: Vec<ColumnBuilder>,
+    custom: CustomFiller,
+    /// Where the custom fields' columns begin.
+    first_custom: usize,
     /// Columns that must have a value, with their names.
     required: Vec<(usize, &'static str)>,
     /// A key column whose absent value is the empty text, because a key can't be null.
@@ -50,7 +57,7 @@ struct CurrentRow {
     spans: Vec<Option<(usize, usize)>>,
     /// The second of its replication key.
     second: Option<i64>,
-    /// The first value that doesn't fit, by its field.
+    /// The first value that doesn't fit, by its field; custom fields count on from the object's own.
     unfit: Option<(usize, Unfit)>,
 }
 
@@ -101,7 +108,7 @@ pub(crate) struct PageReject {
 #[derive(Debug)]
 pub(crate) struct PageRows {
     pub(crate) counts: PageCounts,
-    /// The columns that come from fields, in the order of the selection.
+    /// The columns that come from fields, in the order of the selection; custom fields last.
     pub(crate) arrays: Vec<ArrayRef>,
     /// One for each kept row.
     pub(crate) marks: Vec<RowMark>,
@@ -142,7 +149,9 @@ impl PageSink {
             scheme,
             window: None,
             uses,
+            first_custom: columns.len(),
             columns,
+            custom: CustomFiller::default(),
             required,
             empty_if_absent,
             current: CurrentRow { spans: vec![None; identity.len()], ..CurrentRow::default() },
@@ -150,6 +159,17 @@ impl PageSink {
             marks: Vec::new(),
             rejects: Vec::new(),
         }
+    }
+
+    /// Takes custom fields, too.
+    pub(crate) fn with_custom_fields(
+        mut self,
+        columns: &Arc<CustomColumns>,
+        numbers: NumberForm,
+    ) -> Self {
+        self.columns.extend(columns.builders(numbers));
+        self.custom = CustomFiller::new(Arc::clone(columns));
+        self
     }
 
     /// Sets the window outside of which rows are dropped; none keeps all.
@@ -177,7 +197,9 @@ impl PageSink {
     /// Why the complete row can't be kept, if so.
     fn flaw(&self) -> Option<(ReasonCode, String)> {
         if let Some((field, (code, flaw))) = self.current.unfit {
-            let name = self.stream.object().fields.get(field).map_or("?", |field| field.name);
+            let own = self.stream.object().fields;
+            let custom = || self.custom.name(field - own.len());
+            let name = own.get(field).map_or_else(custom, |field| field.name);
             return Some((code, format!("`{name}` {flaw}")));
         }
         let row = self.page.kept;
@@ -244,6 +266,7 @@ impl PageSink {
         self.current.spans.fill(None);
         self.current.second = None;
         self.current.unfit = None;
+        self.custom.restart();
     }
 
     /// Takes the replication key, which is read once for all that need it, and writes it as the identity wants it.
@@ -291,6 +314,15 @@ impl RowSink for PageSink {
         if let Some(column) = usage.column
             && let Err(unfit) = self.columns[column].push(self.page.kept, text)
         {
+            self.current.unfit.get_or_insert((field, unfit));
+        }
+    }
+
+    fn custom_field(&mut self, field_id: &str, content: &str) {
+        let Some(position) = self.custom.find(field_id) else { return };
+        let column = &mut self.columns[self.first_custom + position];
+        if let Err(unfit) = self.custom.fill(position, column, self.page.kept, content) {
+            let field = self.stream.object().fields.len() + position;
             self.current.unfit.get_or_insert((field, unfit));
         }
     }

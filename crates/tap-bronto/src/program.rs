@@ -17,8 +17,12 @@ use std::{io::Write, process::ExitCode};
 use arguments::{Action, Arguments};
 use exit::{Exit, Failure};
 use replication::source::Source;
-use singer::SelectionError;
-use tap_bronto::{BrontoSource, NumberForm, TapConfig, catalog};
+use serde_json::Value;
+use singer::{Catalog, SelectionError};
+use tap_bronto::{
+    BrontoSource, BrontoStream, NumberForm, SelectedStream, TapConfig, catalog,
+    custom_fields::CustomSelection,
+};
 use tokio::runtime::Runtime;
 
 /// Runs the program.
@@ -38,11 +42,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     match arguments.action() {
         Action::About(format) => print(&about::render(format)),
         Action::Discover => {
-            // Nothing is asked of the account, but a configuration that can't work should not look as if it did.
-            if !arguments.config.is_empty() {
-                input::config(arguments)?;
-            }
-            let mut catalog = catalog::discover();
+            let mut catalog = discover(arguments)?;
             if arguments.select_all {
                 catalog::select_all(&mut catalog);
             }
@@ -57,6 +57,11 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
                     catalog::select_all(&mut catalog);
                 }
                 config.selection = catalog::selection(&catalog)?;
+                if arguments.select_all {
+                    let all =
+                        |stream: SelectedStream| stream.with_custom_fields(CustomSelection::All);
+                    config.selection = config.selection.into_iter().map(all).collect();
+                }
                 if config.selection.is_empty() {
                     return Err(SelectionError::NothingSelected.into());
                 }
@@ -65,6 +70,21 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             runtime()?.block_on(sync::run(config, state))
         }
     }
+}
+
+/// What can be selected. Custom fields are known to the account alone, so it is asked for them if it is known which
+/// account that is.
+fn discover(arguments: &Arguments) -> Result<Catalog, Failure> {
+    if arguments.config.is_empty() && !input::has_token_in_environment() {
+        tracing::warn!(
+            "Without `--config` the account can't be asked for its custom fields, so the catalog has none"
+        );
+        return Ok(catalog::discover(&[]));
+    }
+    let source = BrontoSource::new(input::config(arguments)?)?;
+    let state = input::state(arguments)?;
+    let contacts = state.bookmark(BrontoStream::Contact.name()).cloned().map(Value::Object);
+    Ok(runtime()?.block_on(source.discover(contacts.as_ref()))?)
 }
 
 fn check(config: TapConfig) -> Result<Exit, Failure> {

@@ -7,6 +7,7 @@
 //! all.
 
 mod activities;
+mod columns;
 mod contacts;
 mod emission;
 mod lists;
@@ -41,6 +42,7 @@ use self::{
 use crate::{
     bookmark::StreamState,
     config::TapConfig,
+    custom_fields::CustomColumns,
     failure::Halt,
     streams::{BrontoStream, SelectedStream},
     window::{self, Laid, Planner, Window},
@@ -104,6 +106,7 @@ struct StreamReading {
     selected: SelectedStream,
     name: StreamName,
     schema: Arc<StreamSchema>,
+    custom_fields: Arc<CustomColumns>,
     /// Cancelled when a worker has failed: the others stop at their next safe point.
     halted: CancellationToken,
     report: Report,
@@ -180,16 +183,25 @@ pub(crate) struct StreamReader {
 }
 
 impl StreamReader {
-    /// Waits for the stream's turn, announces the stream and logs in for it.
+    /// Waits for the stream's turn, learns which columns it has, announces it and logs in for it.
     pub(crate) async fn open(
         extraction: Arc<Extraction>,
         selected: &SelectedStream,
-        state: StreamState,
+        mut state: StreamState,
     ) -> Result<Self, OpenError> {
         let turn = extraction.turns.first().await;
+        let mut session = extraction.client.idle_session();
+        let custom = columns::custom(&extraction, selected, &mut session, &mut state).await;
+        let (custom, failure) = match custom {
+            Ok(custom) => (custom, None),
+            Err(error) => (columns::Custom::default(), Some(error)),
+        };
+        let mut schema = selected.schema(extraction.config.numbers);
+        custom.columns.extend(&mut schema, extraction.config.numbers);
         let stream = Arc::new(StreamReading {
             name: selected.stream().stream_name(),
-            schema: selected.schema(extraction.config.numbers),
+            schema: Arc::new(schema),
+            custom_fields: custom.columns,
             selected: selected.clone(),
             halted: CancellationToken::new(),
             report: Report::start(),
@@ -201,13 +213,19 @@ impl StreamReader {
         let announcement = Event::Schema(Arc::clone(&stream.schema));
         let announced = stream.extraction.context.events.send(announcement).await;
         announced.map_err(|gone| OpenError::Halt(gone.into()))?;
-        let mut first = Worker::new(Arc::clone(&stream), turn);
-        match first.log_in().await.map_err(OpenError::Halt)? {
+        let mut first = Worker::with_session(Arc::clone(&stream), turn, session);
+        first.pending.bytes += custom.bytes;
+        let opened = match failure {
+            Some(error) => Err(error),
+            None => first.log_in().await.map_err(OpenError::Halt)?.map_err(OpenError::Login),
+        };
+        first.count_cost();
+        match opened {
             Ok(()) => Ok(Self { stream, state, first }),
             Err(error) => {
                 // What the tries cost is part of the account, unless nobody takes it any more.
                 first.send_pending().await.map_err(OpenError::Halt)?;
-                Err(OpenError::Login(error))
+                Err(error)
             }
         }
     }
@@ -407,8 +425,10 @@ impl StreamReading {
 /// Why a stream could not be begun.
 #[derive(Debug)]
 pub(crate) enum OpenError {
-    /// The login failed.
+    /// The login failed, or the first reads did.
     Login(bronto_client::ClientError),
+    /// The selection or the state can't be used.
+    Refused(SourceError),
     /// Anything else.
     Halt(Halt),
 }

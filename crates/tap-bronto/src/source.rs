@@ -9,13 +9,16 @@ use replication::{
     stream::StreamName,
 };
 use secrecy::ExposeSecret;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
+use singer::Catalog;
 use tokio::task::JoinSet;
 
 use crate::{
     bookmark::StreamState,
-    check,
+    catalog, check,
     config::TapConfig,
+    custom_fields::{self, KnownFields, ReadFailure},
     failure::{Halt, is_about_the_account, source_error},
     reader::{Extraction, OpenError, StreamReader},
     streams::SelectedStream,
@@ -48,6 +51,25 @@ impl BrontoSource {
     #[must_use]
     pub fn streams(&self) -> &[SelectedStream] {
         &self.config.selection
+    }
+}
+
+impl BrontoSource {
+    /// What can be selected: the streams with their columns, and the custom fields that the account has now. Their
+    /// columns have the names that the state of contacts fixed, if there is one.
+    ///
+    /// # Errors
+    /// When the account can't be asked.
+    pub async fn discover(&self, contacts: Option<&Value>) -> Result<Catalog, SourceError> {
+        let kept = contacts.and_then(|state| state.get(custom_fields::FIELDS));
+        let mut known = KnownFields::read(kept)?;
+        let mut session = self.client.session().await.map_err(|error| source_error(&error))?;
+        let survey = custom_fields::survey(&mut session, self.config.page_size, &mut known).await;
+        let survey = survey.map_err(|failure| match failure {
+            ReadFailure::Client(error) => source_error(&error),
+            ReadFailure::Source(error) => error,
+        })?;
+        Ok(catalog::discover(&survey.fields))
     }
 }
 
@@ -111,6 +133,7 @@ async fn read_stream(
                 Ended::Account(source_error(&error))
             }
             OpenError::Login(error) => Ended::Halt(Halt::Failed(source_error(&error))),
+            OpenError::Refused(error) => Ended::Account(error),
             OpenError::Halt(halt) => Ended::Halt(halt),
         })?;
     Box::pin(reader.read()).await.map_err(Ended::Halt)

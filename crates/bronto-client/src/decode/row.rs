@@ -124,12 +124,12 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
     /// The field of that name, if it holds text.
     #[inline]
     fn plain_field(&self, name: &str) -> Option<usize> {
-        match self.table.locate(name, self.group, self.next_field)? {
-            Place::Field(index) if self.table.fields[index].kind != Kind::CustomFields => {
-                Some(index)
-            }
-            Place::Field(_) | Place::Group(_) => None,
-        }
+        let Place::Field(index) = self.table.locate(name, self.group, self.next_field)? else {
+            return None;
+        };
+        let is_text =
+            !matches!(self.table.fields[index].kind, Kind::CustomFields | Kind::PassedOver);
+        is_text.then_some(index)
     }
 
     fn element(&mut self, pull: &mut Pull<'_>, tag: &BytesStart<'_>) -> Result<(), AnswerDefect> {

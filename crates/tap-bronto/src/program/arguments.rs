@@ -32,7 +32,8 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
 
-    /// Writes the catalog and ends.
+    /// Writes the catalog and ends. The account is asked for its custom fields; with `--state` their columns have the
+    /// names that they have got already.
     #[arg(short, long, conflicts_with_all = ["check", "about"])]
     pub(crate) discover: bool,
 

@@ -13,6 +13,11 @@ use super::{
 /// What `--config` may name instead of a file.
 const ENVIRONMENT: &str = "ENV";
 
+/// Whether the environment says which account is meant.
+pub(crate) fn has_token_in_environment() -> bool {
+    std::env::var_os("TAP_BRONTO_TOKEN").is_some()
+}
+
 /// The configuration: all files, then the environment.
 pub(crate) fn config(arguments: &Arguments) -> Result<TapConfig, Failure> {
     let mut settings = Settings::default();

@@ -98,7 +98,7 @@ impl<W: Write> Output<W> {
         self.shapes.insert(schema.stream.clone(), RecordShape::new(schema));
         self.writer.schema(&SchemaMessage {
             stream: name.to_owned(),
-            schema: selected.map_or(Value::Null, catalog::schema),
+            schema: selected.map_or(Value::Null, |stream| catalog::record_schema(stream, schema)),
             key_properties: Some(schema.key.clone()),
             bookmark_properties: schema.replication_key.iter().cloned().collect(),
         })

@@ -22,13 +22,14 @@ pub(super) const SIZING: Sizing = Sizing {
 
 pub(super) async fn read_window(worker: &mut Worker, laid: Laid) -> Result<WindowEnd, Halt> {
     let include = worker.includes;
+    let fields = worker.stream.custom_fields.ids();
     let request = |page| {
         ReadRequest::Contacts(ReadContacts {
             modified_from: laid.window.from(),
             modified_before: laid.window.before(),
             page,
             include,
-            fields: Vec::new(),
+            fields: fields.clone(),
         })
     };
     read_down(worker, laid, Motion::Leaving, request).await

@@ -77,11 +77,18 @@ pub(super) struct Figures {
 impl Worker {
     /// A worker that logs in with its first request.
     pub(super) fn new(stream: Arc<StreamReading>, turn: Turn) -> Self {
+        let session = stream.extraction.client.idle_session();
+        Self::with_session(stream, turn, session)
+    }
+
+    /// A worker with a session that may have been used already; what that cost is part of the worker's account.
+    pub(super) fn with_session(stream: Arc<StreamReading>, turn: Turn, session: Session) -> Self {
         let config = &stream.extraction.config;
         Self {
-            session: stream.extraction.client.idle_session(),
+            session,
             counted: SessionCost::default(),
-            sink: PageSink::new(&stream.selected, config.activity_id, config.numbers),
+            sink: PageSink::new(&stream.selected, config.activity_id, config.numbers)
+                .with_custom_fields(&stream.custom_fields, config.numbers),
             includes: contacts::includes(&stream.selected),
             seen: SeenRows::default(),
             seen_rejects: SeenRejects::default(),
@@ -167,7 +174,7 @@ impl Worker {
     }
 
     /// Takes the requests since the last time into the account, those of failed tries too.
-    fn count_cost(&mut self) {
+    pub(super) fn count_cost(&mut self) {
         let cost = self.session.cost();
         let requests = cost.requests - self.counted.requests;
         let retries = cost.retries - self.counted.retries;

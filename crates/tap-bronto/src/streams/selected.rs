@@ -1,11 +1,12 @@
 //! A stream with the columns that were chosen from it.
 
-use std::sync::Arc;
-
 use replication::stream::{Column, ColumnType, StreamName, StreamSchema};
 
 use super::{BrontoStream, StreamColumn};
-use crate::nearest;
+use crate::{
+    custom_fields::{CustomSelection, CustomWish},
+    nearest,
+};
 
 /// How numbers are carried in batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,7 @@ pub enum NumberForm {
 pub struct SelectedStream {
     stream: BrontoStream,
     columns: Vec<StreamColumn>,
+    custom: CustomSelection,
 }
 
 /// A column that the stream doesn't have.
@@ -38,25 +40,44 @@ pub struct UnknownColumn {
 }
 
 impl SelectedStream {
-    /// The whole stream.
+    /// The whole stream, with all custom fields that there are.
     #[must_use]
     pub fn all(stream: BrontoStream) -> Self {
-        Self { stream, columns: stream.columns() }
+        let custom = match stream {
+            BrontoStream::Contact => CustomSelection::All,
+            _ => CustomSelection::NONE,
+        };
+        Self { stream, columns: stream.columns(), custom }
     }
 
-    /// The stream with these columns; keys and the replication key always come along.
+    /// The same with other custom fields. Only contacts have any.
+    #[must_use]
+    pub fn with_custom_fields(mut self, custom: CustomSelection) -> Self {
+        if self.stream == BrontoStream::Contact {
+            self.custom = custom;
+        }
+        self
+    }
+
+    /// The stream with these columns; keys and the replication key always come along. A name that contacts don't have
+    /// of their own is that of a custom field, which the account will be asked for.
     ///
     /// # Errors
-    /// [`UnknownColumn`] for a name that the stream doesn't have.
+    /// [`UnknownColumn`] for a name that the stream doesn't have and no custom field can have.
     pub fn with_columns<'a>(
         stream: BrontoStream,
         names: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, UnknownColumn> {
         let names: Vec<&str> = names.into_iter().collect();
         let mut columns = stream.columns();
-        if let Some(unknown) =
-            names.iter().find(|name| !columns.iter().any(|column| column.name == **name))
-        {
+        let unknown =
+            names.iter().filter(|name| !columns.iter().any(|column| column.name == **name));
+        let mut custom = Vec::new();
+        for unknown in unknown {
+            if stream == BrontoStream::Contact {
+                custom.push(CustomWish::named(*unknown));
+                continue;
+            }
             return Err(UnknownColumn {
                 stream: stream.name(),
                 column: (*unknown).to_owned(),
@@ -64,7 +85,7 @@ impl SelectedStream {
             });
         }
         columns.retain(|column| stream.is_automatic(column.name) || names.contains(&column.name));
-        Ok(Self { stream, columns })
+        Ok(Self { stream, columns, custom: CustomSelection::Only(custom) })
     }
 
     /// The stream.
@@ -73,26 +94,32 @@ impl SelectedStream {
         self.stream
     }
 
-    /// The selected columns.
+    /// The selected columns, custom fields aside.
     #[must_use]
     pub fn columns(&self) -> &[StreamColumn] {
         &self.columns
     }
 
-    /// Whether a column is selected.
+    /// Which custom fields are selected.
+    #[must_use]
+    pub fn custom_fields(&self) -> &CustomSelection {
+        &self.custom
+    }
+
+    /// Whether a column is selected, custom fields aside.
     #[must_use]
     pub fn has(&self, column: &str) -> bool {
         self.columns.iter().any(|candidate| candidate.name == column)
     }
 
-    /// The schema that the stream's batches follow.
+    /// The schema that the stream's batches follow, custom fields aside.
     #[must_use]
-    pub fn schema(&self, numbers: NumberForm) -> Arc<StreamSchema> {
+    pub fn schema(&self, numbers: NumberForm) -> StreamSchema {
         let column_type = |column: &StreamColumn| match (&column.column_type, numbers) {
             (ColumnType::Number, NumberForm::Lexeme) => ColumnType::Json,
             (other, _) => other.clone(),
         };
-        Arc::new(StreamSchema {
+        StreamSchema {
             stream: StreamName::new(self.stream.name()),
             columns: self
                 .columns
@@ -103,7 +130,7 @@ impl SelectedStream {
             replication_key: self.stream.replication_key().map(str::to_owned),
             method: self.stream.method(),
             winner: self.stream.winner(&self.columns),
-        })
+        }
     }
 }
 

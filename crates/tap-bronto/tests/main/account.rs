@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bronto_client::Backoff;
-use bronto_sim::{ClockMode, RunningServer, Server, SimConfig, Table};
+use bronto_sim::{ClockMode, CustomField, RunningServer, Server, SimConfig, Table};
 use chrono::{DateTime, Utc};
 use replication::{
     clock::SystemClock,
@@ -31,6 +31,8 @@ pub(crate) const TABLES: [(&str, Table); 5] = [
 /// A server with an account whose newest rows have settled.
 pub(crate) struct Account {
     pub(crate) server: RunningServer,
+    /// The custom fields with which it began.
+    pub(crate) first_fields: Vec<CustomField>,
     token: String,
 }
 
@@ -64,7 +66,7 @@ impl Account {
         let token = config.token().to_owned();
         let server = Server::start(config).await.unwrap();
         server.advance_seconds(600);
-        Self { server, token }
+        Self { first_fields: server.custom_fields(), server, token }
     }
 
     /// Settings for the account, patient with none but the shortest pauses.

@@ -6,6 +6,7 @@ mod account;
 mod behaviours;
 mod checking;
 mod corpus;
+mod custom_fields;
 mod documentation;
 mod peers;
 mod program;

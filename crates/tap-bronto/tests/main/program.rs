@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use bronto_sim::{ClockMode, RunningServer, Server, SimConfig, TokenGrant};
+use bronto_sim::{ClockMode, FieldChange, RunningServer, Server, SimConfig, TokenGrant};
 use serde_json::{Value, json};
 use singer::{Message, Metric};
 use tempfile::TempDir;
@@ -120,6 +120,17 @@ impl Ran {
             }
         }
         counts
+    }
+
+    /// The columns of a stream.
+    fn schema_of(&self, stream: &str) -> serde_json::Map<String, Value> {
+        let mut schemas =
+            self.stdout.lines().filter_map(|line| match Message::parse(line).unwrap() {
+                Message::Schema(schema) if schema.stream == stream => Some(schema.schema),
+                _ => None,
+            });
+        let schema = schemas.next_back().unwrap_or_else(|| panic!("{}", self.stderr));
+        schema["properties"].as_object().unwrap().clone()
     }
 
     fn kinds(&self) -> Vec<&str> {
@@ -263,11 +274,77 @@ fn discovery_is_deterministic_and_accepted_back() {
     let tap = Tap::start(&[]);
     let (one, two) = (tap.run(&["--discover"]), tap.run(&["-d"]));
     assert_eq!((one.code, &one.stdout), (0, &two.stdout));
-    assert_eq!(tap.server.stats().all_requests(), 0);
+    assert_eq!(tap.server.stats().all_requests(), 6, "a login, and the custom fields");
     let ran = tap.run_with_file("--catalog", &one.stdout);
     assert_eq!((ran.code, ran.records().len()), (0, 5), "{}", ran.stderr);
     let all: Value = serde_json::from_str(&tap.run(&["-d", "--select-all"]).stdout).unwrap();
     assert_eq!(all["streams"][0]["metadata"][0]["metadata"]["selected"], true);
+}
+
+#[test]
+fn custom_fields_are_offered_and_can_be_left_out() {
+    let tap = Tap::start(&[]);
+    let mut catalog: Value = serde_json::from_str(&tap.run(&["-d"]).stdout).unwrap();
+    let contact = &mut catalog["streams"][0];
+    let points = contact["schema"]["properties"]["loyalty_points"].clone();
+    let description = "Custom field of type integer: Loyalty points";
+    assert_eq!(points, json!({"type": ["null", "number"], "description": description}));
+    let places = contact["metadata"].as_array_mut().unwrap();
+    let id = tap.server.custom_fields()[3].id.clone();
+    for place in places.iter_mut().filter(|place| place["breadcrumb"][1] == "loyalty_points") {
+        assert_eq!(place["metadata"]["bronto-field-id"], id.as_str());
+        place["metadata"]["selected"] = false.into();
+    }
+    // A new name doesn't matter to a catalog, and neither do fields that came or went.
+    let rename = |name: &str, to: &str| FieldChange::Rename { name: name.into(), to: to.into() };
+    let add = FieldChange::Add { name: "size".into(), kind: "text".into() };
+    let remove = FieldChange::Remove { name: "affinity".into() };
+    tap.server.change_fields(&[rename("birthday", "born"), add, remove]).unwrap();
+    let ran = tap.run_with_file("--catalog", &catalog.to_string());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let contacts = ran.schema_of("contact");
+    let has = |name: &str| contacts.contains_key(name);
+    assert!(has("born") && has("store_credit"), "{contacts:?}");
+    assert!(!has("loyalty_points") && !has("size") && !has("affinity"), "{contacts:?}");
+    assert!(
+        ran.stderr.contains(
+            "WARNING The custom field `affinity` is selected, but Bronto doesn't have it"
+        )
+    );
+    assert_eq!(contacts["opt_in"], json!({"type": ["null", "boolean"]}));
+    assert_eq!(contacts["store_credit"], json!({"type": ["null", "number"]}));
+    // With the state, discovery shows the columns as they were fixed.
+    tap.server.change_fields(&[rename("born", "date of birth")]).unwrap();
+    let state = tap.file("state.json", &ran.state().to_string());
+    let again = tap.run(&["-d", "--state", state.to_str().unwrap()]);
+    let again: Value = serde_json::from_str(&again.stdout).unwrap();
+    assert!(again["streams"][0]["schema"]["properties"].get("born").is_some());
+    let everything = tap.run_with_file("-Sp", &catalog.to_string());
+    assert!(everything.schema_of("contact").contains_key("size"), "{}", everything.stderr);
+}
+
+#[test]
+fn a_column_that_no_contact_has_is_refused_with_the_nearest() {
+    let tap = Tap::start(&[]);
+    let catalog = json!({"streams": [{"stream": "contact", "schema": {"properties": {"loyalty_point": {}}}}]});
+    let ran = tap.run_with_file("--catalog", &catalog.to_string());
+    let message = "Stream `contact` has no column `loyalty_point`; did you mean `loyalty_points`?";
+    ran.assert_refused(2, message);
+    assert_eq!(ran.records().len(), 0);
+}
+
+#[test]
+fn discovery_needs_the_account_unless_none_is_named() {
+    let tap = Tap::start(&[("fail_next", "http503:1:readFields")]);
+    let down = tap.run(&["--discover"]);
+    down.assert_refused(4, "503");
+    assert_eq!(down.stdout, "");
+    let refused = Tap::start(&[("login_fault", "102")]).run(&["--discover"]);
+    refused.assert_refused(3, "102");
+    let offline = Ran::of(tap.command(&["--discover"]).output().unwrap());
+    assert_eq!(offline.code, 0);
+    assert!(offline.stderr.contains("WARNING Without `--config`"), "{}", offline.stderr);
+    assert!(!offline.stdout.contains("loyalty_points"));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use bronto_sim::CustomField;
+use chrono::DateTime;
 use serde_json::{Map, Value};
 
 use crate::account::{Account, Run, TABLES};
@@ -78,17 +80,46 @@ pub(crate) fn truth(account: &Account, stream: &str) -> Vec<String> {
     lines
 }
 
-/// The account's rows with the values that the tap's columns have.
+/// The account's rows with the values that the tap's columns have. A custom field's are those that it had when the
+/// account began, or that it has now if it was added since.
 pub(crate) fn true_rows(account: &Account, stream: &str) -> Vec<Row> {
+    let now = account.server.custom_fields();
+    let fields = account.first_fields.iter().chain(&now);
+    true_rows_with(account, stream, &fields.collect::<Vec<_>>())
+}
+
+/// The same with these columns for custom fields; the first of an id counts.
+pub(crate) fn true_rows_with(account: &Account, stream: &str, fields: &[&CustomField]) -> Vec<Row> {
     let (_, table) = TABLES.into_iter().find(|(name, _)| *name == stream).unwrap();
     let mut rows = account.server.truth(table);
     for row in &mut rows {
-        row.shift_remove("fields");
+        let contents = row.shift_remove("fields");
+        if let Some(contents) = contents.as_ref().and_then(Value::as_array) {
+            row.extend(contents.iter().filter_map(|content| custom_value(fields, content)));
+        }
         if stream == "unsubscribe" {
             row.entry("deliveryId").or_insert_with(|| "".into());
         }
     }
     rows
+}
+
+/// A custom field's column and value.
+fn custom_value(fields: &[&CustomField], content: &Value) -> Option<(String, Value)> {
+    let text = content.get("content")?.as_str().unwrap();
+    let field = fields.iter().find(|field| content["fieldId"] == field.id).unwrap();
+    let value = match field.kind.as_str() {
+        "integer" | "float" | "currency" | "checkbox" | "date" if text.is_empty() => return None,
+        "checkbox" => Value::Bool(text.parse().unwrap()),
+        "date" if text.contains('T') => DateTime::parse_from_rfc3339(text)
+            .unwrap()
+            .to_utc()
+            .format("%Y-%m-%dT%H:%M:%SZ")
+            .to_string()
+            .into(),
+        _ => text.into(),
+    };
+    Some((field.name.clone(), value))
 }
 
 fn sorted(rows: impl Iterator<Item = Row>) -> Vec<String> {

@@ -1,0 +1,162 @@
+//! Reading the definitions of all custom fields.
+//!
+//! They can't be selected by time, and fields may be added or removed between pages, so that others move from page to
+//! page. So they are read as lists are: a second page that is empty makes the first one whole; otherwise passes are
+//! repeated until two agree.
+
+use std::collections::BTreeMap;
+
+use bronto_client::{ClientError, FIELD, ReadFields, ReadRequest, RowDefect, RowSink, Session};
+use replication::source::{SourceError, SourceErrorKind};
+
+/// After so many passes that disagree the read fails.
+const MOST_PASSES: u32 = 6;
+/// Accounts have some hundred fields; a server that has no last page would be asked for ever.
+const MOST_PAGES: u32 = 10_000;
+
+/// A custom field as Bronto defines it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct FieldDefinition {
+    pub(super) name: String,
+    pub(super) label: String,
+    pub(super) bronto_type: String,
+}
+
+/// All definitions, by field id.
+pub(super) type Definitions = BTreeMap<String, FieldDefinition>;
+
+/// What a read of them came to.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) definitions: Definitions,
+    pub(super) bytes: u64,
+}
+
+/// Why they could not be read.
+#[derive(Debug)]
+pub(crate) enum ReadFailure {
+    Client(ClientError),
+    Source(SourceError),
+}
+
+impl From<ClientError> for ReadFailure {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+/// Reads them whole.
+pub(super) async fn read_all(session: &mut Session, page_size: u32) -> Result<Read, ReadFailure> {
+    let mut read = Read::default();
+    let mut page = DefinitionPage::default();
+    if read.page(session, page_size, 2, &mut page).await? == 0 {
+        read.page(session, page_size, 1, &mut page).await?;
+        read.definitions = page.take();
+        return Ok(read);
+    }
+    let mut before = None;
+    for _ in 0..MOST_PASSES {
+        let pass = read.pass(session, page_size, &mut page).await?;
+        if before.as_ref() == Some(&pass) {
+            read.definitions = pass;
+            return Ok(read);
+        }
+        before = Some(pass);
+    }
+    Err(ReadFailure::Source(SourceError::new(
+        SourceErrorKind::Unsound,
+        format!(
+            "The custom fields changed in each of {MOST_PASSES} passes, so no pass is known to be whole"
+        ),
+        "Run again when fields are not being added or removed",
+    )))
+}
+
+impl Read {
+    /// All pages up to the first empty one.
+    async fn pass(
+        &mut self,
+        session: &mut Session,
+        page_size: u32,
+        page: &mut DefinitionPage,
+    ) -> Result<Definitions, ReadFailure> {
+        let mut definitions = Definitions::new();
+        for number in 1..=MOST_PAGES {
+            if self.page(session, page_size, number, page).await? == 0 {
+                return Ok(definitions);
+            }
+            definitions.append(&mut page.take());
+        }
+        Err(ReadFailure::Source(SourceError::new(
+            SourceErrorKind::Unsound,
+            format!("The custom fields have more than {MOST_PAGES} pages"),
+            "The server does not page as documented; report this with the run's log",
+        )))
+    }
+
+    /// One page; answers how many objects it has.
+    async fn page(
+        &mut self,
+        session: &mut Session,
+        page_size: u32,
+        number: u32,
+        page: &mut DefinitionPage,
+    ) -> Result<usize, ClientError> {
+        let request = ReadRequest::Fields(ReadFields { page: number, page_size: Some(page_size) });
+        let answer = session.read(&request, page).await?;
+        self.bytes += answer.body_bytes;
+        Ok(answer.rows)
+    }
+}
+
+/// Takes the definitions of one page.
+#[derive(Debug, Default)]
+struct DefinitionPage {
+    definitions: Definitions,
+    id: String,
+    current: FieldDefinition,
+}
+
+impl DefinitionPage {
+    fn take(&mut self) -> Definitions {
+        std::mem::take(&mut self.definitions)
+    }
+
+    fn end(&mut self) -> (String, FieldDefinition) {
+        (std::mem::take(&mut self.id), std::mem::take(&mut self.current))
+    }
+}
+
+impl RowSink for DefinitionPage {
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn value(&mut self, field: usize, text: &str) {
+        let place = match FIELD.fields.get(field).map(|field| field.name) {
+            Some("id") => &mut self.id,
+            Some("name") => &mut self.current.name,
+            Some("label") => &mut self.current.label,
+            Some("type") => &mut self.current.bronto_type,
+            _ => return,
+        };
+        text.clone_into(place);
+    }
+
+    fn end_row(&mut self, _raw: &str) {
+        let (id, definition) = self.end();
+        if id.is_empty() {
+            tracing::warn!(
+                "A custom field, `{}`, has no id, so it can't be asked for; it is left out",
+                definition.name
+            );
+        } else {
+            self.definitions.insert(id, definition);
+        }
+    }
+
+    fn reject_row(&mut self, _raw: &str, reason: &RowDefect) {
+        self.end();
+        tracing::warn!("The definition of a custom field can't be read ({reason}); it is left out");
+    }
+}
