@@ -2,12 +2,18 @@
 
 use bronto_client::{
     Class, Client, ClientError, ContactIncludes, Cursor, Direction, ReadActivities, ReadContacts,
-    ReadLists, ReadRequest, ReadUnsubscribes, Session, lexical::utc_text,
+    ReadFields, ReadLists, ReadRequest, ReadUnsubscribes, Session, lexical::utc_text,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use replication::source::{CheckFailure, CheckStep};
 
-use crate::{config::TapConfig, reader::Ignored, source::chain, streams::BrontoStream, window};
+use crate::{
+    config::TapConfig,
+    reader::Ignored,
+    source::chain,
+    streams::{BrontoStream, SelectedStream},
+    window,
+};
 
 /// Reaches the service, logs in, and reads a little of each selected stream.
 pub(crate) async fn run(client: &Client, config: &TapConfig) -> Vec<CheckStep> {
@@ -33,7 +39,7 @@ pub(crate) async fn run(client: &Client, config: &TapConfig) -> Vec<CheckStep> {
         let stream = selected.stream();
         let name = format!("read {}", stream.name());
         let now = client.server_date().unwrap_or_else(Utc::now);
-        match read_a_little(&mut session, stream, now).await {
+        match read_a_little(&mut session, selected, now).await {
             Ok(()) => steps.push(passed(name, &readable(config, stream, now))),
             Err(error) => {
                 steps.push(failed(name, &error));
@@ -59,11 +65,16 @@ fn readable(config: &TapConfig, stream: BrontoStream, now: DateTime<Utc>) -> Str
 
 async fn read_a_little(
     session: &mut Session,
-    stream: BrontoStream,
+    selected: &SelectedStream,
     now: DateTime<Utc>,
 ) -> Result<(), ClientError> {
+    if !selected.custom_fields().is_none() {
+        let fields = ReadFields { page: 1, page_size: Some(10) };
+        session.read(&ReadRequest::Fields(fields), &mut Ignored).await?;
+    }
     let before = window::floor(now);
     let from = before - TimeDelta::seconds(1);
+    let stream = selected.stream();
     let request = match stream {
         BrontoStream::Contact => ReadRequest::Contacts(ReadContacts {
             modified_from: from,

@@ -130,7 +130,6 @@ fn refuses_what_is_wrong_with_what_to_do() {
     hint: Did you mean `contact`?
     ");
     insta::assert_snapshot!(refusal("tables", "tables = [\"list\"]"), @"error: `columns` names the table `contact`, which `tables` leaves out (backstitch.toml:7:23)");
-    insta::assert_snapshot!(refusal("columns", "columns = { list = [\"lable\"] }"), @"error: Stream `list` has no column `lable`; did you mean `label`? (backstitch.toml:7:20)");
     insta::assert_snapshot!(refusal("lease", "lease_seconds = 1"), @"error: `lease_seconds` must be from 2 to 86400 (backstitch.toml:8:17)");
     insta::assert_snapshot!(refusal("lease", "schema = \"Bronto\""), @"error: The schema name `Bronto` may hold only lower-case letters, digits, `_` and `$` (backstitch.toml:8:10)");
     insta::assert_snapshot!(

@@ -223,7 +223,7 @@ fn the_configuration_is_wrong() {
     error: `5m` is no frequency (backstitch.toml:4:22)
     hint: Take one of `30m`, `1h`, `3h`, `6h`, `12h`, `24h`
     ");
-    insta::assert_snapshot!(integration("", &format!("{destination}\ncolumns = {{ contact = [\"emial\"] }}")), @"error: Stream `contact` has no column `emial`; did you mean `email`? (backstitch.toml:4:23)");
+    insta::assert_snapshot!(integration("", &format!("{destination}\ncolumns = {{ list = [\"labell\"] }}")), @"error: Stream `list` has no column `labell`; did you mean `label`? (backstitch.toml:4:20)");
     insta::assert_snapshot!(integration("", "destination = \"warehouse\""), @r"
     error: The destination's address has no scheme (backstitch.toml:3:15)
     hint: This version writes to `duckdb:PATH` and `postgres://USER@HOST/DATABASE`

@@ -6,6 +6,7 @@
 mod account;
 mod claims;
 mod contents;
+mod custom_fields;
 mod demo;
 mod failures;
 mod foreign_taps;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bronto_client::Backoff;
-use bronto_sim::{ClockMode, CustomField, RunningServer, Server, SimConfig, Table};
+use bronto_sim::{ClockMode, CustomField, FieldChange, RunningServer, Server, SimConfig, Table};
 use chrono::{DateTime, Utc};
 use replication::{
     clock::SystemClock,
@@ -67,6 +67,18 @@ impl Account {
         let server = Server::start(config).await.unwrap();
         server.advance_seconds(600);
         Self { first_fields: server.custom_fields(), server, token }
+    }
+
+    /// Adds a custom field and renames another, whose column was fixed before.
+    pub(crate) fn change_custom_fields(&self) {
+        let fields = self.server.custom_fields();
+        let count = fields.len();
+        let kind = ["integer", "checkbox", "date", "textarea"][count % 4].to_owned();
+        let (name, to) = (fields[count / 2].name.clone(), format!("renamed_{count}"));
+        let is_first = self.first_fields.iter().any(|field| field.id == fields[count / 2].id);
+        assert!(is_first, "its column has the name that it began with");
+        let add = FieldChange::Add { name: format!("added_{count}"), kind };
+        self.server.change_fields(&[add, FieldChange::Rename { name, to }]).unwrap();
     }
 
     /// Settings for the account, patient with none but the shortest pauses.

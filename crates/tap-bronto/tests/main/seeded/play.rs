@@ -91,6 +91,10 @@ impl Game<'_> {
     }
 
     fn change(&self, change: &Mutation) {
+        let contacts = self.replica.states.get(&"contact".into());
+        if change.lists > 0 && contacts.is_some_and(|state| state.get("fields").is_some()) {
+            self.account.change_custom_fields();
+        }
         self.account.server.mutate(change);
     }
 
