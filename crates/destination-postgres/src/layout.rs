@@ -28,11 +28,15 @@ pub(crate) const DIALECT: Dialect = Dialect {
     nesting: Nesting::Subtables,
 };
 
-/// A column's name: letters, digits, spaces and underscores, its case kept, from the first letter or underscore on.
+/// A column's name: its case kept, without ASCII's special characters, from the first letter or underscore on. What is
+/// beyond ASCII is letters to somebody.
 fn canonical(name: &str) -> String {
-    let kept =
-        name.chars().filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '_'));
-    kept.skip_while(|letter| !letter.is_alphabetic() && *letter != '_').collect()
+    let is_kept = |letter: &char| {
+        !letter.is_ascii() || letter.is_ascii_alphanumeric() || matches!(letter, ' ' | '_')
+    };
+    let may_lead =
+        |letter: char| !letter.is_ascii() || letter.is_ascii_alphabetic() || letter == '_';
+    name.chars().filter(is_kept).skip_while(|letter| !may_lead(*letter)).collect()
 }
 
 /// The key that rows without one get, so that the items of their arrays know where they belong; its name is Stitch's.

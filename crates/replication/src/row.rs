@@ -48,7 +48,26 @@ pub fn key_digest(schema: &StreamSchema, batch: &RecordBatch, row: usize) -> Opt
 /// A row's user columns as one JSON object, in the schema's order; null columns are left out.
 #[must_use]
 pub fn render(schema: &StreamSchema, batch: &RecordBatch, row: usize) -> String {
-    Value::Object(object(schema, batch, row)).to_string()
+    let columns = schema.columns.iter().zip(batch.columns());
+    let fields = columns.filter(|(_, array)| array.is_valid(row)).map(|(column, array)| {
+        let name = Value::String(column.name.clone());
+        format!("{name}:{}", text(&column.column_type, array, row))
+    });
+    format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+}
+
+/// One value as the text of its JSON. Documents stay as they were sent: not all of them can be read and written again
+/// without a change.
+fn text(column_type: &ColumnType, array: &dyn Array, row: usize) -> String {
+    match column_type {
+        ColumnType::Json if array.is_valid(row) => array.as_string::<i32>().value(row).to_owned(),
+        ColumnType::List(item) if array.is_valid(row) => {
+            let items = array.as_list::<i32>().value(row);
+            let items = (0..items.len()).map(|index| text(item, &items, index));
+            format!("[{}]", items.collect::<Vec<_>>().join(","))
+        }
+        _ => value(column_type, array, row).to_string(),
+    }
 }
 
 /// A row's user columns as a JSON object, in the schema's order; null columns are left out.

@@ -4,6 +4,7 @@
 
 mod claims;
 mod faults;
+mod hostile;
 mod loading;
 mod placing;
 mod script;
@@ -19,6 +20,7 @@ use crate::destination::Destination;
 
 pub use claims::*;
 pub use faults::*;
+pub use hostile::{alters_nothing_whatever_comes, keeps_large_rows_whole};
 pub use loading::*;
 pub use placing::*;
 pub use values::*;
@@ -61,6 +63,8 @@ macro_rules! contract_tests {
             settles_key_collisions_whichever_comes_first,
             keeps_every_value,
             grows_and_shrinks_lists,
+            alters_nothing_whatever_comes,
+            keeps_large_rows_whole,
             splits_a_column_whose_type_changes,
             splits_in_mid_stream_and_in_mid_version,
             widens_integers_into_numbers,

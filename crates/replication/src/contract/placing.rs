@@ -157,8 +157,23 @@ pub async fn widens_integers_into_numbers(subject: &dyn Subject) {
 pub async fn rejects_rows_whose_columns_have_no_name(subject: &dyn Subject) {
     let dialect = subject.destination().dialect();
     let long = "n".repeat(200);
-    let columns =
-        ["id", "Name", "name", "a__st", "_sdc_mine", &long, "", "\u{0}", "sp ace", "\"; drop"];
+    let columns = [
+        "id",
+        "Name",
+        "name",
+        "a__st",
+        "_sdc_mine",
+        &long,
+        "",
+        "\u{0}",
+        "sp ace",
+        "\"; drop",
+        "é",
+        "e\u{301}",
+        "É",
+        "日本語",
+        "👩‍👧",
+    ];
     let schema = texts("named", &columns, &["id"], Method::Incremental, WinnerRule::Sequence);
     let ids: Vec<String> = (0..columns.len()).map(|position| format!("row {position}")).collect();
     let only = |position: usize| -> Vec<Option<&str>> {
