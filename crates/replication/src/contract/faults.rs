@@ -33,7 +33,12 @@ use crate::{
 
 /// How a [`Faulty`] destination breaks.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Fault {
+pub(super) enum Fault {
+    /// It doesn't.
+    None,
+    /// Everything fails from this step on, like a process that is killed. If the step is a commit, an even number means
+    /// that it takes place.
+    Dies(u32),
     /// The first commit takes place, but its reply is lost.
     ReplyLost,
     /// The first commit does not take place, and nobody says so.
@@ -45,11 +50,12 @@ enum Fault {
 }
 
 /// A real destination that breaks in one way.
-struct Faulty {
+pub(super) struct Faulty {
     inner: Arc<dyn Destination>,
     fault: Fault,
     spent: Arc<AtomicBool>,
     merges: Arc<AtomicU32>,
+    steps: Arc<AtomicU32>,
 }
 
 struct FaultyTransaction {
@@ -57,15 +63,30 @@ struct FaultyTransaction {
     fault: Fault,
     spent: Arc<AtomicBool>,
     merges: Arc<AtomicU32>,
+    steps: Arc<AtomicU32>,
 }
 
-fn faulty(subject: &dyn Subject, fault: Fault) -> Arc<Faulty> {
+pub(super) fn faulty(subject: &dyn Subject, fault: Fault) -> Arc<Faulty> {
     Arc::new(Faulty {
         inner: subject.destination(),
         fault,
         spent: Arc::default(),
         merges: Arc::default(),
+        steps: Arc::default(),
     })
+}
+
+/// Counts a step, which fails if the destination is dead by now.
+fn step(fault: Fault, steps: &AtomicU32) -> Result<(), DestinationError> {
+    let taken = steps.fetch_add(1, Ordering::Relaxed) + 1;
+    match fault {
+        Fault::Dies(at) if taken >= at => Err(dead()),
+        _ => Ok(()),
+    }
+}
+
+fn dead() -> DestinationError {
+    DestinationError::new(DestinationErrorKind::Refused, "The process was killed", "None")
 }
 
 fn load() -> Script {
@@ -178,6 +199,7 @@ impl Destination for Faulty {
     }
 
     async fn release(&self, claim: &Claim) -> Result<(), DestinationError> {
+        step(self.fault, &self.steps)?;
         self.inner.release(claim).await
     }
 
@@ -190,16 +212,19 @@ impl Destination for Faulty {
     }
 
     async fn begin(&self, claim: &Claim) -> Result<Box<dyn UnitTransaction>, DestinationError> {
+        step(self.fault, &self.steps)?;
         let inner = self.inner.begin(claim).await?;
         Ok(Box::new(FaultyTransaction {
             inner,
             fault: self.fault,
             spent: Arc::clone(&self.spent),
             merges: Arc::clone(&self.merges),
+            steps: Arc::clone(&self.steps),
         }))
     }
 
     async fn memory(&self) -> Result<ClaimMemory, DestinationError> {
+        step(self.fault, &self.steps)?;
         self.inner.memory().await
     }
 
@@ -235,6 +260,7 @@ impl UnitTransaction for FaultyTransaction {
         schema: &StreamSchema,
         renames: &[Rename],
     ) -> Result<(), DestinationError> {
+        step(self.fault, &self.steps)?;
         self.inner.rename(schema, renames).await
     }
 
@@ -243,6 +269,7 @@ impl UnitTransaction for FaultyTransaction {
         schema: &Arc<StreamSchema>,
         version: Option<i64>,
     ) -> Result<(), DestinationError> {
+        step(self.fault, &self.steps)?;
         self.inner.prepare(schema, version).await
     }
 
@@ -254,6 +281,7 @@ impl UnitTransaction for FaultyTransaction {
     }
 
     async fn merge(&mut self, load: &TableLoad) -> Result<MergeOutcome, DestinationError> {
+        step(self.fault, &self.steps)?;
         self.merges.fetch_add(1, Ordering::Relaxed);
         match self.fault {
             Fault::Refuses(word) => {
@@ -279,7 +307,9 @@ impl UnitTransaction for FaultyTransaction {
                 outcome.inserted += 1;
                 Ok(outcome)
             }
-            Fault::ReplyLost | Fault::CommitLost => self.inner.merge(load).await,
+            Fault::None | Fault::Dies(_) | Fault::ReplyLost | Fault::CommitLost => {
+                self.inner.merge(load).await
+            }
         }
     }
 
@@ -288,6 +318,7 @@ impl UnitTransaction for FaultyTransaction {
         schema: &StreamSchema,
         version: i64,
     ) -> Result<VersionCounts, DestinationError> {
+        step(self.fault, &self.steps)?;
         self.inner.version_counts(schema, version).await
     }
 
@@ -296,6 +327,7 @@ impl UnitTransaction for FaultyTransaction {
         schema: &StreamSchema,
         version: i64,
     ) -> Result<ActivationOutcome, DestinationError> {
+        step(self.fault, &self.steps)?;
         self.inner.activate(schema, version).await
     }
 
@@ -304,10 +336,12 @@ impl UnitTransaction for FaultyTransaction {
         run_id: &str,
         rejects: &[RejectedRow],
     ) -> Result<u64, DestinationError> {
+        step(self.fault, &self.steps)?;
         self.inner.reject(run_id, rejects).await
     }
 
     async fn record(&mut self, loads: &[LoadRecord]) -> Result<(), DestinationError> {
+        step(self.fault, &self.steps)?;
         self.inner.record(loads).await
     }
 
@@ -315,14 +349,24 @@ impl UnitTransaction for FaultyTransaction {
         &mut self,
         states: &BTreeMap<StreamName, Value>,
     ) -> Result<(), DestinationError> {
+        step(self.fault, &self.steps)?;
         self.inner.bookmark(states).await
     }
 
     async fn fence(&mut self, claim: &Claim, memory: &ClaimMemory) -> Result<(), DestinationError> {
+        step(self.fault, &self.steps)?;
         self.inner.fence(claim, memory).await
     }
 
     async fn commit(self: Box<Self>) -> Result<(), DestinationError> {
+        if let Fault::Dies(at) = self.fault
+            && step(self.fault, &self.steps).is_err()
+        {
+            if at % 2 == 0 {
+                self.inner.commit().await?;
+            }
+            return Err(DestinationError { kind: DestinationErrorKind::CommitUnknown, ..dead() });
+        }
         let first = !self.spent.swap(true, Ordering::Relaxed);
         match (self.fault, first) {
             (Fault::ReplyLost, true) => self.inner.commit().await?,

@@ -6,6 +6,7 @@ mod claims;
 mod faults;
 mod hostile;
 mod loading;
+mod model;
 mod placing;
 mod script;
 mod values;
@@ -22,6 +23,7 @@ pub use claims::*;
 pub use faults::*;
 pub use hostile::{alters_nothing_whatever_comes, keeps_large_rows_whole};
 pub use loading::*;
+pub use model::equals_a_model_whatever_happens;
 pub use placing::*;
 pub use values::*;
 pub use versions::*;
@@ -83,6 +85,7 @@ macro_rules! contract_tests {
             repeats_a_commit_that_did_not_take_place,
             keeps_a_bad_row_from_costing_its_batch,
             refuses_to_commit_when_the_books_do_not_balance,
+            equals_a_model_whatever_happens,
         );
     };
     (@each $subject:expr; $($clause:ident),* $(,)?) => {
