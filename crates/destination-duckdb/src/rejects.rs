@@ -54,6 +54,19 @@ pub(crate) fn add(
     Ok(added)
 }
 
+/// How many of these rejects are there.
+pub(crate) fn count_known(session: &Session, ids: &[String]) -> Result<u64, DestinationError> {
+    let mut known = 0;
+    for chunk in ids.chunks(CHUNK) {
+        let sql = sql::count_rejects(&session.place, chunk.len());
+        let ids = chunk.iter().map(text);
+        let found =
+            session.rows(&sql, ids, "count rejected rows", |row| row.get::<_, Option<i64>>(0))?;
+        known += found.first().copied().flatten().map_or(0, i64::unsigned_abs);
+    }
+    Ok(known)
+}
+
 /// The rejects, newest first.
 pub(crate) fn list(
     session: &Session,

@@ -24,6 +24,9 @@ pub(crate) const FIND_TABLE: &str = "select table_name from duckdb_tables() \
 /// The columns of a table, with the spelling of its name; parameters as for [`FIND_TABLE`].
 pub(crate) const FIND_COLUMNS: &str = "select table_name, column_name, data_type from duckdb_columns() \
      where database_name = ? and lower(schema_name) = lower(?) and lower(table_name) = lower(?) order by column_index";
+/// The comment of a table; parameters: database, schema, and the table as it is spelled.
+pub(crate) const FIND_COMMENT: &str = "select comment from duckdb_tables() \
+     where database_name = ? and lower(schema_name) = lower(?) and table_name = ? and comment is not null";
 /// The waiting tables of a schema; parameters: database, schema, prefix.
 pub(crate) const FIND_WAITING_TABLES: &str = "select table_name from duckdb_tables() \
      where database_name = ? and lower(schema_name) = lower(?) and starts_with(table_name, ?)";
@@ -137,6 +140,19 @@ pub(crate) fn create_table<'column>(
             .map(|column| format!("{} {}", quoted(&column.name), type_name(&column.column_type))),
     );
     format!("create table {} ({columns})", place.table(table))
+}
+
+/// Writes down the key of a table, as Stitch does where a database has none: in its comment.
+pub(crate) fn note_key(place: &Place, table: &str, key: &[String]) -> String {
+    let note = serde_json::json!({ "primary_keys": key }).to_string();
+    format!("comment on table {} is '{}'", place.table(table), note.replace('\'', "''"))
+}
+
+/// Reads what [`note_key`] wrote; none if the comment is somebody's own.
+pub(crate) fn noted_key(comment: &str) -> Option<Vec<String>> {
+    let note: serde_json::Value = serde_json::from_str(comment).ok()?;
+    let key = note.get("primary_keys")?.as_array()?;
+    key.iter().map(|name| name.as_str().map(str::to_owned)).collect()
 }
 
 /// A table that is created only to see whether that is possible.
@@ -365,6 +381,12 @@ pub(crate) fn insert_rejects(place: &Place, source: &str) -> String {
         "insert into {table} ({names}) select {names} from {source} as {LOADED}\n\
          where not exists (select 1 from {table} as {STORED} where {STORED}.reject_id = {LOADED}.reject_id)"
     )
+}
+
+/// Counts the rejects with these ids; parameters: the ids, so many.
+pub(crate) fn count_rejects(place: &Place, ids: usize) -> String {
+    let places = list((0..ids).map(|_| "?".to_owned()));
+    format!("select count(*) from {} where reject_id in ({places})", place.table(REJECTED.name))
 }
 
 /// The rejects, newest first; parameters: the table or null for all, how many rows.

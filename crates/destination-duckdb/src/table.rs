@@ -198,7 +198,8 @@ fn fit(session: &Session, schema: &StreamSchema, table: &str) -> Result<(), Dest
     let system = system::row_columns();
     let wanted = || schema.columns.iter().chain(&system);
     let Some(existing) = stored(session, table)? else {
-        return session.run(&sql::create_table(&session.place, table, wanted()), &doing);
+        session.run(&sql::create_table(&session.place, table, wanted()), &doing)?;
+        return session.run(&sql::note_key(&session.place, table, &schema.key), &doing);
     };
     for column in wanted() {
         let same = |stored: &&StoredColumn| stored.name.eq_ignore_ascii_case(&column.name);
@@ -228,7 +229,11 @@ pub(crate) fn stored(
     let Some((name, _)) = found.first() else { return Ok(None) };
     let name = name.clone();
     let columns = found.into_iter().map(|(_, column)| column).collect();
-    Ok(Some(StoredTable { name, columns, key: None }))
+    let comments = session.rows(sql::FIND_COMMENT, session.place.named(&name), &doing, |row| {
+        row.get::<_, String>(0)
+    })?;
+    let key = comments.first().and_then(|comment| sql::noted_key(comment));
+    Ok(Some(StoredTable { name, columns, key }))
 }
 
 fn check_type(table: &str, column: &Column, stored: &StoredColumn) -> Result<(), DestinationError> {

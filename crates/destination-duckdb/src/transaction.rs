@@ -142,6 +142,11 @@ impl UnitTransaction for DuckDbTransaction {
         self.with(move |session| rejects::add(session, &run_id, &rejects, Utc::now())).await
     }
 
+    async fn count_rejects(&mut self, ids: &[String]) -> Result<u64, DestinationError> {
+        let ids = ids.to_vec();
+        self.with(move |session| rejects::count_known(session, &ids)).await
+    }
+
     async fn record(&mut self, loads: &[LoadRecord]) -> Result<(), DestinationError> {
         let loads = loads.to_vec();
         self.with(move |session| ledger::record(session, &loads)).await

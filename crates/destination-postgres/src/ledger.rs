@@ -15,8 +15,9 @@ use serde_json::Value;
 use tokio_postgres::types::Type;
 
 use crate::{
-    connection::{Parameter, bigint, text},
-    failure::Doing,
+    connection::{Parameter, bigint, text, texts},
+    failure::{Doing, unexpected},
+    merge::figures,
     session::Session,
     sql::system,
 };
@@ -81,6 +82,15 @@ impl Session<'_> {
             rest = later;
         }
         Ok(added)
+    }
+
+    /// How many of these rejects are there.
+    pub(crate) async fn count_rejects(&self, ids: &[String]) -> Result<u64, DestinationError> {
+        let doing = Doing::task(format!("count the rows of `{}`", REJECTED.name));
+        let sql = system::count_rejects(self.schema);
+        let row = self.connection.query_one(&sql, &[texts(&ids)], &doing).await?;
+        let [count] = figures(&row).ok_or_else(|| unexpected(&doing))?;
+        Ok(count)
     }
 
     /// Adds rows to the ledger.

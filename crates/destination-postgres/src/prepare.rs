@@ -104,7 +104,7 @@ impl Session<'_> {
         if rows.is_empty() {
             return Ok(None);
         }
-        stored.key = (!key.is_empty()).then_some(key);
+        stored.key = Some(key);
         Ok(Some(stored))
     }
 

@@ -129,6 +129,11 @@ impl UnitTransaction for Unit {
         self.completed(added)
     }
 
+    async fn count_rejects(&mut self, ids: &[String]) -> Result<u64, DestinationError> {
+        let count = self.step()?.count_rejects(ids).await?;
+        self.completed(count)
+    }
+
     async fn record(&mut self, loads: &[LoadRecord]) -> Result<(), DestinationError> {
         self.step()?.record(loads).await?;
         self.completed(())

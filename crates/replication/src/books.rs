@@ -4,6 +4,7 @@
 //! - channel: `emitted = received`
 //! - loader: `received = winners + superseded + rejected`
 //! - destination: `winners = inserted + updated + unchanged + superseded`, by the database's own row counts
+//! - rejects: every one of them is in `_sdc_rejected`, counted apart from the insert
 //! - table: `growth = inserted - deleted`, counted apart from the figures above
 
 use crate::{
@@ -79,6 +80,15 @@ pub(crate) fn check_merge(load: &TableLoad, outcome: &MergeOutcome) -> Result<()
         ("inserted", outcome.inserted.into()),
     )?;
     check_children(&outcome.children)
+}
+
+/// Checks that the rejects of a load are all there.
+pub(crate) fn check_rejects(table: &str, rejects: usize, stored: u64) -> Result<(), BooksError> {
+    agree(
+        table,
+        ("different rejects", rejects as i128),
+        ("their rows in `_sdc_rejected`", stored.into()),
+    )
 }
 
 /// Checks that a version's waiting rows are all that was received for it, less what was kept out.

@@ -5,7 +5,12 @@
 //! rows. A commit whose reply is lost is looked up by its batch id before anything else is done. A row that the
 //! destination refuses is found by halving and goes to the rejects; it never costs its batch.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use arrow::error::ArrowError;
 use serde_json::Value;
@@ -26,6 +31,7 @@ use crate::{
     offenders,
     placement::{Placement, Placements},
     records::{self, UnitRecords},
+    reject::RejectedRow,
     stream::{StreamName, StreamSchema, WinnerRule},
     unit::TableLoad,
     winner,
@@ -312,6 +318,10 @@ impl Committer {
         for rejects in [&load.rejects, &displaced].into_iter().filter(|rejects| !rejects.is_empty())
         {
             transaction.reject(&self.claim.run_id, rejects).await?;
+            let ids: BTreeSet<String> = rejects.iter().map(RejectedRow::id).collect();
+            let ids: Vec<String> = ids.into_iter().collect();
+            let stored = transaction.count_rejects(&ids).await?;
+            books::check_rejects(load.schema.table(), ids.len(), stored)?;
         }
         Ok((load, outcome))
     }

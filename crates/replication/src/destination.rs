@@ -184,6 +184,12 @@ pub trait UnitTransaction: Send {
         rejects: &[RejectedRow],
     ) -> Result<u64, DestinationError>;
 
+    /// How many of the rejects with these ids are there now, counted independently of [`UnitTransaction::reject`].
+    ///
+    /// # Errors
+    /// When the destination can't be reached.
+    async fn count_rejects(&mut self, ids: &[String]) -> Result<u64, DestinationError>;
+
     /// Adds rows to the ledger.
     ///
     /// # Errors

@@ -110,6 +110,11 @@ pub(crate) fn insert_rejects(schema: &str, count: usize) -> String {
     format!("{} on conflict (reject_id) do nothing", insert_rows(schema, &REJECTED, count))
 }
 
+/// Counts the rejects whose ids are in `$1`.
+pub(crate) fn count_rejects(schema: &str) -> String {
+    format!("select count(*) from {} where reject_id = any($1)", table(schema, REJECTED.name))
+}
+
 /// The ledger, newest batch first, at most `$1` rows, in the columns' order.
 pub(crate) fn loads(schema: &str) -> String {
     format!(

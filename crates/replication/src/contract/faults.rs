@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Subject,
-    script::{Script, by, people, persons},
+    script::{Script, by, people, persons, text_rows, texts},
 };
 use crate::{
     claim::{Claim, ClaimMemory, ClaimRequest},
@@ -27,7 +27,7 @@ use crate::{
     row,
     run::RunError,
     source::CheckStep,
-    stream::{StreamName, StreamSchema, WinnerRule},
+    stream::{Method, StreamName, StreamSchema, WinnerRule},
     unit::TableLoad,
 };
 
@@ -47,6 +47,8 @@ pub(super) enum Fault {
     Refuses(&'static str),
     /// A merge loses a row and says that all are well.
     LosesARow,
+    /// A reject is lost, and nobody says so.
+    LosesAReject,
 }
 
 /// A real destination that breaks in one way.
@@ -167,6 +169,23 @@ pub async fn refuses_to_commit_when_the_books_do_not_balance(subject: &dyn Subje
     let RunError::Books(error) = &failure.error else { panic!("unexpected: {failure:?}") };
     assert_eq!(error.table, "people");
     assert_eq!(failure.report.units, 0);
+}
+
+/// A reject that is not stored is found out as well.
+pub async fn refuses_to_commit_when_a_reject_is_lost(subject: &dyn Subject) {
+    let schema = texts("keyed", &["id"], &["id"], Method::Incremental, WinnerRule::Sequence);
+    let script = || {
+        Script::new()
+            .schema(&schema)
+            .rows(text_rows(&schema, &[&[Some("a")], &[None], &[Some("b")]]))
+    };
+    let failure =
+        script().run(faulty(subject, Fault::LosesAReject)).await.expect_err("a reject is missing");
+    let RunError::Books(error) = &failure.error else { panic!("unexpected: {failure:?}") };
+    assert_eq!((error.left, error.right), (1, 0));
+    assert_eq!(subject.rows("keyed").await, None, "nothing was committed");
+    script().succeed(subject.destination()).await;
+    assert_eq!(by("id", subject.rows("keyed").await).len(), 2);
 }
 
 async fn ledger_rows(subject: &dyn Subject) -> usize {
@@ -307,9 +326,11 @@ impl UnitTransaction for FaultyTransaction {
                 outcome.inserted += 1;
                 Ok(outcome)
             }
-            Fault::None | Fault::Dies(_) | Fault::ReplyLost | Fault::CommitLost => {
-                self.inner.merge(load).await
-            }
+            Fault::None
+            | Fault::Dies(_)
+            | Fault::ReplyLost
+            | Fault::CommitLost
+            | Fault::LosesAReject => self.inner.merge(load).await,
         }
     }
 
@@ -337,7 +358,13 @@ impl UnitTransaction for FaultyTransaction {
         rejects: &[RejectedRow],
     ) -> Result<u64, DestinationError> {
         step(self.fault, &self.steps)?;
-        self.inner.reject(run_id, rejects).await
+        let lost = usize::from(self.fault == Fault::LosesAReject);
+        Ok(self.inner.reject(run_id, &rejects[lost..]).await? + lost as u64)
+    }
+
+    async fn count_rejects(&mut self, ids: &[String]) -> Result<u64, DestinationError> {
+        step(self.fault, &self.steps)?;
+        self.inner.count_rejects(ids).await
     }
 
     async fn record(&mut self, loads: &[LoadRecord]) -> Result<(), DestinationError> {

@@ -70,6 +70,7 @@ macro_rules! contract_tests {
             splits_a_column_whose_type_changes,
             splits_in_mid_stream_and_in_mid_version,
             widens_integers_into_numbers,
+            refuses_a_key_that_changes,
             rejects_rows_whose_columns_have_no_name,
             rejects_streams_whose_tables_have_no_name,
             replaces_a_full_table,
@@ -85,6 +86,7 @@ macro_rules! contract_tests {
             repeats_a_commit_that_did_not_take_place,
             keeps_a_bad_row_from_costing_its_batch,
             refuses_to_commit_when_the_books_do_not_balance,
+            refuses_to_commit_when_a_reject_is_lost,
             equals_a_model_whatever_happens,
         );
     };

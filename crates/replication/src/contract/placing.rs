@@ -13,6 +13,7 @@ use crate::{
     event::Event,
     placement::SplitRule,
     reject::ReasonCode,
+    run::RunError,
     stream::{
         Column, ColumnType, Method, NUMBER_PRECISION, NUMBER_SCALE, StreamName, StreamSchema,
         WinnerRule,
@@ -130,6 +131,38 @@ pub async fn splits_in_mid_stream_and_in_mid_version(subject: &dyn Subject) {
     assert_eq!(row("a"), [json!(3), Value::Null]);
     assert_eq!(row("b"), [Value::Null, json!("four")]);
     assert_eq!(row("c"), [Value::Null, json!("five")]);
+}
+
+/// A key that changes ends the run before a row is touched, between runs and in mid-stream.
+pub async fn refuses_a_key_that_changes(subject: &dyn Subject) {
+    let keyed = |key: &[&str]| {
+        texts("keys", &["id", "kind", "name"], key, Method::Incremental, WinnerRule::Sequence)
+    };
+    let row =
+        |kind: &'static str| -> [Option<&'static str>; 3] { [Some("1"), Some(kind), Some("n")] };
+    let first = keyed(&["id", "kind"]);
+    let load = || text_rows(&first, &[&row("a"), &row("b")]);
+    Script::new().schema(&first).rows(load()).succeed(subject.destination()).await;
+    for other in [keyed(&["id"]), keyed(&["id", "name"]), keyed(&[])] {
+        for in_mid_stream in [false, true] {
+            let mut script = Script::new();
+            if in_mid_stream {
+                script = script.schema(&first).rows(load());
+            }
+            let failure = script
+                .schema(&other)
+                .rows(text_rows(&other, &[&row("c")]))
+                .run(subject.destination())
+                .await
+                .expect_err("the key is another one");
+            let RunError::Destination(error) = &failure.error else { panic!("{failure:?}") };
+            assert!(error.message.starts_with("The key of `keys` is (`id`, `kind`)"), "{error}");
+            let stored = by("kind", subject.rows("keys").await);
+            assert_eq!(stored.keys().collect::<Vec<_>>(), ["a", "b"]);
+        }
+    }
+    // The same columns in another order are the same key.
+    Script::new().schema(&keyed(&["kind", "id"])).rows(load()).succeed(subject.destination()).await;
 }
 
 /// Integers go into a column of numbers as they are.

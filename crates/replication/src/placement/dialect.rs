@@ -50,7 +50,7 @@ const SOURCE_COLUMNS: [&str; 2] = ["_sdc_deleted_at", "_sdc_replication_id"];
 /// Names of columns that end in one of these, behind two underscores, are the loader's.
 const RESERVED_SUFFIXES: [&str; 8] = ["bi", "it", "bo", "ti", "do", "de", "st", "js"];
 /// The key that a destination makes up for rows without one.
-const GENERATED_KEY: &str = "__sdc_primary_key";
+pub(super) const GENERATED_KEY: &str = "__sdc_primary_key";
 /// The prefix of the columns in which a subtable holds the key of its parent.
 pub const SOURCE_KEY_PREFIX: &str = "_sdc_source_key_";
 

@@ -8,7 +8,7 @@ use std::{
 use super::{
     Dialect, Nesting, Origin, Placement, Refusal, Rename, SOURCE_KEY_PREFIX, SplitRule,
     StoredColumn, StoredTable, Unplaced,
-    dialect::{has_reserved_prefix, has_reserved_suffix, with_suffix},
+    dialect::{GENERATED_KEY, has_reserved_prefix, has_reserved_suffix, with_suffix},
 };
 use crate::{
     destination::{DestinationError, DestinationErrorKind},
@@ -32,11 +32,46 @@ pub(crate) fn plan(
     if stored.is_some_and(|stored| stored.name != table || is_subtable(stored)) {
         return Ok(table_collision(dialect, table));
     }
+    if let Some(key) = stored.and_then(|stored| stored.key.as_ref()) {
+        check_key(dialect, schema, key)?;
+    }
     let mut plan = Plan::new(dialect, schema, stored);
     for position in plan.order() {
         plan.place(position)?;
     }
     plan.finish()
+}
+
+/// A key never changes under the rows that it tells apart: merged by another one, rows that differ would become one, or
+/// one would become several.
+fn check_key(
+    dialect: &Dialect,
+    schema: &StreamSchema,
+    stored: &[String],
+) -> Result<(), DestinationError> {
+    let sorted = |names: &mut dyn Iterator<Item = String>| {
+        let mut names: Vec<String> = names.map(|name| dialect.folded(&name)).collect();
+        names.sort();
+        names
+    };
+    let source = sorted(&mut schema.key.iter().map(|name| (dialect.canonical)(name)));
+    let stored_key = sorted(&mut stored.iter().cloned());
+    if source == stored_key || (source.is_empty() && stored_key == [GENERATED_KEY]) {
+        return Ok(());
+    }
+    let named = |key: &[String]| {
+        if key.is_empty() { "none".to_owned() } else { format!("(`{}`)", key.join("`, `")) }
+    };
+    Err(DestinationError::new(
+        DestinationErrorKind::Refused,
+        format!(
+            "The key of `{}` is {}, but that of the stream is {} now",
+            schema.table(),
+            named(stored),
+            named(&schema.key)
+        ),
+        "Drop the table and replicate it from the start, or deselect the stream",
+    ))
 }
 
 /// The placement of a stream that can't be held under its name.

@@ -9,7 +9,7 @@ pub struct StoredTable {
     pub name: String,
     /// Its columns, system columns and users' own included; arrays that are held in subtables too.
     pub columns: Vec<StoredColumn>,
-    /// The columns of its key, where the destination knows them.
+    /// The columns of its key, where the destination knows them; empty for a table whose rows are appended.
     pub key: Option<Vec<String>>,
 }
 
