@@ -24,6 +24,7 @@ Exit codes:
   3  the source refused
   4  the source was not available, after all retries
   5  the destination refused or was not available
+  6  more rows were rejected than the configuration allows
   7  the books don't balance
   8  the schema is claimed by another run
   130, 143  interrupted, after a clean checkpoint";

@@ -7,6 +7,7 @@ use destination_duckdb::{DuckDb, DuckDbConfig};
 use destination_postgres::{Postgres, PostgresConfig};
 use replication::{
     destination::{Destination, DestinationError},
+    singer_tap::SingerTap,
     source::Source,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -15,7 +16,9 @@ use tap_bronto::{BrontoSource, TapConfig, config::Settings};
 
 use crate::{
     command_line::SchemaArguments,
-    config::{self, DestinationAddress, Integration, Nested, SchemaName},
+    config::{
+        self, BrontoSettings, DestinationAddress, Integration, Nested, SchemaName, SourceSettings,
+    },
     exit::ExitStatus,
     failure::Failure,
 };
@@ -121,12 +124,21 @@ fn refuse_nested(wanted: Option<Nested>, missing: Nested, why: &str) -> Result<(
     Ok(())
 }
 
-/// The source of a Bronto integration.
+/// The source of an integration.
 ///
 /// # Errors
-/// When the token is missing, or a setting is wrong.
-pub(crate) fn bronto(integration: &Integration) -> Result<Box<dyn Source>, Failure> {
-    let settings = &integration.source;
+/// When a secret is missing, or a setting is wrong.
+pub(crate) fn source(integration: &Integration) -> Result<Box<dyn Source>, Failure> {
+    match &integration.source {
+        SourceSettings::Bronto(settings) => bronto(settings, integration),
+        SourceSettings::Singer(settings) => Ok(Box::new(SingerTap::new(settings.tap()?))),
+    }
+}
+
+fn bronto(
+    settings: &BrontoSettings,
+    integration: &Integration,
+) -> Result<Box<dyn Source>, Failure> {
     let token = settings.token.read("The Bronto token")?;
     let mut values = settings.others.clone();
     values.insert("token".to_owned(), token.expose_secret().into());

@@ -75,6 +75,7 @@ impl Drop for Interrupts {
 /// Ends the process without cleaning up: that is what a second signal asks for. The destination rolls back by itself.
 #[expect(clippy::disallowed_methods, reason = "nothing is to be waited for, destructors included")]
 fn exit_at_once(signal: Signal) -> ! {
+    replication::singer_tap::abandon_taps();
     std::process::exit(i32::from(signal.exit_code()))
 }
 

@@ -242,6 +242,11 @@ pub(crate) fn delete_other_versions(place: &Place, waiting: &str) -> String {
     format!("delete from {} where {version} is distinct from ?", place.table(waiting))
 }
 
+/// Deletes the rows of a table whose sequence is greater; parameter: the sequence.
+pub(crate) fn delete_after(place: &Place, table: &str) -> String {
+    format!("delete from {} where {} > ?", place.table(table), quoted(system::SEQUENCE))
+}
+
 /// Compares a waiting table with the live one by key: new rows, rows that differ, rows that don't, rows that are gone.
 pub(crate) fn compare_versions(
     place: &Place,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{AsArray, RecordBatch, types::Int64Type};
 use duckdb::types::Value as Parameter;
 use replication::{
-    destination::{DestinationError, DestinationErrorKind, MergeOutcome},
+    destination::{DestinationError, DestinationErrorKind, MergeOutcome, RetractionOutcome},
     placement::{StoredColumn, StoredTable},
     row,
     stream::{Column, StreamSchema},
@@ -114,6 +114,20 @@ pub(crate) fn rivals(
         }
     }
     Ok(rivals)
+}
+
+/// Deletes the rows of a table whose sequence is greater.
+pub(crate) fn retract(
+    session: &Session,
+    table: &str,
+    after_sequence: i64,
+) -> Result<RetractionOutcome, DestinationError> {
+    let before = session.count(table)?;
+    let delete = sql::delete_after(&session.place, table);
+    let doing = format!("take rows of `{table}` back");
+    let deleted = session.execute(&delete, [Parameter::BigInt(after_sequence)], &doing)?;
+    let growth = growth(before, session.count(table)?)?;
+    Ok(RetractionOutcome { deleted, growth, children: Vec::new() })
 }
 
 /// How much a number of rows changed.

@@ -8,8 +8,8 @@ use chrono::Utc;
 use replication::{
     claim::{Claim, ClaimMemory},
     destination::{
-        ActivationOutcome, DestinationError, DestinationErrorKind, MergeOutcome, UnitTransaction,
-        VersionCounts,
+        ActivationOutcome, DestinationError, DestinationErrorKind, MergeOutcome, RetractionOutcome,
+        UnitTransaction, VersionCounts,
     },
     ledger::LoadRecord,
     placement::Rename,
@@ -113,6 +113,15 @@ impl UnitTransaction for DuckDbTransaction {
     async fn merge(&mut self, load: &TableLoad) -> Result<MergeOutcome, DestinationError> {
         let rows = Rows::of(load);
         self.with(move |session| table::merge(session, &rows)).await
+    }
+
+    async fn retract(
+        &mut self,
+        schema: &StreamSchema,
+        after_sequence: i64,
+    ) -> Result<RetractionOutcome, DestinationError> {
+        let table = schema.table().to_owned();
+        self.with(move |session| table::retract(session, &table, after_sequence)).await
     }
 
     async fn version_counts(

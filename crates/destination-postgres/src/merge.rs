@@ -1,7 +1,7 @@
 //! Merging a load: stage, judge, write, and let the database count.
 
 use replication::{
-    destination::{ChildOutcome, DestinationError, MergeOutcome},
+    destination::{ChildOutcome, DestinationError, MergeOutcome, RetractionOutcome},
     stream::StreamSchema,
     unit::TableLoad,
 };
@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use tokio_postgres::Row;
 
 use crate::{
+    connection::bigint,
     encode::Encoder,
     failure::{Doing, unexpected},
     layout::{Layout, Origin, Tables},
@@ -70,6 +71,30 @@ impl Session<'_> {
         self.connection.run(DROP_STAGE, &doing).await?;
         let rivals = rows.iter().map(|row| rival(&load.schema, &layout, row.get(0)));
         rivals.collect::<Option<_>>().ok_or_else(|| unexpected(&doing))
+    }
+
+    /// Deletes the rows whose sequence is greater, with the items of their arrays, which carry it too.
+    pub(crate) async fn retract(
+        &self,
+        schema: &StreamSchema,
+        after_sequence: i64,
+    ) -> Result<RetractionOutcome, DestinationError> {
+        let layout = Layout::new(schema)?;
+        let live = layout.live();
+        let doing = Doing::task(format!("take rows of `{}` back", layout.table));
+        let before = self.net_rows(&live).await?;
+        let delete = async |table: &str| {
+            let sql = tables::delete_after(self.schema, table);
+            self.connection.execute(&sql, &[bigint(&after_sequence)], &doing).await
+        };
+        let mut children = Vec::new();
+        for table in &live.children {
+            let deleted = delete(table).await?;
+            children.push(ChildOutcome { table: table.clone(), inserted: 0, deleted, growth: 0 });
+        }
+        let deleted = delete(&live.parent).await?;
+        let growth = self.growth(&live, &before, &mut children).await?;
+        Ok(RetractionOutcome { deleted, growth, children })
     }
 
     async fn stage(

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use replication::{
     claim::{Claim, ClaimMemory},
     destination::{
-        ActivationOutcome, DestinationError, DestinationErrorKind, MergeOutcome, UnitTransaction,
-        VersionCounts,
+        ActivationOutcome, DestinationError, DestinationErrorKind, MergeOutcome, RetractionOutcome,
+        UnitTransaction, VersionCounts,
     },
     ledger::LoadRecord,
     placement::Rename,
@@ -99,6 +99,15 @@ impl UnitTransaction for Unit {
 
     async fn merge(&mut self, load: &TableLoad) -> Result<MergeOutcome, DestinationError> {
         let outcome = self.step()?.merge(load).await?;
+        self.completed(outcome)
+    }
+
+    async fn retract(
+        &mut self,
+        schema: &StreamSchema,
+        after_sequence: i64,
+    ) -> Result<RetractionOutcome, DestinationError> {
+        let outcome = self.step()?.retract(schema, after_sequence).await?;
         self.completed(outcome)
     }
 

@@ -8,7 +8,7 @@
 //! - table: `growth = inserted - deleted`, counted apart from the figures above
 
 use crate::{
-    destination::{ActivationOutcome, ChildOutcome, MergeOutcome},
+    destination::{ActivationOutcome, ChildOutcome, MergeOutcome, RetractionOutcome},
     ledger::LoadCounts,
     unit::TableLoad,
 };
@@ -125,6 +125,16 @@ pub(crate) fn check_activation(
         table,
         ("growth of the table", outcome.growth.into()),
         ("inserted - deleted", i128::from(outcome.inserted) - i128::from(outcome.deleted)),
+    )?;
+    check_children(&outcome.children)
+}
+
+/// Checks what taking rows back did.
+pub(crate) fn check_retraction(table: &str, outcome: &RetractionOutcome) -> Result<(), BooksError> {
+    agree(
+        table,
+        ("growth of the table", outcome.growth.into()),
+        ("- deleted", -i128::from(outcome.deleted)),
     )?;
     check_children(&outcome.children)
 }

@@ -259,6 +259,11 @@ impl Committer {
         for (schema, version) in &unit.prepares {
             placements.of(schema).prepare(transaction, *version).await?;
         }
+        for (schema, after_sequence) in &unit.retractions {
+            let outcome = transaction.retract(schema, *after_sequence).await?;
+            books::check_retraction(schema.table(), &outcome)?;
+            records.retracted(&schema.stream, &outcome);
+        }
         for load in &unit.loads {
             let placement = placements.of(&load.schema);
             let (load, outcome) = self.merge(transaction, load, &placement).await?;

@@ -153,6 +153,17 @@ pub trait UnitTransaction: Send {
     /// [`DestinationErrorKind::Row`] when the destination refuses a row.
     async fn merge(&mut self, load: &TableLoad) -> Result<MergeOutcome, DestinationError>;
 
+    /// Deletes the live rows of a stream without a key whose `_sdc_sequence` is greater than `after_sequence`, with what
+    /// is nested in them.
+    ///
+    /// # Errors
+    /// When the destination refuses.
+    async fn retract(
+        &mut self,
+        schema: &StreamSchema,
+        after_sequence: i64,
+    ) -> Result<RetractionOutcome, DestinationError>;
+
     /// The number of rows that wait in a version, and in the live table.
     ///
     /// # Errors
@@ -252,6 +263,17 @@ pub struct ChildOutcome {
     pub deleted: u64,
     /// How much the number of its rows changed, counted independently.
     pub growth: i64,
+}
+
+/// What taking rows back did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RetractionOutcome {
+    /// Rows deleted.
+    pub deleted: u64,
+    /// How much the number of the table's rows changed, counted independently.
+    pub growth: i64,
+    /// Tables of nested rows that changed with it.
+    pub children: Vec<ChildOutcome>,
 }
 
 /// How many rows a full-table version and the live table have.

@@ -23,8 +23,18 @@ pub enum Event {
     Batch(RowBatch),
     /// Everything that came before it, of its stream (or of all, where it names none), is covered by this state.
     Bookmark(Bookmark),
+    /// Bookmarks that are stored together or not at all.
+    Bookmarks(Vec<Bookmark>),
     /// A span that was asked for and that the source can't give.
     Gap(Gap),
+    /// Rows of a stream without a key that no stored state covers, because the run that loaded them broke off: they are
+    /// deleted, since the source is about to send them again. Comes after the stream's schema and before its rows.
+    Retract {
+        /// The stream.
+        stream: StreamName,
+        /// Rows with a greater `_sdc_sequence` go.
+        after_sequence: i64,
+    },
     /// A new version of a full table begins: rows that carry it wait beside the live table.
     BeginVersion {
         /// The stream.
@@ -102,6 +112,12 @@ pub struct Bookmark {
     pub display: Option<String>,
 }
 
+impl Bookmark {
+    fn weight(&self) -> usize {
+        self.state.to_string().len() + 256
+    }
+}
+
 /// A span that was asked for and can't be read, for example activities older than 30 days.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
@@ -135,9 +151,11 @@ impl Event {
                 batch.rows.get_array_memory_size()
                     + batch.rejects.iter().map(|reject| reject.record.len() + 256).sum::<usize>()
             }
-            Self::Bookmark(bookmark) => bookmark.state.to_string().len() + 256,
+            Self::Bookmark(bookmark) => bookmark.weight(),
+            Self::Bookmarks(bookmarks) => bookmarks.iter().map(Bookmark::weight).sum(),
             Self::Schema(_)
             | Self::Gap(_)
+            | Self::Retract { .. }
             | Self::BeginVersion { .. }
             | Self::ActivateVersion { .. } => 256,
         }

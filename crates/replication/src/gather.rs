@@ -49,6 +49,7 @@ pub(crate) struct Unit {
     pub(crate) started_at: DateTime<Utc>,
     pub(crate) staged_at: DateTime<Utc>,
     pub(crate) prepares: Vec<(Arc<StreamSchema>, Option<i64>)>,
+    pub(crate) retractions: Vec<(Arc<StreamSchema>, i64)>,
     pub(crate) loads: Vec<TableLoad>,
     pub(crate) activations: Vec<(Arc<StreamSchema>, i64)>,
     pub(crate) bookmarks: Vec<Bookmark>,
@@ -94,6 +95,7 @@ pub(crate) struct Gatherer {
     versions: BTreeMap<StreamName, i64>,
     unprepared: BTreeSet<StreamName>,
     tables: BTreeMap<(StreamName, Option<i64>), Gathered>,
+    retractions: Vec<(Arc<StreamSchema>, i64)>,
     activations: Vec<(Arc<StreamSchema>, i64)>,
     bookmarks: Vec<Bookmark>,
     gaps: Vec<Gap>,
@@ -112,6 +114,7 @@ impl Gatherer {
             versions: BTreeMap::new(),
             unprepared: BTreeSet::new(),
             tables: BTreeMap::new(),
+            retractions: Vec::new(),
             activations: Vec::new(),
             bookmarks: Vec::new(),
             gaps: Vec::new(),
@@ -155,7 +158,11 @@ impl Gatherer {
             }
             Event::Batch(batch) => return self.take_batch(batch, now),
             Event::Bookmark(bookmark) => self.bookmarks.push(bookmark),
+            Event::Bookmarks(bookmarks) => self.bookmarks.extend(bookmarks),
             Event::Gap(gap) => self.gaps.push(gap),
+            Event::Retract { stream, after_sequence } => {
+                self.retractions.push((self.schema(&stream)?, after_sequence));
+            }
             Event::BeginVersion { stream, version } => {
                 if self.versions.insert(stream.clone(), version).is_some() {
                     return Err(Disorder::VersionOpen(stream));
@@ -244,6 +251,7 @@ impl Gatherer {
             started_at,
             staged_at: now,
             prepares,
+            retractions: std::mem::take(&mut self.retractions),
             loads,
             activations: std::mem::take(&mut self.activations),
             bookmarks: std::mem::take(&mut self.bookmarks),

@@ -27,6 +27,7 @@ pub mod row;
 pub mod run;
 pub mod sequence;
 pub mod singer_source;
+pub mod singer_tap;
 pub mod source;
 pub mod stream;
 pub mod system;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    destination::{ActivationOutcome, ChildOutcome, MergeOutcome},
+    destination::{ActivationOutcome, ChildOutcome, MergeOutcome, RetractionOutcome},
     gather::Unit,
     ledger::{LoadCounts, LoadRecord},
     stream::StreamName,
@@ -38,6 +38,14 @@ impl<'unit> UnitRecords<'unit> {
         });
         record.max_replication_key.clone_from(&load.max_replication_key);
         self.children(&schema.stream, 0, &outcome.children);
+    }
+
+    /// Enters what taking rows back did.
+    pub(crate) fn retracted(&mut self, stream: &StreamName, outcome: &RetractionOutcome) {
+        if outcome.deleted > 0 {
+            self.of(stream.as_str(), stream, 0).counts.deleted += outcome.deleted;
+        }
+        self.children(stream, 0, &outcome.children);
     }
 
     /// Enters what activating a version did; `waited` was counted while its rows came.

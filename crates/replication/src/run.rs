@@ -372,10 +372,14 @@ impl Run {
     /// Whether the event is a bookmark that a failed stream has made untrue: it would say that rows are stored which
     /// are not. A Singer tap's state speaks for all of its streams.
     fn is_void(&self, event: &Event) -> bool {
-        let Event::Bookmark(bookmark) = event else { return false };
-        match &bookmark.stream {
+        let is_void = |bookmark: &Bookmark| match &bookmark.stream {
             None => !self.failed.is_empty(),
             Some(stream) => self.failed.iter().any(|(failed, _)| failed == stream),
+        };
+        match event {
+            Event::Bookmark(bookmark) => is_void(bookmark),
+            Event::Bookmarks(bookmarks) => bookmarks.iter().any(is_void),
+            _ => false,
         }
     }
 

@@ -33,6 +33,11 @@ impl SequenceClock {
             .expect("the update always gives a value");
         previous.max(wanted)
     }
+
+    /// The last sequence that is taken: reserved, or committed by an earlier run.
+    pub fn last(&self) -> i64 {
+        self.next.load(Ordering::Relaxed).saturating_sub(1)
+    }
 }
 
 #[cfg(test)]

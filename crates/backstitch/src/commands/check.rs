@@ -51,11 +51,11 @@ pub(crate) fn execute(arguments: &CheckArguments) -> Result<ExitStatus, Failure>
 }
 
 async fn try_both(integration: &Integration) -> Result<[Side; 2], Failure> {
-    let source = connect::bronto(integration)?;
+    let source = connect::source(integration)?;
     let destination = connect::destination(&integration.target()?)?;
     Ok([
         Side {
-            title: "Source: Bronto".to_owned(),
+            title: format!("Source: {}", integration.source.title()),
             steps: source.check().await,
             failed: source_exit,
         },

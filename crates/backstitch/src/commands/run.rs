@@ -5,7 +5,8 @@ use replication::run::RunOptions;
 
 use crate::{
     command_line::RunArguments,
-    config, connect, display,
+    config::{self, SourceSettings},
+    connect, display,
     exit::ExitStatus,
     failure::Failure,
     pipeline::{self, Outcome},
@@ -49,11 +50,16 @@ fn replicate(arguments: &RunArguments) -> Result<(Subject, Outcome), Failure> {
     options.max_rejects = integration.max_rejects;
     options.lease = integration.lease.unwrap_or(options.lease);
     // It counts only at the first run, which stores it.
-    options.start_date_is_explicit = integration.source.start_date.is_some();
-    options.start_date =
-        integration.source.start_date.or_else(|| Some(tap_bronto::default_start_date(Utc::now())));
+    let start_date = integration.source.start_date();
+    options.start_date_is_explicit = start_date.is_some();
+    options.start_date = match integration.source {
+        SourceSettings::Bronto(_) => {
+            start_date.or_else(|| Some(tap_bronto::default_start_date(Utc::now())))
+        }
+        SourceSettings::Singer(_) => None,
+    };
     let outcome = pipeline::block_on(async {
-        let source = connect::bronto(&integration)?;
+        let source = connect::source(&integration)?;
         let destination = connect::destination(&integration.target()?)?;
         pipeline::run(source, destination, options, None, screen).await
     })?;

@@ -301,6 +301,23 @@ impl<'d> Entry<'d> {
     pub(crate) fn json(&self) -> Option<Value> {
         to_json(self.value.get_ref())
     }
+
+    /// The value as JSON, tables included. None for what JSON can't hold.
+    pub(crate) fn tree(&self) -> Option<Value> {
+        to_tree(self.value.get_ref())
+    }
+}
+
+fn to_tree(value: &DeValue<'_>) -> Option<Value> {
+    match value {
+        DeValue::Table(table) => table
+            .iter()
+            .map(|(key, value)| Some((key.get_ref().to_string(), to_tree(value.get_ref())?)))
+            .collect::<Option<_>>()
+            .map(Value::Object),
+        DeValue::Array(items) => items.iter().map(|item| to_tree(item.get_ref())).collect(),
+        other => to_json(other),
+    }
 }
 
 fn to_json(value: &DeValue<'_>) -> Option<Value> {

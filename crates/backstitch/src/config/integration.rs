@@ -14,6 +14,7 @@ use super::{
     schedule::read_schedule,
     schema_name::SchemaName,
     secret::Secret,
+    singer::SingerSettings,
 };
 use crate::{connect::Target, failure::Failure};
 
@@ -42,7 +43,7 @@ pub(crate) struct Integration {
     /// The schema.
     pub(crate) schema: SchemaName,
     /// The source.
-    pub(crate) source: BrontoSettings,
+    pub(crate) source: SourceSettings,
     /// Where the rows go.
     pub(crate) destination: DestinationAddress,
     password: Option<Secret>,
@@ -58,6 +59,15 @@ pub(crate) struct Integration {
     pub(crate) max_rejects: Option<u64>,
     /// What the user should know though the configuration is valid.
     pub(crate) warnings: Vec<String>,
+}
+
+/// The settings of a source.
+#[derive(Debug)]
+pub(crate) enum SourceSettings {
+    /// A Bronto account.
+    Bronto(BrontoSettings),
+    /// A Singer tap that runs as a child.
+    Singer(SingerSettings),
 }
 
 /// The settings of a Bronto source.
@@ -96,9 +106,9 @@ impl Integration {
                 "Write `source = { type = \"bronto\", token = { env = \"BRONTO_TOKEN\" } }`",
             )?
             .section()?;
-        let mut source = BrontoSettings::read(source, folder)?;
+        let mut source = SourceSettings::read(source, folder)?;
         if let Some(streams) = section.take("streams") {
-            source.others.insert("streams".to_owned(), streams.texts()?.into());
+            source.add_streams(&streams)?;
         }
         let destination =
             section.demand("destination", "Write `destination = \"duckdb:warehouse.duckdb\"`")?;
@@ -106,12 +116,15 @@ impl Integration {
         let schema = read_schema(name, &mut section)?;
         let schedule =
             section.take("schedule").map(|entry| read_schedule(entry.section()?)).transpose()?;
-        let selection = read_selection(&mut section)?;
+        let selection = match &source {
+            SourceSettings::Bronto(_) => read_selection(&mut section)?,
+            SourceSettings::Singer(_) => refuse_selection(&mut section)?,
+        };
         let nested = section.take("nested").map(|entry| Nested::read(&entry)).transpose()?;
         let lease = read_lease(&mut section)?;
         let max_rejects = read_max_rejects(&mut section)?;
         section.finish()?;
-        let inline_token = matches!(source.token, Secret::Inline(_)).then(|| {
+        let inline_token = source.has_inline_token().then(|| {
             "The Bronto token stands in the configuration, where anybody who can read the file sees it; \
              better is `token = { env = \"BRONTO_TOKEN\" }`"
                 .to_owned()
@@ -155,15 +168,52 @@ impl Integration {
     }
 }
 
+impl SourceSettings {
+    fn read(mut section: Section<'_>, folder: &Path) -> Result<Self, ConfigError> {
+        let kind = section.demand("type", "Write `type = \"bronto\"` or `type = \"singer\"`")?;
+        match kind.text()? {
+            "bronto" => BrontoSettings::read(section, folder).map(Self::Bronto),
+            "singer" => SingerSettings::read(section, folder).map(Self::Singer),
+            _ => Err(kind.error(
+                "The source's `type` must be `bronto` or `singer`",
+                "Other sources are read by their Singer taps: `type = \"singer\"`",
+            )),
+        }
+    }
+
+    fn add_streams(&mut self, entry: &Entry<'_>) -> Result<(), ConfigError> {
+        match self {
+            Self::Bronto(settings) => {
+                settings.others.insert("streams".to_owned(), entry.texts()?.into());
+                Ok(())
+            }
+            Self::Singer(_) => Err(selected_by_catalog(entry)),
+        }
+    }
+
+    fn has_inline_token(&self) -> bool {
+        matches!(self, Self::Bronto(BrontoSettings { token: Secret::Inline(_), .. }))
+    }
+
+    /// From when to read what has no bookmark, if it is set here.
+    pub(crate) fn start_date(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Bronto(settings) => settings.start_date,
+            Self::Singer(_) => None,
+        }
+    }
+
+    /// What people call it.
+    pub(crate) fn title(&self) -> String {
+        match self {
+            Self::Bronto(_) => "Bronto".to_owned(),
+            Self::Singer(settings) => settings.title(),
+        }
+    }
+}
+
 impl BrontoSettings {
     fn read(mut section: Section<'_>, folder: &Path) -> Result<Self, ConfigError> {
-        let kind = section.demand("type", "Write `type = \"bronto\"`")?;
-        if kind.text()? != "bronto" {
-            return Err(kind.error(
-                "The source's `type` must be `bronto`",
-                "This version reads from Bronto only",
-            ));
-        }
         let token = section.demand("token", "Write `token = { env = \"BRONTO_TOKEN\" }`")?;
         let token = Secret::parse(token, folder)?;
         let start_date = section.take("start_date").map(|entry| entry.instant()).transpose()?;
@@ -189,6 +239,21 @@ impl Nested {
             _ => Err(entry.error("`nested` must be `native` or `subtables`", "")),
         }
     }
+}
+
+/// What a Singer tap replicates is written in its catalog.
+fn refuse_selection(section: &mut Section<'_>) -> Result<Vec<SelectedStream>, ConfigError> {
+    match section.take("tables").or_else(|| section.take("columns")) {
+        Some(entry) => Err(selected_by_catalog(&entry)),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn selected_by_catalog(entry: &Entry<'_>) -> ConfigError {
+    entry.error(
+        format!("`{}` has no effect on a Singer tap", entry.name()),
+        "Select streams and fields in the tap's catalog, and name that with `catalog` in `source`",
+    )
 }
 
 /// Reads `tables` and `columns`.

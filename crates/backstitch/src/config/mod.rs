@@ -10,9 +10,10 @@ mod integration;
 mod schedule;
 mod schema_name;
 mod secret;
+mod singer;
 
 pub(crate) use address::DestinationAddress;
-pub(crate) use integration::{Integration, Nested};
+pub(crate) use integration::{BrontoSettings, Integration, Nested, SourceSettings};
 pub(crate) use schema_name::SchemaName;
 
 use std::{

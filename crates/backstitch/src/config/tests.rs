@@ -38,8 +38,9 @@ fn reads_a_whole_integration() {
     assert_eq!(integration.schema.as_str(), "stitch_bronto");
     assert_eq!(integration.destination.to_string(), "duckdb:/etc/backstitch/warehouse.duckdb");
     assert_eq!(integration.schedule.unwrap().to_string(), "every 6h from 2026-11-23T13:00:00Z");
-    assert_eq!(integration.source.start_date.unwrap().to_rfc3339(), "2025-11-23T00:00:00+00:00");
-    assert_eq!(integration.source.others["concurrency"], 4);
+    assert_eq!(integration.source.start_date().unwrap().to_rfc3339(), "2025-11-23T00:00:00+00:00");
+    let SourceSettings::Bronto(source) = &integration.source else { panic!("it is Bronto") };
+    assert_eq!(source.others["concurrency"], 4);
     assert_eq!(integration.selection.len(), 1);
     assert!(integration.selection[0].has("email") && !integration.selection[0].has("status"));
     assert_eq!(integration.lease.unwrap().num_seconds(), 5);
@@ -154,4 +155,25 @@ fn two_integrations_never_share_a_schema() {
     error: The integrations `Stitch Bronto` and `stitch-bronto` write into the same schema, `stitch_bronto` (backstitch.toml)
     hint: Give one of them another `schema`
     ");
+}
+
+#[test]
+fn a_singer_tap_may_be_written_as_a_section() {
+    let text = r#"
+[integration.Shop]
+destination = "duckdb:warehouse.duckdb"
+
+[integration.Shop.source]
+type = "singer"
+command = ["tap-postgres"]
+catalog = "shop.catalog.json"
+account = "shop production"
+
+[integration.Shop.source.config]
+host = "db.example.com"
+password = { env = "SHOP_PASSWORD" }
+"#;
+    let integration = read(text).remove(0);
+    assert_eq!(integration.source.title(), "Singer tap tap-postgres");
+    assert!(integration.selection.is_empty() && integration.source.start_date().is_none());
 }

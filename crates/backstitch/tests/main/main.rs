@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 
 mod account;
+mod children;
 mod claims;
 mod contents;
 mod custom_fields;

@@ -1,6 +1,6 @@
 //! Statements that make tables.
 
-use replication::system::{SystemTable, SystemType};
+use replication::system::{SEQUENCE, SystemTable, SystemType};
 
 use crate::{
     config::IDENTIFIER_BYTES,
@@ -183,6 +183,11 @@ pub(crate) fn create_for_check(schema: &str) -> String {
 /// The number of rows of a table.
 pub(crate) fn count(schema: &str, name: &str) -> String {
     format!("select count(*) from {}", table(schema, name))
+}
+
+/// Deletes the rows of a table whose sequence is greater than `$1`.
+pub(crate) fn delete_after(schema: &str, name: &str) -> String {
+    format!("delete from {} where {} > $1", table(schema, name), identifier(SEQUENCE))
 }
 
 fn create(schema: &str, name: &str, mut columns: Vec<String>, key: &[String]) -> String {

@@ -19,7 +19,7 @@ use crate::{
     claim::{Claim, ClaimMemory, ClaimRequest},
     destination::{
         ActivationOutcome, Destination, DestinationError, DestinationErrorKind, LedgerTotals,
-        MergeOutcome, RejectRecord, StateRow, UnitTransaction, VersionCounts,
+        MergeOutcome, RejectRecord, RetractionOutcome, StateRow, UnitTransaction, VersionCounts,
     },
     ledger::LoadRecord,
     placement::{Dialect, Rename, StoredTable},
@@ -332,6 +332,14 @@ impl UnitTransaction for FaultyTransaction {
             | Fault::CommitLost
             | Fault::LosesAReject => self.inner.merge(load).await,
         }
+    }
+
+    async fn retract(
+        &mut self,
+        schema: &StreamSchema,
+        after_sequence: i64,
+    ) -> Result<RetractionOutcome, DestinationError> {
+        self.inner.retract(schema, after_sequence).await
     }
 
     async fn version_counts(

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Subject,
-    script::{Script, by, events, instant, numbers, people, persons, text_rows, texts},
+    script::{Person, Script, by, events, instant, numbers, people, persons, text_rows, texts},
 };
 use crate::{
     event::{Event, Gap},
@@ -149,6 +149,43 @@ pub async fn appends_without_a_key(subject: &dyn Subject) {
         .collect();
     found.sort_unstable();
     assert_eq!(found, [1, 1, 1, 1, 2, 2]);
+}
+
+/// Rows without a key that no state covers go, with what is nested in them, and the books know of it.
+pub async fn takes_rows_back_without_a_key(subject: &dyn Subject) {
+    let mut schema = (*people(WinnerRule::Sequence)).clone();
+    schema.key.clear();
+    let schema = std::sync::Arc::new(schema);
+    let people = |names: &[&str], sequence: i64| {
+        let rows: Vec<Person<'_>> = names
+            .iter()
+            .map(|name| (*name, "2026-01-01T00:00:00Z", *name, &["x", "y"][..]))
+            .collect();
+        let mut rows = persons(&schema, &rows);
+        rows.sequence = Some(sequence);
+        rows
+    };
+    Script::new()
+        .schema(&schema)
+        .rows(people(&["a", "b"], 100))
+        .rows(people(&["c", "d"], 200))
+        .succeed(subject.destination())
+        .await;
+    let after_sequence = 101;
+    Script::new()
+        .schema(&schema)
+        .event(Event::Retract { stream: schema.stream.clone(), after_sequence })
+        .rows(people(&["c"], 300))
+        .succeed(subject.destination())
+        .await;
+    let rows = by("id", subject.rows("people").await);
+    assert_eq!(rows.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(rows["c"]["_sdc_sequence"], json!(300));
+    if subject.has_subtables() {
+        assert_eq!(subject.rows("people__listIds").await.expect("it exists").len(), 6);
+    }
+    let totals = subject.destination().totals().await.expect("the ledger can be read");
+    assert_eq!((totals["people"].inserted, totals["people"].deleted), (5, 2));
 }
 
 /// A schema that gains a column in mid-stream: what came before has null there.

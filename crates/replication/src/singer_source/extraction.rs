@@ -8,7 +8,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 use singer::{Message, MessageError, RecordMessage, SchemaMessage, StateMessage};
 use tokio::time::Instant;
 
@@ -16,6 +16,7 @@ use super::{
     line::Line,
     not_a_number,
     record::Fault,
+    retraction::{COVERED, Coverage},
     stream::{Arrival, SingerStream},
     version::{VersionChange, Versions},
 };
@@ -50,11 +51,17 @@ pub(super) struct Extraction {
     due_at: Option<Instant>,
     patience: Duration,
     unknown_kinds: HashSet<String>,
+    /// Whether the tap goes on from the state that the destination has.
+    resumes: bool,
+    /// Whether there is no such state, and the tap sends none either.
+    is_stateless: bool,
 }
 
 impl Extraction {
-    pub(super) fn new(context: ExtractContext, patience: Duration) -> Self {
+    pub(super) fn new(context: ExtractContext, patience: Duration, resumes: bool) -> Self {
         Self {
+            is_stateless: context.singer_state.as_ref().is_none_or(Value::is_null),
+            resumes,
             context,
             streams: IndexMap::new(),
             current: 0,
@@ -109,11 +116,11 @@ impl Extraction {
         self.buffered_bytes = 0;
         self.due_at = None;
         if self.waiting_versions == 0 {
-            for state in std::mem::take(&mut self.states) {
-                self.context
-                    .events
-                    .send(Event::Bookmark(Bookmark { stream: None, state, display: None }))
-                    .await?;
+            let states = std::mem::take(&mut self.states);
+            let mut bookmarks = if states.is_empty() { Vec::new() } else { self.coverage_news() };
+            for state in states {
+                bookmarks.push(Bookmark { stream: None, state, display: None });
+                self.context.events.send(Event::Bookmarks(std::mem::take(&mut bookmarks))).await?;
             }
         }
         Ok(())
@@ -123,6 +130,14 @@ impl Extraction {
     pub(super) async fn finish(mut self) -> Result<ExtractOutcome, SourceError> {
         let mut outcome = ExtractOutcome::default();
         self.flush().await?;
+        if self.is_stateless {
+            // It starts from scratch next time, too: its rows are appended again, as they are on standard input.
+            self.cover();
+            let bookmarks = self.coverage_news();
+            if !bookmarks.is_empty() {
+                self.context.events.send(Event::Bookmarks(bookmarks)).await?;
+            }
+        }
         for index in 0..self.streams.len() {
             match self.streams[index].versions.finish() {
                 Ok(change) => self.announce(index, change).await?,
@@ -144,17 +159,17 @@ impl Extraction {
         if known.is_some_and(|index| self.streams[index].is_described_by(&message)) {
             return Ok(());
         }
-        let versions = match known {
+        let (versions, coverage) = match known {
             Some(index) => {
                 self.send_rows(index).await?;
-                self.streams[index].versions
+                (self.streams[index].versions, self.streams[index].coverage)
             }
-            None => Versions::new(self.stored_version(&name)),
+            None => (Versions::new(self.stored_version(&name)), None),
         };
         if message.key_properties.is_none() {
             tracing::warn!(stream = %name, "The SCHEMA message of `{name}` has no `key_properties`: rows are appended");
         }
-        let stream = SingerStream::new(message, versions).map_err(|error| {
+        let mut stream = SingerStream::new(message, versions).map_err(|error| {
             let what = format!("Stream `{name}`, described in line {}, can't be loaded", line.number);
             SourceError::new(
                 SourceErrorKind::Malformed,
@@ -167,8 +182,46 @@ impl Extraction {
             tracing::warn!(stream = %name, "Field `{field}` of `{name}` is left out: the loader fills that column itself");
         }
         self.context.events.send(Event::Schema(Arc::clone(stream.schema()))).await?;
+        stream.coverage = coverage.filter(|_| !stream.schema().is_keyed());
+        let is_new = stream.coverage.is_none();
+        if is_new && self.resumes && !stream.schema().is_keyed() {
+            stream.coverage = Some(self.begin_coverage(stream.name()).await?);
+        }
         self.streams.insert(name, stream);
         Ok(())
+    }
+
+    /// Takes rows back that no state covers, and begins to note which ones are covered from here on.
+    async fn begin_coverage(&self, stream: &StreamName) -> Result<Coverage, SourceError> {
+        let stored = self.context.state.get(stream);
+        let mut coverage =
+            Coverage::begin(stored.and_then(|state| state.get(COVERED)), &self.context.sequence);
+        if let Some(after_sequence) = coverage.retract_after() {
+            let stream = stream.clone();
+            self.context.events.send(Event::Retract { stream, after_sequence }).await?;
+        }
+        if let Some(covered) = coverage.news() {
+            let version = self.stored_version(stream.as_str());
+            let bookmark = own_state(stream.clone(), version, Some(covered));
+            self.context.events.send(Event::Bookmark(bookmark)).await?;
+        }
+        Ok(coverage)
+    }
+
+    /// A state came: notes that it covers everything that was sent.
+    fn cover(&mut self) {
+        for coverage in self.streams.values_mut().filter_map(|stream| stream.coverage.as_mut()) {
+            coverage.cover();
+        }
+    }
+
+    /// What is to be stored about coverage together with a state.
+    fn coverage_news(&mut self) -> Vec<Bookmark> {
+        let news = |stream: &mut SingerStream| {
+            let covered = stream.coverage.as_mut()?.news()?;
+            Some(own_state(stream.name().clone(), stream.versions.active(), Some(covered)))
+        };
+        self.streams.values_mut().filter_map(news).collect()
     }
 
     async fn record(
@@ -213,6 +266,16 @@ impl Extraction {
     async fn state(&mut self, message: &StateMessage, line: Line<'_>) -> Result<(), SourceError> {
         let state =
             serde_json::from_str(message.value.get()).map_err(|error| malformed(line, error))?;
+        self.is_stateless = false;
+        if self.resumes {
+            // Their sequences are given when they are sent, and must not exceed those that the state covers.
+            for index in 0..self.streams.len() {
+                if self.streams[index].coverage.is_some() {
+                    self.send_rows(index).await?;
+                }
+            }
+            self.cover();
+        }
         if self.waiting_versions > 0 {
             // Held back for as long as it takes to read a whole table: only the newest is worth its memory.
             self.states.clear();
@@ -311,9 +374,16 @@ impl Extraction {
         let stream = self.streams[index].name().clone();
         match change {
             VersionChange::None => {}
-            VersionChange::Adopted(version) => self.store_version(stream, version).await?,
+            VersionChange::Adopted(version) => self.store_version(index, version).await?,
             VersionChange::Begun(version) => {
                 self.flush().await?;
+                if let Some(coverage) = &mut self.streams[index].coverage {
+                    coverage.cover_everything();
+                    let active = self.streams[index].versions.active();
+                    if let Some(active) = active {
+                        self.store_version(index, active).await?;
+                    }
+                }
                 self.waiting_versions += 1;
                 self.context.events.send(Event::BeginVersion { stream, version }).await?;
             }
@@ -325,19 +395,21 @@ impl Extraction {
                     .await?;
                 // Not before the activation: a version that is stored but not activated would take rows of the next
                 // attempt for rows of the table.
-                self.store_version(stream, version).await?;
+                if let Some(coverage) = &mut self.streams[index].coverage {
+                    coverage.cover();
+                }
+                self.store_version(index, version).await?;
                 self.waiting_versions -= 1;
             }
         }
         Ok(())
     }
 
-    async fn store_version(&self, stream: StreamName, version: i64) -> Result<(), SourceError> {
-        let state = json!({ TABLE_VERSION: version });
-        self.context
-            .events
-            .send(Event::Bookmark(Bookmark { stream: Some(stream), state, display: None }))
-            .await?;
+    async fn store_version(&mut self, index: usize, version: i64) -> Result<(), SourceError> {
+        let stream = &mut self.streams[index];
+        let covered = stream.coverage.as_mut().map(Coverage::store);
+        let bookmark = own_state(stream.name().clone(), Some(version), covered);
+        self.context.events.send(Event::Bookmark(bookmark)).await?;
         Ok(())
     }
 
@@ -359,6 +431,18 @@ impl Extraction {
         self.context.events.send(Event::Batch(batch)).await?;
         Ok(())
     }
+}
+
+/// What is stored about a stream itself.
+fn own_state(stream: StreamName, version: Option<i64>, covered: Option<i64>) -> Bookmark {
+    let mut state = Map::new();
+    if let Some(version) = version {
+        state.insert(TABLE_VERSION.to_owned(), version.into());
+    }
+    if let Some(covered) = covered {
+        state.insert(COVERED.to_owned(), covered.into());
+    }
+    Bookmark { stream: Some(stream), state: Value::Object(state), display: None }
 }
 
 /// The error for a line that can't be used.

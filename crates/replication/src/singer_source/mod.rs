@@ -7,6 +7,7 @@
 //! | `stream` | gathers one stream's rows and rejects into batches |
 //! | `layout` | turns a JSON Schema into columns, once per schema |
 //! | `record`, `column`, `number` | read a record's text straight into columns |
+//! | `retraction` | knows which rows without a key a stored state covers |
 //! | `version` | keeps the order of table versions |
 //! | `not_a_number` | lets `NaN` cost one row instead of the run |
 //!
@@ -34,6 +35,7 @@ mod line;
 mod not_a_number;
 mod number;
 mod record;
+mod retraction;
 mod stream;
 mod version;
 
@@ -49,6 +51,7 @@ pub struct SingerSource<R> {
     input: R,
     fingerprint: String,
     patience: Duration,
+    resumes: bool,
 }
 
 impl<R: AsyncRead + Unpin + Send + Sync> SingerSource<R> {
@@ -57,7 +60,15 @@ impl<R: AsyncRead + Unpin + Send + Sync> SingerSource<R> {
     /// `fingerprint` identifies the account behind the tap as far as it is known, for example a digest of the tap's
     /// configuration.
     pub fn new(input: R, fingerprint: impl Into<String>) -> Self {
-        Self { input, fingerprint: fingerprint.into(), patience: PATIENCE }
+        Self { input, fingerprint: fingerprint.into(), patience: PATIENCE, resumes: false }
+    }
+
+    /// The same source for a tap that goes on from the state that the destination has: rows without a key that came after
+    /// that state are taken back, because the tap sends them again.
+    #[must_use]
+    pub fn that_resumes(mut self) -> Self {
+        self.resumes = true;
+        self
     }
 
     /// The same source, holding rows back for at most `patience` while the input is slow.
@@ -86,7 +97,7 @@ impl<R: AsyncRead + Unpin + Send + Sync> Source for SingerSource<R> {
     ) -> Result<ExtractOutcome, SourceError> {
         let mut lines = LineReader::new(self.input);
         let stop = context.stop.clone();
-        let mut extraction = Extraction::new(context, self.patience);
+        let mut extraction = Extraction::new(context, self.patience, self.resumes);
         match read(&mut lines, &mut extraction, &stop).await {
             Ok(Ending::Input) => extraction.finish().await,
             Ok(Ending::Stopped) => {

@@ -15,6 +15,7 @@ use super::{
     column::Column,
     layout::Layout,
     record::{self, Fault, UnknownFields},
+    retraction::Coverage,
     version::Versions,
 };
 use crate::{
@@ -51,6 +52,8 @@ pub(super) struct SingerStream {
     waiting: Buffered,
     unknown: UnknownFields,
     pub(super) versions: Versions,
+    /// How far its rows are covered by states, where that has to be known.
+    pub(super) coverage: Option<Coverage>,
 }
 
 /// The rows that were not sent yet, besides their values.
@@ -146,6 +149,7 @@ impl SingerStream {
             waiting: Buffered::default(),
             unknown: UnknownFields::default(),
             versions,
+            coverage: None,
         })
     }
 
@@ -270,6 +274,9 @@ impl SingerStream {
             reject.into_row(self.name(), first.saturating_add(signed(offset)))
         });
         let rejects = rejects.collect();
+        if let Some(coverage) = &mut self.coverage {
+            coverage.sent(first_sequence.saturating_add(signed(batch.num_rows())));
+        }
         Some(RowBatch {
             schema: Arc::clone(&self.schema),
             version,

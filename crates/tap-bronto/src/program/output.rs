@@ -66,8 +66,11 @@ impl<W: Write> Output<W> {
                 self.is_state_due = true;
                 self.writer.activate_version(stream.as_str(), version)
             }
-            // Gaps are in the log; versions are on the records.
-            Event::Gap(_) | Event::BeginVersion { .. } => Ok(()),
+            Event::Bookmarks(bookmarks) => {
+                bookmarks.into_iter().try_for_each(|bookmark| self.bookmark(bookmark))
+            }
+            // Bronto's rows all have keys; gaps are in the log; versions are on the records.
+            Event::Retract { .. } | Event::Gap(_) | Event::BeginVersion { .. } => Ok(()),
         }
     }
 

@@ -206,7 +206,10 @@ impl Run {
             }
             Event::Gap(gap) => self.gaps.push(gap),
             Event::ActivateVersion { .. } => self.activated += 1,
-            Event::Schema(_) | Event::BeginVersion { .. } => {}
+            Event::Bookmarks(_)
+            | Event::Retract { .. }
+            | Event::Schema(_)
+            | Event::BeginVersion { .. } => {}
         }
     }
 

@@ -4,18 +4,20 @@
 
 mod faults;
 mod order;
+mod resumption;
 mod values;
 
 use std::sync::Arc;
 
 use chrono::DateTime;
 use serde_json::Value;
+use tokio::io::AsyncRead;
 use tokio_util::sync::CancellationToken;
 
 use super::SingerSource;
 use crate::{
     clock::FixedClock,
-    event::{self, Event, EventReceiver, RowBatch},
+    event::{self, Bookmark, Event, EventReceiver, RowBatch},
     progress::ProgressBoard,
     row,
     sequence::SequenceClock,
@@ -49,9 +51,26 @@ async fn run_with(
     input: &str,
     states: &[(&str, Value)],
 ) -> (Vec<Event>, Result<ExtractOutcome, SourceError>) {
-    let (context, mut receiver) = context(states);
-    let source =
-        Box::new(SingerSource::new(std::io::Cursor::new(input.to_owned().into_bytes()), "test"));
+    let (context, receiver) = context(states);
+    let input = std::io::Cursor::new(input.to_owned().into_bytes());
+    collect(Box::new(SingerSource::new(input, "test")), context, receiver).await
+}
+
+/// The same of a tap that goes on from the stored state.
+async fn resume_with(input: &str, states: &[(&str, Value)]) -> Vec<Event> {
+    let (context, receiver) = context(states);
+    let input = std::io::Cursor::new(input.to_owned().into_bytes());
+    let source = Box::new(SingerSource::new(input, "test").that_resumes());
+    let (events, outcome) = collect(source, context, receiver).await;
+    assert!(outcome.unwrap().failed.is_empty());
+    events
+}
+
+async fn collect<R: AsyncRead + Unpin + Send + Sync + 'static>(
+    source: Box<SingerSource<R>>,
+    context: ExtractContext,
+    mut receiver: EventReceiver,
+) -> (Vec<Event>, Result<ExtractOutcome, SourceError>) {
     let extraction = tokio::spawn(source.extract(context));
     let mut events = Vec::new();
     while let Some(event) = receiver.receive().await {
@@ -101,10 +120,13 @@ fn notation(events: &[Event]) -> Vec<String> {
                     )
                 }));
             }
-            Event::Bookmark(bookmark) => match &bookmark.stream {
-                Some(stream) => lines.push(format!("state of {stream} {}", bookmark.state)),
-                None => lines.push(format!("state {}", bookmark.state)),
-            },
+            Event::Bookmark(bookmark) => lines.push(state(bookmark)),
+            Event::Bookmarks(bookmarks) => {
+                lines.push(bookmarks.iter().map(state).collect::<Vec<_>>().join(" with "));
+            }
+            Event::Retract { stream, after_sequence } => {
+                lines.push(format!("retract {stream} after {after_sequence}"));
+            }
             Event::Gap(_) => lines.push("gap".to_owned()),
             Event::BeginVersion { stream, version } => {
                 lines.push(format!("begin {stream} v{version}"));
@@ -115,6 +137,13 @@ fn notation(events: &[Event]) -> Vec<String> {
         }
     }
     lines
+}
+
+fn state(bookmark: &Bookmark) -> String {
+    match &bookmark.stream {
+        Some(stream) => format!("state of {stream} {}", bookmark.state),
+        None => format!("state {}", bookmark.state),
+    }
 }
 
 fn rows(batch: &RowBatch) -> Vec<String> {

@@ -74,7 +74,7 @@ impl Replica {
                 self.tables.remove(stream.as_str());
                 self.commit(stream.as_str());
             }
-            Event::Schema(_) => {}
+            Event::Schema(_) | Event::Bookmarks(_) | Event::Retract { .. } => {}
         }
     }
 

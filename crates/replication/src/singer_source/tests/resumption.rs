@@ -1,0 +1,81 @@
+//! Rows without a key, of a tap that goes on from the stored state: which ones are taken back, and what is stored so that
+//! this is known.
+
+use serde_json::json;
+
+use super::{USERS, activation, input, notation, record, resume_with, versioned};
+use crate::event::Event;
+
+const STATE: &str = r#"{"type":"STATE","value":{"n":1}}"#;
+
+fn keyless() -> String {
+    USERS.replace(r#"["id"]"#, "[]")
+}
+
+/// The sequence of every batch's first row.
+fn sequences(events: &[Event]) -> Vec<i64> {
+    let first = |event: &Event| match event {
+        Event::Batch(batch) => Some(batch.first_sequence),
+        _ => None,
+    };
+    events.iter().filter_map(first).collect()
+}
+
+#[tokio::test]
+async fn what_a_state_covers_is_stored_with_it() {
+    let lines =
+        [&keyless(), &record("users", r#"{"id":1}"#), STATE, &record("users", r#"{"id":2}"#)];
+    let events = resume_with(&input(&lines), &[]).await;
+    assert_eq!(sequences(&events), [1_000_000, 1_000_002]);
+    insta::assert_snapshot!(notation(&events).join("\n"), @r#"
+    schema users(id Integer, name Text) key []
+    state of users {"covered_sequence":0}
+    users {"id":1}
+    users {"id":2}
+    state of users {"covered_sequence":1000001} with state {"n":1}
+    "#);
+}
+
+#[tokio::test]
+async fn what_no_state_covers_is_taken_back() {
+    let stored = [("users", json!({"covered_sequence": 77}))];
+    let events = resume_with(&input(&[&keyless()]), &stored).await;
+    insta::assert_snapshot!(notation(&events).join("\n"), @r"
+    schema users(id Integer, name Text) key []
+    retract users after 77
+    ");
+    let keyed = resume_with(&input(&[USERS]), &stored).await;
+    assert_eq!(notation(&keyed).len(), 1, "rows with a key are recognised when they come again");
+}
+
+#[tokio::test]
+async fn a_tap_without_states_appends_as_ever() {
+    let lines = input(&[&keyless(), &record("users", r#"{"id":1}"#)]);
+    let events = resume_with(&lines, &[]).await;
+    insta::assert_snapshot!(notation(&events).join("\n"), @r#"
+    schema users(id Integer, name Text) key []
+    state of users {"covered_sequence":0}
+    users {"id":1}
+    state of users {"covered_sequence":1000001}
+    "#);
+}
+
+#[tokio::test]
+async fn nothing_is_taken_back_while_a_version_replaces_the_table() {
+    let lines = [&keyless(), &versioned(r#"{"id":1}"#, 8), &activation(8), STATE];
+    let stored = [("users", json!({"table_version": 7, "covered_sequence": 77}))];
+    let events = resume_with(&input(&lines), &stored).await;
+    insta::assert_snapshot!(notation(&events).join("\n"), @r#"
+    schema users(id Integer, name Text) key []
+    retract users after 77
+    state of users {"table_version":7,"covered_sequence":9223372036854775807}
+    begin users v8
+    users v8 {"id":1}
+    activate users v8
+    state of users {"table_version":8,"covered_sequence":1000001}
+    state {"n":1}
+    "#);
+    let stored = [("users", json!({"table_version": 7, "covered_sequence": i64::MAX}))];
+    let events = resume_with(&input(&[&keyless()]), &stored).await;
+    assert!(!notation(&events).iter().any(|event| event.starts_with("retract")));
+}
