@@ -1,7 +1,8 @@
 """A tap written with singer-sdk that counts: `keyed` rows have a key, `keyless` rows have none.
 
 It reads numbers from its bookmark (exclusive) up to the setting `last`, and writes a state after every tenth row. The
-settings `die_at` (a number) and `die_how` (`exit`, `kill`, `cut`, `hang`) let it go wrong.
+settings `die_at` (a number) and `die_how` (`exit`, `kill`, `cut`, `hang`) let it go wrong in the
+second stream, `keyless`.
 """
 
 import os
@@ -26,7 +27,7 @@ class CounterStream(Stream):
     def get_records(self, context):
         first = self.get_starting_replication_key_value(context) or 0
         for number in range(first + 1, self.config["last"] + 1):
-            if number == self.config.get("die_at"):
+            if number == self.config.get("die_at") and self.name == "keyless":
                 self.die()
             yield {"number": number, "text": f"row {number}", "tags": ["a", str(number % 3)]}
 
