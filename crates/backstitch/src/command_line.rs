@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Schedule(ScheduleArguments),
     /// Show what is in an integration's schema, and who holds it
     Status(StatusArguments),
+    /// Show how far each stream is, and move it
+    State(StateArguments),
     /// Show the ledger of an integration's loads, newest first
     Loads(LoadsArguments),
     /// Show the rows that could not be loaded
@@ -68,6 +70,7 @@ impl Command {
             Self::Check(arguments) => commands::check::execute(&arguments),
             Self::Schedule(arguments) => commands::schedule::execute(&arguments),
             Self::Status(arguments) => commands::status::execute(&arguments),
+            Self::State(arguments) => commands::state::execute(&arguments),
             Self::Loads(arguments) => commands::loads::execute(&arguments),
             Self::Rejects(arguments) => commands::rejects::execute(&arguments),
         }
@@ -210,6 +213,34 @@ pub(crate) struct SchemaArguments {
 pub(crate) struct StatusArguments {
     #[command(flatten)]
     pub(crate) schema: SchemaArguments,
+}
+
+/// What `state` does; part of its help.
+const STATE_EDITS: &str = "\
+A bookmark says that everything before it has been read. Moved back, the next run reads those rows again and
+changes only the ones that differ. Moved forward, what lies between and hasn't been read never will be.
+
+Without `--yes` an edit only says what it would mean. With it, the schema is claimed first, so that an edit is
+refused (exit code 8) while a run lives. Edits stand in `backstitch loads`, as batches without rows.";
+
+/// Arguments of `state`.
+#[derive(Debug, Args)]
+#[command(after_help = STATE_EDITS)]
+pub(crate) struct StateArguments {
+    #[command(flatten)]
+    pub(crate) schema: SchemaArguments,
+    /// Set a stream's bookmark, as in `contact=2026-01-02T03:04:05Z`
+    #[arg(long, value_name = "STREAM=INSTANT")]
+    pub(crate) set: Vec<String>,
+    /// Move a stream's bookmark back, as in `contact=7d` (or `12h`, `30m`, `90s`)
+    #[arg(long, value_name = "STREAM=SPAN")]
+    pub(crate) rewind: Vec<String>,
+    /// Remove a stream's bookmark, so that it is read from the start date again
+    #[arg(long, value_name = "STREAM")]
+    pub(crate) remove: Vec<String>,
+    /// Do it, instead of only saying what it would mean
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 /// Arguments of `loads`.

@@ -260,6 +260,9 @@ impl Committer {
             placements.of(schema).prepare(transaction, *version).await?;
         }
         for (schema, after_sequence) in &unit.retractions {
+            let placement = placements.of(schema);
+            // Without a place no row of it was ever stored.
+            let Some(schema) = &placement.stored else { continue };
             let outcome = transaction.retract(schema, *after_sequence).await?;
             books::check_retraction(schema.table(), &outcome)?;
             records.retracted(&schema.stream, &outcome);

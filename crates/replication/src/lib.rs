@@ -13,6 +13,7 @@ mod commit;
 #[cfg(feature = "contract")]
 pub mod contract;
 pub mod destination;
+pub mod edit;
 pub mod event;
 mod gather;
 mod hold;

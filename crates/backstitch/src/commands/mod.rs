@@ -8,5 +8,7 @@ pub(crate) mod loads;
 pub(crate) mod rejects;
 pub(crate) mod run;
 pub(crate) mod schedule;
+pub(crate) mod state;
+mod state_edit;
 pub(crate) mod status;
 pub(crate) mod target;

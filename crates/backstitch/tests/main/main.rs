@@ -18,5 +18,6 @@ mod programs;
 mod replication;
 mod secrets;
 mod singer_streams;
+mod state;
 mod truth;
 mod warehouse;

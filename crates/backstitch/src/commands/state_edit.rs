@@ -1,0 +1,267 @@
+//! What the arguments of `backstitch state` make of the stored bookmarks.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use replication::destination::StateRow;
+use serde_json::Value;
+
+use crate::{command_line::StateArguments, failure::Failure};
+
+/// Where a stream's state has its bookmark.
+const LAST_RECORD: &str = "last_record";
+
+/// The edits that were asked for, one per stream.
+#[derive(Debug)]
+pub(super) struct Edits(Vec<(String, Wish)>);
+
+#[derive(Debug, Clone, Copy)]
+enum Wish {
+    Set(DateTime<Utc>),
+    Rewind(TimeDelta),
+    Remove,
+}
+
+/// How a bookmark moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Move {
+    /// To this instant.
+    To(DateTime<Utc>),
+    /// It goes.
+    Removed,
+}
+
+/// The edit of one stream.
+#[derive(Debug, PartialEq)]
+pub(super) struct Change {
+    pub(super) stream: String,
+    pub(super) change: Move,
+    /// The whole state before.
+    pub(super) before: Value,
+    /// And after.
+    pub(super) after: Value,
+    old: Option<DateTime<Utc>>,
+}
+
+impl Change {
+    /// The old bookmark, if the new one lies after it.
+    pub(super) fn skipped(&self) -> Option<DateTime<Utc>> {
+        match self.change {
+            Move::To(new) => self.old.filter(|old| *old < new),
+            Move::Removed => None,
+        }
+    }
+
+    /// The bookmark before, as people read it.
+    pub(super) fn from(&self) -> Option<String> {
+        self.old.map(text)
+    }
+
+    /// The bookmark after.
+    pub(super) fn to(&self) -> Option<String> {
+        match self.change {
+            Move::To(new) => Some(text(new)),
+            Move::Removed => None,
+        }
+    }
+}
+
+impl Edits {
+    /// Reads the arguments.
+    ///
+    /// # Errors
+    /// When one of them makes no sense, or two are about one stream.
+    pub(super) fn read(arguments: &StateArguments) -> Result<Self, Failure> {
+        let mut edits: Vec<(String, Wish)> = Vec::new();
+        for argument in &arguments.set {
+            let (stream, value) = halves("--set", argument, "contact=2026-01-02T03:04:05Z")?;
+            let instant = DateTime::parse_from_rfc3339(value).map_err(|_| {
+                Failure::configuration(format!("`{value}` is no RFC 3339 date-time"))
+                    .with_hint("Write it like `2026-01-02T03:04:05Z`")
+            })?;
+            edits.push((stream.to_owned(), Wish::Set(instant.to_utc())));
+        }
+        for argument in &arguments.rewind {
+            let (stream, value) = halves("--rewind", argument, "contact=7d")?;
+            edits.push((stream.to_owned(), Wish::Rewind(span(value)?)));
+        }
+        edits.extend(arguments.remove.iter().map(|stream| (stream.clone(), Wish::Remove)));
+        let mut names: Vec<&String> = edits.iter().map(|(stream, _)| stream).collect();
+        names.sort();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Failure::configuration(format!("`{}` is to be edited twice", twice[0]))
+                .with_hint("Give one of `--set`, `--rewind` and `--remove` for it"));
+        }
+        Ok(Self(edits))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Applies them to what is stored.
+    ///
+    /// # Errors
+    /// When a stream has no bookmark that could be moved, or its new one makes no sense.
+    pub(super) fn apply(
+        &self,
+        stored: &[StateRow],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Change>, Failure> {
+        self.0.iter().map(|(stream, wish)| change(stream, *wish, stored, now)).collect()
+    }
+}
+
+fn change(
+    stream: &str,
+    wish: Wish,
+    stored: &[StateRow],
+    now: DateTime<Utc>,
+) -> Result<Change, Failure> {
+    let names = || -> Vec<String> {
+        let streams = stored.iter().filter(|row| !row.stream.is_empty());
+        streams.map(|row| format!("`{}`", row.stream)).collect()
+    };
+    let row = stored.iter().find(|row| row.stream == stream && !stream.is_empty());
+    let Some(before) = row.and_then(|row| row.state.clone()) else {
+        let hint = match names() {
+            names if names.is_empty() => "Nothing has been replicated yet".to_owned(),
+            names => format!("There are {}", names.join(", ")),
+        };
+        return Err(
+            Failure::configuration(format!("There is no bookmark of `{stream}`")).with_hint(hint)
+        );
+    };
+    let old = before.get(LAST_RECORD).and_then(Value::as_str);
+    let old = old.and_then(|text| DateTime::parse_from_rfc3339(text).ok()).map(|at| at.to_utc());
+    let Some(bookmark) = old else {
+        return Err(Failure::configuration(format!("`{stream}` has no bookmark that could be moved"))
+            .with_hint(
+                "A full table is read whole by every run; a Singer tap keeps its bookmarks in a state of its own form",
+            ));
+    };
+    let new = match wish {
+        Wish::Set(new) => new,
+        Wish::Rewind(span) => bookmark.checked_sub_signed(span).ok_or_else(|| {
+            Failure::configuration(format!("`{stream}` can't be moved back by that much"))
+        })?,
+        Wish::Remove => {
+            let change = Move::Removed;
+            return Ok(Change {
+                stream: stream.to_owned(),
+                change,
+                before,
+                after: Value::Null,
+                old,
+            });
+        }
+    };
+    if new > now {
+        return Err(Failure::configuration(format!(
+            "The bookmark of `{stream}` would lie in the future, at {}",
+            text(new)
+        ))
+        .with_hint("A bookmark says that everything before it has been read"));
+    }
+    let mut after = before.clone();
+    after[LAST_RECORD] = text(new).into();
+    Ok(Change { stream: stream.to_owned(), change: Move::To(new), before, after, old })
+}
+
+fn text(instant: DateTime<Utc>) -> String {
+    instant.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+fn halves<'a>(flag: &str, argument: &'a str, example: &str) -> Result<(&'a str, &'a str), Failure> {
+    argument.split_once('=').filter(|(stream, _)| !stream.is_empty()).ok_or_else(|| {
+        Failure::configuration(format!("`{flag} {argument}` has no `=`"))
+            .with_hint(format!("Write it like `{flag} {example}`"))
+    })
+}
+
+/// A span such as `7d`, `12h`, `30m` or `90s`.
+fn span(text: &str) -> Result<TimeDelta, Failure> {
+    let unreadable = || {
+        Failure::configuration(format!("`{text}` is no span"))
+            .with_hint("Write it like `7d`, `12h`, `30m` or `90s`")
+    };
+    let unit = text.chars().last().ok_or_else(unreadable)?;
+    let number: i64 = text
+        .strip_suffix(unit)
+        .and_then(|number| number.parse().ok())
+        .filter(|number| *number > 0)
+        .ok_or_else(unreadable)?;
+    let span = match unit {
+        'd' => TimeDelta::try_days(number),
+        'h' => TimeDelta::try_hours(number),
+        'm' => TimeDelta::try_minutes(number),
+        's' => TimeDelta::try_seconds(number),
+        _ => None,
+    };
+    span.ok_or_else(unreadable)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn stored(stream: &str, state: Value) -> StateRow {
+        StateRow {
+            stream: stream.to_owned(),
+            state: Some(state),
+            token: None,
+            holder: None,
+            lease_expires_at: None,
+            integration_id: None,
+            updated_at: None,
+        }
+    }
+
+    fn apply(stream: &str, wish: Wish) -> Result<Change, Failure> {
+        let stored = [
+            stored("", json!({})),
+            stored(
+                "contact",
+                json!({"field": "modified", "last_record": "2026-01-10T00:00:00Z", "mine": 1}),
+            ),
+            stored("list", json!({"version": 3})),
+        ];
+        let edits = Edits(vec![(stream.to_owned(), wish)]);
+        let now = "2026-02-01T00:00:00Z".parse().unwrap();
+        edits.apply(&stored, now).map(|mut changes| changes.remove(0))
+    }
+
+    #[test]
+    fn a_bookmark_moves_and_the_rest_of_its_state_stays() {
+        let change = apply("contact", Wish::Rewind(span("7d").unwrap())).unwrap();
+        assert_eq!(
+            change.after,
+            json!({"field": "modified", "last_record": "2026-01-03T00:00:00Z", "mine": 1})
+        );
+        assert_eq!(change.skipped(), None);
+        let forward = apply("contact", Wish::Set("2026-01-20T00:00:00Z".parse().unwrap())).unwrap();
+        assert_eq!(forward.skipped(), forward.old);
+        assert_eq!(apply("contact", Wish::Remove).unwrap().after, Value::Null);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let refusal = |stream, wish| apply(stream, wish).unwrap_err().render();
+        insta::assert_snapshot!(refusal("contacts", Wish::Remove), @r"
+        error: There is no bookmark of `contacts`
+        hint: There are `contact`, `list`
+        ");
+        insta::assert_snapshot!(refusal("list", Wish::Remove), @r"
+        error: `list` has no bookmark that could be moved
+        hint: A full table is read whole by every run; a Singer tap keeps its bookmarks in a state of its own form
+        ");
+        insta::assert_snapshot!(refusal("contact", Wish::Set("2026-02-02T00:00:00Z".parse().unwrap())), @r"
+        error: The bookmark of `contact` would lie in the future, at 2026-02-02T00:00:00Z
+        hint: A bookmark says that everything before it has been read
+        ");
+        for text in ["7", "d", "-1d", "7w", "0d", "99999999999999d", ""] {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Editing what a schema remembers of its source: bookmarks, and a Singer tap's state. An edit is a small run of its own:
+//! it claims the schema, so that no run lives meanwhile, writes in one transaction, and stands in the ledger.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use crate::{
+    claim::{Claim, ClaimMemory, ClaimRequest},
+    destination::{Destination, DestinationError, DestinationErrorKind},
+    ledger::{LoadCounts, LoadRecord},
+    stream::StreamName,
+};
+
+/// What is to be written.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StateEdit {
+    /// The new state of streams; null for one that is read from its start again.
+    pub states: BTreeMap<StreamName, Value>,
+    /// The new state of a Singer tap, if it changes.
+    pub singer_state: Option<Value>,
+    /// The new bookmarks as people read them, for the ledger.
+    pub displays: BTreeMap<StreamName, String>,
+}
+
+/// Claims the schema, lets `decide` make the edit from what is stored, writes it, and lets the schema go.
+///
+/// # Errors
+/// When the claim is refused, `decide` refuses, or the destination fails; nothing is changed then.
+pub async fn edit_states(
+    destination: &dyn Destination,
+    request: &ClaimRequest,
+    now: DateTime<Utc>,
+    decide: impl FnOnce(&Claim) -> Result<StateEdit, DestinationError> + Send,
+) -> Result<(), DestinationError> {
+    let claim = destination.claim(request).await?;
+    let result = match decide(&claim) {
+        Ok(edit) => write(destination, &claim, edit, now).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = destination.release(&claim).await {
+        tracing::warn!(error = %error, "The claim could not be released; it ends with its lease");
+    }
+    result
+}
+
+/// The error for a state that is not what the edit was made for.
+#[must_use]
+pub fn changed_meanwhile() -> DestinationError {
+    DestinationError::new(
+        DestinationErrorKind::Refused,
+        "The bookmarks have changed since they were shown; nothing was edited",
+        "Look at them again",
+    )
+}
+
+async fn write(
+    destination: &dyn Destination,
+    claim: &Claim,
+    edit: StateEdit,
+    now: DateTime<Utc>,
+) -> Result<(), DestinationError> {
+    let batch_id = uuid::Uuid::now_v7().to_string();
+    let memory = ClaimMemory {
+        last_batch: Some(batch_id.clone()),
+        last_run: Some(claim.run_id.clone()),
+        singer_state: edit.singer_state.or_else(|| claim.memory.singer_state.clone()),
+        ..claim.memory.clone()
+    };
+    let records: Vec<LoadRecord> = edit
+        .states
+        .keys()
+        .map(|stream| LoadRecord {
+            batch_id: batch_id.clone(),
+            table: stream.to_string(),
+            run_id: claim.run_id.clone(),
+            stream: stream.to_string(),
+            table_version: 0,
+            counts: LoadCounts::default(),
+            bookmark: edit.displays.get(stream).cloned(),
+            max_replication_key: None,
+            gap: None,
+            started_at: now,
+            staged_at: now,
+            committed_at: now,
+        })
+        .collect();
+    let mut transaction = destination.begin(claim).await?;
+    transaction.record(&records).await?;
+    transaction.bookmark(&edit.states).await?;
+    transaction.fence(claim, &memory).await?;
+    match transaction.commit().await {
+        Err(error) if error.kind == DestinationErrorKind::CommitUnknown => {
+            let is_there = destination.memory().await?.last_batch == Some(batch_id);
+            if is_there { Ok(()) } else { Err(error) }
+        }
+        other => other,
+    }
+}
