@@ -29,7 +29,7 @@ pub struct LastRun {
     pub slot: DateTime<Utc>,
     /// When it was begun.
     pub started_at: DateTime<Utc>,
-    /// When it ended; none while it lives. Only the extraction counts: a load that goes on blocks nothing.
+    /// When it ended; none while it lives.
     pub ended_at: Option<DateTime<Utc>>,
 }
 

@@ -1,0 +1,16 @@
+//! The service around replication: what Stitch wraps around a tap, for one's own machines.
+//!
+//! [`Store`] remembers integrations, the ledger of their runs, logs, loads and accounts, in SQLite or PostgreSQL.
+//! [`Scheduler`] turns due slots into runs and hands these to a [`Dispatch`], which has them worked on; it reads no clock
+//! but is told what time it is. [`Status`] puts an integration's state into Stitch's words.
+
+pub mod integration;
+mod name;
+pub mod run;
+mod scheduler;
+mod status;
+pub mod store;
+
+pub use scheduler::{Dispatch, Scheduler, SchedulerLimits, Tick};
+pub use status::{Paused, PendingReason, Status, status};
+pub use store::{Store, StoreError};

@@ -1,0 +1,83 @@
+//! The scheduler: makes due slots into runs, takes runs from workers that disappeared, and has due runs worked on.
+//!
+//! It is told what time it is and does what that time asks for; whoever calls it sleeps until the next instant it names.
+//! Several schedulers may share one store: each decision is written by one of them.
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{run::Run, store::Store, store::StoreError};
+
+/// Has runs worked on, here or elsewhere.
+#[async_trait]
+pub trait Dispatch: Send + Sync {
+    /// Hears of a run that is due. It may be told of one several times, and may lose one: who works on it is decided by
+    /// [`Store::claim`], and a run that nobody claimed is offered again.
+    async fn dispatch(&self, run: &Run);
+}
+
+/// What the scheduler allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SchedulerLimits {
+    /// How long a run may take; then it is asked to stop, and the next slot tries again.
+    pub run_time: TimeDelta,
+    /// How many due runs are offered at once.
+    pub offers: u32,
+    /// The longest that the scheduler may be left alone, for what others do: manual starts, edits, workers that vanish.
+    pub longest_sleep: TimeDelta,
+}
+
+impl Default for SchedulerLimits {
+    fn default() -> Self {
+        Self { run_time: TimeDelta::hours(24), offers: 100, longest_sleep: TimeDelta::seconds(10) }
+    }
+}
+
+/// What a scheduler did at an instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tick {
+    /// The runs that it began.
+    pub begun: Vec<String>,
+    /// The runs that it took from workers that disappeared.
+    pub recovered: Vec<String>,
+    /// When it wants to be called again, at the latest.
+    pub next: DateTime<Utc>,
+}
+
+/// The scheduler.
+#[derive(Debug)]
+pub struct Scheduler<'s, D> {
+    store: &'s Store,
+    dispatch: D,
+    limits: SchedulerLimits,
+}
+
+impl<'s, D: Dispatch> Scheduler<'s, D> {
+    /// A scheduler over a store.
+    pub fn new(store: &'s Store, dispatch: D, limits: SchedulerLimits) -> Self {
+        Self { store, dispatch, limits }
+    }
+
+    /// Does all that an instant asks for. What it did before an error stays; calling it again does the rest.
+    ///
+    /// # Errors
+    /// When the store can't be read or changed.
+    pub async fn tick(&self, now: DateTime<Utc>) -> Result<Tick, StoreError> {
+        let recovered = self.store.recover(now).await?;
+        self.store.stop_overdue(self.limits.run_time, now).await?;
+        let mut next = now + self.limits.longest_sleep;
+        let mut begun = Vec::new();
+        for scheduled in self.store.scheduled(now).await? {
+            let decision = scheduled.situation.decide(&scheduled.schedule);
+            next = decision.next.map_or(next, |slot| slot.min(next));
+            // An instant at which no slot was due leaves no trace: nothing is written all day long.
+            if decision.start.is_some() || !decision.passed.is_empty() {
+                begun.extend(self.store.record_decision(&scheduled, &decision).await?);
+            }
+        }
+        for run in self.store.due_runs(self.limits.offers).await? {
+            self.dispatch.dispatch(&run).await;
+        }
+        Ok(Tick { begun, recovered, next })
+    }
+}

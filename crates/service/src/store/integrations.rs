@@ -1,0 +1,235 @@
+//! Integrations in the store.
+
+use chrono::{DateTime, Utc};
+use schedule::{Schedule, ScheduleFields};
+use serde_json::Value as Json;
+
+use super::{
+    Store, StoreError,
+    database::{Row, Transaction, values},
+    first, new_id,
+};
+use crate::integration::{Integration, IntegrationEdit, NewIntegration, Origin, PausedBy};
+
+const WHAT: &str = "integration";
+
+/// The columns in the order in which [`integration`] reads them.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "select id, name, schema_name, origin, settings, schedule, start_date, version, created_at, updated_at, \
+             paused_at, paused_by, deleted_at, decided_until from integrations ",
+            $rest
+        )
+    };
+}
+
+impl Store {
+    /// Makes an integration. The free days of its schema begin, unless that name had its own already.
+    ///
+    /// # Errors
+    /// When its name or schema is taken.
+    pub async fn create_integration(
+        &self,
+        new: &NewIntegration,
+        now: DateTime<Utc>,
+    ) -> Result<Integration, StoreError> {
+        let mut transaction = self.database.begin().await?;
+        let id = new_id();
+        let insert = "insert into integrations (id, name, schema_name, origin, settings, schedule, start_date, version, \
+                      created_at, updated_at, decided_until) \
+                      values ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9, $10) on conflict do nothing";
+        let row = values![
+            &id,
+            &new.name,
+            &new.schema_name,
+            new.origin.name(),
+            Json::Object(new.settings.clone()).to_string(),
+            schedule_text(new.schedule.as_ref()),
+            new.start_date,
+            now,
+            now,
+            now,
+        ];
+        if transaction.change(insert, row).await? == 0 {
+            return Err(taken(transaction.as_mut(), &new.name, &new.schema_name).await);
+        }
+        let window = "insert into free_windows (schema_name, began_at) values ($1, $2) on conflict do nothing";
+        transaction.change(window, values![&new.schema_name, now]).await?;
+        let made = by_id(transaction.as_mut(), &id).await?;
+        transaction.commit().await?;
+        Ok(made)
+    }
+
+    /// An integration by its id, also if it is deleted.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn integration(&self, id: &str) -> Result<Integration, StoreError> {
+        let found = self.read(select!("where id = $1"), values![id], integration).await?;
+        found.into_iter().next().ok_or_else(|| not_found(id))
+    }
+
+    /// All integrations by name, without those that are deleted.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn integrations(&self) -> Result<Vec<Integration>, StoreError> {
+        self.read(select!("where deleted_at is null order by name"), values![], integration).await
+    }
+
+    /// Edits an integration that is as it was read: of version `seen`. A new schedule counts from now.
+    ///
+    /// # Errors
+    /// When somebody else has changed it since, or its new name is taken.
+    pub async fn edit_integration(
+        &self,
+        id: &str,
+        seen: i64,
+        edit: &IntegrationEdit,
+        now: DateTime<Utc>,
+    ) -> Result<Integration, StoreError> {
+        let mut transaction = self.database.begin().await?;
+        let old = by_id(transaction.as_mut(), id).await?;
+        let name = edit.name.as_ref().unwrap_or(&old.name);
+        let twin =
+            "select id from integrations where name = $1 and id <> $2 and deleted_at is null";
+        if first(transaction.as_mut(), twin, values![name, id]).await?.is_some() {
+            return Err(StoreError::Taken { what: "an integration", name: name.clone() });
+        }
+        let old_schedule = old.schedule.as_ref().map(Schedule::fields);
+        let schedule = edit.schedule.clone().unwrap_or(old_schedule);
+        let decided_until = if edit.schedule.is_some() { now } else { old.decided_until };
+        let update = "update integrations set name = $1, settings = $2, schedule = $3, start_date = $4, updated_at = $5, \
+                      decided_until = $6, version = version + 1 where id = $7 and version = $8 and deleted_at is null";
+        let row = values![
+            name,
+            Json::Object(edit.settings.clone().unwrap_or(old.settings)).to_string(),
+            schedule_text(schedule.as_ref()),
+            edit.start_date.unwrap_or(old.start_date),
+            now,
+            decided_until,
+            id,
+            seen,
+        ];
+        if transaction.change(update, row).await? == 0 {
+            return Err(StoreError::Changed { what: WHAT, name: old.name });
+        }
+        let edited = by_id(transaction.as_mut(), id).await?;
+        transaction.commit().await?;
+        Ok(edited)
+    }
+
+    /// Pauses an integration: no run is started any more but by hand. One that is alive goes on.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn pause(
+        &self,
+        id: &str,
+        by: PausedBy,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let update = "update integrations set paused_at = coalesce(paused_at, $1), paused_by = coalesce(paused_by, $2), \
+                      updated_at = $3, version = version + 1 where id = $4 and deleted_at is null";
+        self.one(update, values![now, by.name(), now, id], id).await
+    }
+
+    /// Resumes an integration at its next slot: those that passed while it was paused are none.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn resume(&self, id: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let update = "update integrations set decided_until = case when paused_at is null then decided_until else $1 end, \
+                      paused_at = null, paused_by = null, updated_at = $2, version = version + 1 \
+                      where id = $3 and deleted_at is null";
+        self.one(update, values![now, now, id], id).await
+    }
+
+    /// Deletes an integration. Its data stays in the destination, its figures here; its name and schema are free again.
+    ///
+    /// # Errors
+    /// When there is none, or a run of it is alive.
+    pub async fn delete_integration(&self, id: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let mut transaction = self.database.begin().await?;
+        let update = "update integrations set deleted_at = $1, updated_at = $2, version = version + 1 \
+                      where id = $3 and deleted_at is null";
+        if transaction.change(update, values![now, now, id]).await? == 0 {
+            return Err(not_found(id));
+        }
+        let alive = "select id from runs where integration_id = $1 and ended_at is null";
+        if let Some(mut run) = first(transaction.as_mut(), alive, values![id]).await? {
+            return Err(StoreError::AlreadyRunning { run_id: run.text()? });
+        }
+        transaction.commit().await
+    }
+
+    /// Runs a statement that must change the integration.
+    async fn one(
+        &self,
+        sql: &'static str,
+        values: Vec<super::database::Value>,
+        id: &str,
+    ) -> Result<(), StoreError> {
+        if self.change(sql, values).await? == 0 { Err(not_found(id)) } else { Ok(()) }
+    }
+}
+
+pub(super) fn not_found(id: &str) -> StoreError {
+    StoreError::NotFound { what: WHAT, name: id.to_owned() }
+}
+
+pub(super) async fn by_id(
+    transaction: &mut dyn Transaction,
+    id: &str,
+) -> Result<Integration, StoreError> {
+    first(transaction, select!("where id = $1"), values![id])
+        .await?
+        .map_or_else(|| Err(not_found(id)), integration)
+}
+
+async fn taken(transaction: &mut dyn Transaction, name: &str, schema: &str) -> StoreError {
+    let twin = "select id from integrations where name = $1 and deleted_at is null";
+    match first(transaction, twin, values![name]).await {
+        Ok(Some(_)) => StoreError::Taken { what: "an integration", name: name.to_owned() },
+        Ok(None) => {
+            StoreError::Taken { what: "an integration of the schema", name: schema.to_owned() }
+        }
+        Err(error) => error,
+    }
+}
+
+fn schedule_text(fields: Option<&ScheduleFields>) -> Option<String> {
+    fields.map(|fields| serde_json::json!(fields).to_string())
+}
+
+fn integration(mut row: Row) -> Result<Integration, StoreError> {
+    Ok(Integration {
+        id: row.text()?,
+        name: row.text()?,
+        schema_name: row.text()?,
+        origin: row.named(Origin::named)?,
+        settings: row.json()?,
+        schedule: row.optional_text()?.map(|text| parse_schedule(&text)).transpose()?,
+        start_date: row.instant()?,
+        version: row.integer()?,
+        created_at: row.instant()?,
+        updated_at: row.instant()?,
+        paused: match (row.optional_instant()?, row.optional_text()?) {
+            (Some(since), Some(by)) => Some((
+                since,
+                PausedBy::named(&by)
+                    .ok_or_else(|| StoreError::corrupt("an unknown kind of pause"))?,
+            )),
+            _ => None,
+        },
+        deleted_at: row.optional_instant()?,
+        decided_until: row.instant()?,
+    })
+}
+
+pub(super) fn parse_schedule(text: &str) -> Result<Schedule, StoreError> {
+    let fields: ScheduleFields =
+        serde_json::from_str(text).map_err(|_| StoreError::corrupt("a schedule"))?;
+    Schedule::parse(&fields).map_err(|error| StoreError::corrupt(format!("a schedule ({error})")))
+}

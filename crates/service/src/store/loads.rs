@@ -1,0 +1,189 @@
+//! Loads, mirrored from the destinations' ledgers, and the usage that follows from them.
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+
+use super::{
+    Store, StoreError,
+    database::{Row, values},
+    first, integrations,
+};
+
+/// How long the rows of a schema are free, from when an integration first had its name.
+const FREE: TimeDelta = TimeDelta::days(7);
+
+/// One table's part of a commit unit, as the destination's ledger has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Load {
+    /// The unit's id.
+    pub batch_id: String,
+    /// The table.
+    pub table_name: String,
+    /// The run.
+    pub run_id: String,
+    /// The stream.
+    pub stream: String,
+    /// The version of the table.
+    pub table_version: i64,
+    /// Rows that came.
+    pub received: u64,
+    /// Rows that were new.
+    pub inserted: u64,
+    /// Rows that were changed.
+    pub updated: u64,
+    /// Rows that were there already, just so.
+    pub unchanged: u64,
+    /// Rows that lost against a better version.
+    pub superseded: u64,
+    /// Rows that could not be loaded.
+    pub rejected: u64,
+    /// Rows that were deleted.
+    pub deleted: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The bookmark, as people read it.
+    pub bookmark: Option<String>,
+    /// When the unit was begun.
+    pub started_at: DateTime<Utc>,
+    /// When it was committed.
+    pub committed_at: DateTime<Utc>,
+}
+
+/// The usage of one table on one day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    /// The integration.
+    pub integration_id: String,
+    /// The table.
+    pub table_name: String,
+    /// The day, in UTC.
+    pub day: NaiveDate,
+    /// Rows inserted and updated.
+    pub counted: u64,
+    /// Rows inserted and updated within the free days.
+    pub free: u64,
+    /// Rows that were read again and changed nothing. Stitch would have counted them.
+    pub reread: u64,
+}
+
+impl Store {
+    /// Mirrors loads. One that is there already is left alone and not counted again, so a report may be sent twice.
+    /// Answers how many were new.
+    ///
+    /// # Errors
+    /// When there is no such integration.
+    pub async fn record_loads(
+        &self,
+        integration_id: &str,
+        loads: &[Load],
+    ) -> Result<u64, StoreError> {
+        let mut transaction = self.database.begin().await?;
+        let window = "select f.began_at from integrations i join free_windows f on f.schema_name = i.schema_name \
+                      where i.id = $1";
+        let row = first(transaction.as_mut(), window, values![integration_id]).await?;
+        let free_until =
+            row.ok_or_else(|| integrations::not_found(integration_id))?.instant()? + FREE;
+        let mut recorded = 0;
+        for load in loads {
+            let insert = "insert into loads (batch_id, table_name, integration_id, run_id, stream, table_version, received, \
+                          inserted, updated, unchanged, superseded, rejected, deleted, bytes, bookmark, started_at, \
+                          committed_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
+                          on conflict do nothing";
+            let values = values![
+                &load.batch_id,
+                &load.table_name,
+                integration_id,
+                &load.run_id,
+                &load.stream,
+                load.table_version,
+                load.received,
+                load.inserted,
+                load.updated,
+                load.unchanged,
+                load.superseded,
+                load.rejected,
+                load.deleted,
+                load.bytes,
+                load.bookmark.as_ref(),
+                load.started_at,
+                load.committed_at,
+            ];
+            if transaction.change(insert, values).await? == 0 {
+                continue;
+            }
+            recorded += 1;
+            let rows = load.inserted + load.updated;
+            let (counted, free) =
+                if load.committed_at < free_until { (0, rows) } else { (rows, 0) };
+            let add = "insert into usage_days (integration_id, table_name, day, rows_counted, rows_free, rows_reread) \
+                       values ($1, $2, $3, $4, $5, $6) on conflict (integration_id, table_name, day) do update set \
+                       rows_counted = usage_days.rows_counted + excluded.rows_counted, \
+                       rows_free = usage_days.rows_free + excluded.rows_free, \
+                       rows_reread = usage_days.rows_reread + excluded.rows_reread";
+            let day = day_number(load.committed_at.date_naive());
+            let values =
+                values![integration_id, &load.table_name, day, counted, free, load.unchanged];
+            transaction.change(add, values).await?;
+        }
+        transaction.commit().await?;
+        Ok(recorded)
+    }
+
+    /// The loads of one table, the last first, at most so many.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn loads(
+        &self,
+        integration_id: &str,
+        table_name: &str,
+        limit: u32,
+    ) -> Result<Vec<Load>, StoreError> {
+        let sql = "select batch_id, table_name, run_id, stream, table_version, received, inserted, updated, unchanged, \
+                   superseded, rejected, deleted, bytes, bookmark, started_at, committed_at from loads \
+                   where integration_id = $1 and table_name = $2 order by committed_at desc, batch_id desc limit $3";
+        let read = |mut row: Row| {
+            Ok(Load {
+                batch_id: row.text()?,
+                table_name: row.text()?,
+                run_id: row.text()?,
+                stream: row.text()?,
+                table_version: row.integer()?,
+                received: row.count()?,
+                inserted: row.count()?,
+                updated: row.count()?,
+                unchanged: row.count()?,
+                superseded: row.count()?,
+                rejected: row.count()?,
+                deleted: row.count()?,
+                bytes: row.count()?,
+                bookmark: row.optional_text()?,
+                started_at: row.instant()?,
+                committed_at: row.instant()?,
+            })
+        };
+        self.read(sql, values![integration_id, table_name, limit], read).await
+    }
+
+    /// The usage of all integrations from one day until before another, by integration, table and day.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn usage(&self, from: NaiveDate, until: NaiveDate) -> Result<Vec<Usage>, StoreError> {
+        let sql = "select integration_id, table_name, day, rows_counted, rows_free, rows_reread from usage_days \
+                   where day >= $1 and day < $2 order by integration_id, table_name, day";
+        let read = |mut row: Row| {
+            let (integration_id, table_name) = (row.text()?, row.text()?);
+            let day = TimeDelta::try_days(row.integer()?)
+                .and_then(|days| NaiveDate::default().checked_add_signed(days))
+                .ok_or_else(|| StoreError::corrupt("a day beyond the calendar"))?;
+            let (counted, free, reread) = (row.count()?, row.count()?, row.count()?);
+            Ok(Usage { integration_id, table_name, day, counted, free, reread })
+        };
+        self.read(sql, values![day_number(from), day_number(until)], read).await
+    }
+}
+
+/// Days since 1970, which is chrono's default date.
+fn day_number(day: NaiveDate) -> i64 {
+    (day - NaiveDate::default()).num_days()
+}

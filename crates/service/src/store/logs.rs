@@ -1,0 +1,166 @@
+//! Log lines of runs, and how many of them are kept.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{
+    Store, StoreError,
+    database::{Row, values},
+    first,
+    runs::not_found,
+};
+use crate::name::closed_names;
+
+closed_names! {
+    /// How grave a line is.
+    LogLevel {
+        /// For finding faults.
+        Debug = "DEBUG",
+        /// As it should be.
+        Info = "INFO",
+        /// Unexpected, and gone on.
+        Warning = "WARNING",
+        /// Something failed, and the run went on.
+        Error = "ERROR",
+        /// The run ended.
+        Critical = "CRITICAL",
+    }
+}
+
+/// A line to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewLogLine {
+    /// When it was written.
+    pub logged_at: DateTime<Utc>,
+    /// Where it came from: `main`, `tap` or `target`.
+    pub location: String,
+    /// How grave it is.
+    pub level: LogLevel,
+    /// What it says.
+    pub body: String,
+}
+
+/// A line that is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Its number in the run, from 1. Lines that were dropped have numbers too.
+    pub number: u64,
+    /// The line.
+    pub line: NewLogLine,
+}
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Lines of one run; what comes after is counted and not stored.
+    pub lines_per_run: u64,
+    /// How long the lines of a run that has ended are kept.
+    pub age: TimeDelta,
+    /// Bytes of all runs together; the oldest go first.
+    pub bytes: u64,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self { lines_per_run: 100_000, age: TimeDelta::days(60), bytes: 1 << 30 }
+    }
+}
+
+/// What a line needs in the store beside its text, roughly.
+const LINE_OVERHEAD: usize = 64;
+
+impl Store {
+    /// Stores lines of a run, in their order. Beyond the run's limit they are counted instead.
+    ///
+    /// # Errors
+    /// When there is no such run.
+    pub async fn append_log(
+        &self,
+        run_id: &str,
+        lines: &[NewLogLine],
+        limits: &LogLimits,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.database.begin().await?;
+        // The update keeps others from numbering lines of the run at the same time.
+        let lock = "update runs set log_lines = log_lines where id = $1";
+        transaction.change(lock, values![run_id]).await?;
+        let size = "select log_lines, log_lines_dropped from runs where id = $1";
+        let row = first(transaction.as_mut(), size, values![run_id]).await?;
+        let mut row = row.ok_or_else(|| not_found(run_id))?;
+        let (kept, dropped) = (row.count()?, row.count()?);
+        let room = usize::try_from(limits.lines_per_run.saturating_sub(kept)).unwrap_or(usize::MAX);
+        let (stored, rest) = lines.split_at(room.min(lines.len()));
+        let mut bytes = 0_usize;
+        for (number, line) in (kept + dropped + 1..).zip(stored) {
+            let insert = "insert into log_lines (run_id, line_number, logged_at, location, level, body) \
+                          values ($1, $2, $3, $4, $5, $6)";
+            // PostgreSQL's texts hold no NUL.
+            let body = line.body.replace('\0', "\u{fffd}");
+            bytes += body.len() + LINE_OVERHEAD;
+            let values =
+                values![run_id, number, line.logged_at, &line.location, line.level.name(), body];
+            transaction.change(insert, values).await?;
+        }
+        let update = "update runs set log_lines = log_lines + $1, log_bytes = log_bytes + $2, \
+                      log_lines_dropped = log_lines_dropped + $3 where id = $4";
+        let counts = values![stored.len(), bytes, rest.len(), run_id];
+        transaction.change(update, counts).await?;
+        transaction.commit().await
+    }
+
+    /// Lines of a run after a number, at most so many: from the beginning after 0.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn log(
+        &self,
+        run_id: &str,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<LogLine>, StoreError> {
+        let sql = "select line_number, logged_at, location, level, body from log_lines \
+                   where run_id = $1 and line_number > $2 order by line_number limit $3";
+        let read = |mut row: Row| {
+            let number = row.count()?;
+            let line = NewLogLine {
+                logged_at: row.instant()?,
+                location: row.text()?,
+                level: row.named(LogLevel::named)?,
+                body: row.text()?,
+            };
+            Ok(LogLine { number, line })
+        };
+        self.read(sql, values![run_id, after, limit], read).await
+    }
+
+    /// Deletes the lines of runs that ended too long ago, and then of the oldest until the rest has room. Answers of how
+    /// many runs.
+    ///
+    /// # Errors
+    /// When the store can't be changed.
+    pub async fn prune_logs(
+        &self,
+        limits: &LogLimits,
+        now: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        let sql = "select id, log_bytes, ended_at from runs where log_lines > 0 and ended_at is not null \
+                   order by ended_at desc, id desc";
+        let read = |mut row: Row| Ok((row.text()?, row.count()?, row.instant()?));
+        let mut kept_bytes = 0_u64;
+        let mut pruned = 0;
+        for (run_id, bytes, ended_at) in self.read(sql, values![], read).await? {
+            kept_bytes = kept_bytes.saturating_add(bytes);
+            if now - ended_at <= limits.age && kept_bytes <= limits.bytes {
+                continue;
+            }
+            // A transaction per run, so that no other waits long.
+            let mut transaction = self.database.begin().await?;
+            transaction.change("delete from log_lines where run_id = $1", values![&run_id]).await?;
+            let forget = "update runs set log_lines_dropped = log_lines_dropped + log_lines, log_lines = 0, log_bytes = 0 \
+                          where id = $1";
+            transaction.change(forget, values![&run_id]).await?;
+            transaction.commit().await?;
+            pruned += 1;
+        }
+        Ok(pruned)
+    }
+}

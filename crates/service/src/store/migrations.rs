@@ -1,0 +1,169 @@
+//! The store's tables, version by version. A version that was released is never changed; what comes later is added.
+
+use super::{
+    StoreError,
+    database::{Database, Dialect, values},
+};
+
+/// All versions, the first first.
+const VERSIONS: [&str; 1] = [FIRST];
+
+/// Keeps two programs that start at once from making the tables twice. SQLite has one writer anyway.
+const LOCK_POSTGRES: &str = "select pg_advisory_xact_lock(7305798211);
+    create schema if not exists backstitch";
+
+const VERSION_TABLE: &str = "create table if not exists store_version (version bigint primary key, applied_at bigint not null)";
+
+const FIRST: &str = "
+create table integrations (
+    id text primary key,
+    name text not null,
+    schema_name text not null,
+    origin text not null,
+    settings text not null,
+    schedule text,
+    start_date bigint not null,
+    version bigint not null,
+    created_at bigint not null,
+    updated_at bigint not null,
+    paused_at bigint,
+    paused_by text,
+    deleted_at bigint,
+    decided_until bigint not null,
+    last_run_id text
+);
+create unique index integrations_by_name on integrations (name) where deleted_at is null;
+create unique index integrations_by_schema on integrations (schema_name) where deleted_at is null;
+
+create table runs (
+    id text primary key,
+    integration_id text not null references integrations (id),
+    slot bigint not null,
+    started_by text not null,
+    state text not null,
+    begun_at bigint not null,
+    attempt bigint not null,
+    worker text,
+    lease_expires_at bigint,
+    claimed_at bigint,
+    stop_requested_at bigint,
+    stop_reason text,
+    destination_token bigint,
+    progress text,
+    ended_at bigint,
+    error_code text,
+    error_message text,
+    error_remedy text,
+    log_lines bigint not null default 0,
+    log_bytes bigint not null default 0,
+    log_lines_dropped bigint not null default 0,
+    unique (integration_id, slot)
+);
+create unique index runs_alive on runs (integration_id) where ended_at is null;
+create index runs_by_integration on runs (integration_id, begun_at);
+create index runs_open on runs (state, begun_at) where ended_at is null;
+
+create table slots (
+    integration_id text not null references integrations (id),
+    slot bigint not null,
+    outcome text not null,
+    run_id text,
+    first_slot bigint not null,
+    slot_count bigint not null,
+    recorded_at bigint not null,
+    primary key (integration_id, slot)
+);
+
+create table log_lines (
+    run_id text not null references runs (id),
+    line_number bigint not null,
+    logged_at bigint not null,
+    location text not null,
+    level text not null,
+    body text not null,
+    primary key (run_id, line_number)
+);
+
+create table loads (
+    batch_id text not null,
+    table_name text not null,
+    integration_id text not null references integrations (id),
+    run_id text not null,
+    stream text not null,
+    table_version bigint not null,
+    received bigint not null,
+    inserted bigint not null,
+    updated bigint not null,
+    unchanged bigint not null,
+    superseded bigint not null,
+    rejected bigint not null,
+    deleted bigint not null,
+    bytes bigint not null,
+    bookmark text,
+    started_at bigint not null,
+    committed_at bigint not null,
+    primary key (batch_id, table_name)
+);
+create index loads_by_table on loads (integration_id, table_name, committed_at);
+
+create table usage_days (
+    integration_id text not null references integrations (id),
+    table_name text not null,
+    day bigint not null,
+    rows_counted bigint not null,
+    rows_free bigint not null,
+    rows_reread bigint not null,
+    primary key (integration_id, table_name, day)
+);
+
+create table free_windows (
+    schema_name text primary key,
+    began_at bigint not null
+);
+
+create table users (
+    id text primary key,
+    name text not null unique,
+    role text not null,
+    password_hash text not null,
+    created_at bigint not null,
+    disabled_at bigint
+);
+
+create table api_tokens (
+    id text primary key,
+    user_id text not null references users (id),
+    name text not null,
+    token_hash text not null unique,
+    scope text not null,
+    created_at bigint not null,
+    expires_at bigint,
+    last_used_at bigint,
+    revoked_at bigint
+);
+";
+
+/// Brings the tables up to the latest version, in one transaction.
+///
+/// # Errors
+/// When the store can't be changed, or a later program made it.
+pub(super) async fn apply(database: &dyn Database, now: i64) -> Result<(), StoreError> {
+    let mut transaction = database.begin().await?;
+    if database.dialect() == Dialect::Postgres {
+        transaction.script(LOCK_POSTGRES).await?;
+    }
+    transaction.script(VERSION_TABLE).await?;
+    let latest = "select coalesce(max(version), 0) from store_version";
+    let rows = transaction.rows(latest, values![]).await?;
+    let found = rows.into_iter().next().map_or(Ok(0), |mut row| row.integer())?;
+    let known = i64::try_from(VERSIONS.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::Newer { place: database.place(), found, known });
+    }
+    for (version, script) in (1..).zip(VERSIONS).filter(|(version, _)| *version > found) {
+        transaction.script(script).await?;
+        let record = "insert into store_version (version, applied_at) values ($1, $2)";
+        transaction.change(record, values![version, now]).await?;
+    }
+    transaction.commit().await
+}

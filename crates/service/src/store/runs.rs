@@ -1,0 +1,307 @@
+//! The ledger of runs: claimed by compare-and-set, kept by leases, ended once.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{
+    Store, StoreError,
+    database::{Row, Transaction, Value, values},
+    first,
+};
+use crate::run::{
+    Claim, LogSize, MOST_ATTEMPTS, Progress, Renewal, Run, RunError, RunState, StartedBy,
+    StopReason,
+};
+
+const WHAT: &str = "run";
+
+/// The columns in the order in which [`run`] reads them.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "select id, integration_id, slot, started_by, state, begun_at, attempt, worker, lease_expires_at, claimed_at, \
+             stop_reason, destination_token, progress, ended_at, error_code, error_message, error_remedy, log_lines, \
+             log_bytes, log_lines_dropped from runs ",
+            $rest
+        )
+    };
+}
+
+impl Store {
+    /// A run by its id.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn run(&self, id: &str) -> Result<Run, StoreError> {
+        let found = self.read(select!("where id = $1"), values![id], run).await?;
+        found.into_iter().next().ok_or_else(|| not_found(id))
+    }
+
+    /// The run of an integration that was begun last, if there was one.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn last_run(&self, integration_id: &str) -> Result<Option<Run>, StoreError> {
+        let sql = select!("where id = (select last_run_id from integrations where id = $1)");
+        Ok(self.read(sql, values![integration_id], run).await?.into_iter().next())
+    }
+
+    /// Runs of an integration, the last first, at most so many; those before an instant if one is given.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn runs(
+        &self,
+        integration_id: &str,
+        before: Option<DateTime<Utc>>,
+        limit: u32,
+    ) -> Result<Vec<Run>, StoreError> {
+        let sql = select!(
+            "where integration_id = $1 and begun_at < $2 order by begun_at desc, id desc limit $3"
+        );
+        let before = before.map_or(i64::MAX, |before| before.timestamp_millis());
+        self.read(sql, values![integration_id, before, limit], run).await
+    }
+
+    /// Runs that no worker has claimed yet, the oldest first.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn due_runs(&self, limit: u32) -> Result<Vec<Run>, StoreError> {
+        let sql =
+            select!("where ended_at is null and state = 'due' order by begun_at, id limit $1");
+        self.read(sql, values![limit], run).await
+    }
+
+    /// Claims a run that is due. None if another worker was faster, or it is not due any more.
+    ///
+    /// # Errors
+    /// When the store can't be changed.
+    pub async fn claim(
+        &self,
+        run_id: &str,
+        worker: &str,
+        lease: TimeDelta,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Claim>, StoreError> {
+        let mut transaction = self.database.begin().await?;
+        let update = "update runs set state = 'running', worker = $1, attempt = attempt + 1, lease_expires_at = $2, \
+                      claimed_at = coalesce(claimed_at, $3) where id = $4 and state = 'due' and ended_at is null";
+        if transaction.change(update, values![worker, now + lease, now, run_id]).await? == 0 {
+            transaction.commit().await?;
+            return Ok(None);
+        }
+        let attempt = "select attempt from runs where id = $1";
+        let row = first(transaction.as_mut(), attempt, values![run_id]).await?;
+        let attempt = row.ok_or_else(|| not_found(run_id))?.integer()?;
+        transaction.commit().await?;
+        Ok(Some(Claim { run_id: run_id.to_owned(), worker: worker.to_owned(), attempt }))
+    }
+
+    /// Renews a worker's lease, with what it has done since. A worker calls this when it has made progress, and not by a
+    /// clock: one that hangs loses its run.
+    ///
+    /// # Errors
+    /// When the store can't be changed.
+    pub async fn renew(
+        &self,
+        claim: &Claim,
+        progress: &Progress,
+        lease: TimeDelta,
+        now: DateTime<Utc>,
+    ) -> Result<Renewal, StoreError> {
+        let mut transaction = self.database.begin().await?;
+        let update = "update runs set lease_expires_at = $1, progress = $2 \
+                      where id = $3 and state = 'running' and worker = $4 and attempt = $5";
+        let progress = serde_json::json!(progress).to_string();
+        let values = values![now + lease, progress, &claim.run_id, &claim.worker, claim.attempt];
+        if transaction.change(update, values).await? == 0 {
+            transaction.commit().await?;
+            return Ok(Renewal::Lost);
+        }
+        let stop = "select stop_reason from runs where id = $1";
+        let row = first(transaction.as_mut(), stop, values![&claim.run_id]).await?;
+        let stop = row.map_or(Ok(None), |mut row| row.optional_text())?;
+        transaction.commit().await?;
+        Ok(stop.as_deref().and_then(StopReason::named).map_or(Renewal::Held, Renewal::Stop))
+    }
+
+    /// Records the token that the destination gave a run. False if the claim is lost.
+    ///
+    /// # Errors
+    /// When the store can't be changed.
+    pub async fn record_token(&self, claim: &Claim, token: i64) -> Result<bool, StoreError> {
+        let update = "update runs set destination_token = $1 \
+                      where id = $2 and state = 'running' and worker = $3 and attempt = $4";
+        let values = values![token, &claim.run_id, &claim.worker, claim.attempt];
+        Ok(self.change(update, values).await? == 1)
+    }
+
+    /// Ends a run. False if the claim is lost: then nothing is changed.
+    ///
+    /// # Errors
+    /// When the store can't be changed.
+    pub async fn finish(
+        &self,
+        claim: &Claim,
+        state: RunState,
+        error: Option<&RunError>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        debug_assert!(state.is_end());
+        let update = "update runs set state = $1, ended_at = $2, lease_expires_at = null, error_code = $3, \
+                      error_message = $4, error_remedy = $5 \
+                      where id = $6 and state = 'running' and worker = $7 and attempt = $8";
+        let values = values![
+            state.name(),
+            now,
+            error.map(|error| &error.code),
+            error.map(|error| &error.message),
+            error.map(|error| &error.remedy),
+            &claim.run_id,
+            &claim.worker,
+            claim.attempt,
+        ];
+        Ok(self.change(update, values).await? == 1)
+    }
+
+    /// Asks a run to stop. One that nobody has claimed ends at once; a worker hears of it when it renews its lease, and
+    /// what it has extracted is loaded. False if the run is over.
+    ///
+    /// # Errors
+    /// When there is no such run.
+    pub async fn stop(
+        &self,
+        run_id: &str,
+        reason: StopReason,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let mut transaction = self.database.begin().await?;
+        let end = "update runs set state = 'stopped', ended_at = $1, stop_requested_at = $2, stop_reason = $3 \
+                   where id = $4 and state = 'due'";
+        let mut changed = transaction.change(end, values![now, now, reason.name(), run_id]).await?;
+        if changed == 0 {
+            let ask = "update runs set stop_requested_at = coalesce(stop_requested_at, $1), \
+                       stop_reason = coalesce(stop_reason, $2) where id = $3 and ended_at is null";
+            changed = transaction.change(ask, values![now, reason.name(), run_id]).await?;
+        }
+        let exists =
+            first(transaction.as_mut(), "select id from runs where id = $1", values![run_id])
+                .await?;
+        exists.ok_or_else(|| not_found(run_id))?;
+        transaction.commit().await?;
+        Ok(changed == 1)
+    }
+
+    /// Takes the runs of workers whose lease has lapsed, and makes them due again; those that were begun
+    /// [`MOST_ATTEMPTS`] times are lost. Answers the runs that are due again. A run that was to stop ends.
+    ///
+    /// Beginning again is safe, because bookmarks and the right to write are the destination's: the next attempt goes on
+    /// from the last commit, and the former worker can't commit any more.
+    ///
+    /// # Errors
+    /// When the store can't be changed.
+    pub async fn recover(&self, now: DateTime<Utc>) -> Result<Vec<String>, StoreError> {
+        let mut transaction = self.database.begin().await?;
+        let lapsed = select!(
+            "where ended_at is null and state = 'running' and lease_expires_at < $1 order by begun_at"
+        );
+        let mut due = Vec::new();
+        for row in transaction.rows(lapsed, values![now]).await? {
+            let run = run(row)?;
+            let end = match run.stop {
+                Some(StopReason::Hand) => Some(RunState::Stopped),
+                Some(StopReason::TimeLimit) => Some(RunState::TimedOut),
+                None => (run.attempt >= MOST_ATTEMPTS).then_some(RunState::Lost),
+            };
+            let message = "The worker disappeared";
+            let (state, ended_at) = (end.unwrap_or(RunState::Due), end.map(|_| now));
+            let error = (end == Some(RunState::Lost)).then_some(message);
+            let remedy = error.map(|_| "Look at the log of the service for why its process ended");
+            let update = "update runs set state = $1, ended_at = $2, worker = null, lease_expires_at = null, \
+                          error_code = $3, error_message = $4, error_remedy = $5 \
+                          where id = $6 and state = 'running' and attempt = $7 and lease_expires_at < $8";
+            let code = error.map(|_| "lost");
+            let values =
+                values![state.name(), ended_at, code, error, remedy, &run.id, run.attempt, now];
+            if transaction.change(update, values).await? == 1 && end.is_none() {
+                due.push(run.id);
+            }
+        }
+        transaction.commit().await?;
+        Ok(due)
+    }
+
+    /// Asks runs to stop that were claimed longer ago than is allowed. Answers how many were asked.
+    ///
+    /// # Errors
+    /// When the store can't be changed.
+    pub async fn stop_overdue(
+        &self,
+        limit: TimeDelta,
+        now: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        let update = "update runs set stop_requested_at = $1, stop_reason = 'time limit' \
+                      where ended_at is null and state = 'running' and stop_reason is null and claimed_at <= $2";
+        self.change(update, values![now, now - limit]).await
+    }
+}
+
+/// What a run is begun with.
+pub(super) struct Begin<'b> {
+    pub(super) id: &'b str,
+    pub(super) integration_id: &'b str,
+    pub(super) slot: DateTime<Utc>,
+    pub(super) started_by: StartedBy,
+    pub(super) now: DateTime<Utc>,
+}
+
+/// Makes a run due, unless one of the integration is alive or had the slot. Answers whether it did.
+pub(super) async fn begin(
+    transaction: &mut dyn Transaction,
+    new: &Begin<'_>,
+) -> Result<bool, StoreError> {
+    let insert = "insert into runs (id, integration_id, slot, started_by, state, begun_at, attempt) \
+                  values ($1, $2, $3, $4, 'due', $5, 0) on conflict do nothing";
+    let values: Vec<Value> =
+        values![new.id, new.integration_id, new.slot, new.started_by.name(), new.now];
+    if transaction.change(insert, values).await? == 0 {
+        return Ok(false);
+    }
+    let last = "update integrations set last_run_id = $1 where id = $2";
+    transaction.change(last, values![new.id, new.integration_id]).await?;
+    Ok(true)
+}
+
+pub(super) fn not_found(id: &str) -> StoreError {
+    StoreError::NotFound { what: WHAT, name: id.to_owned() }
+}
+
+fn run(mut row: Row) -> Result<Run, StoreError> {
+    Ok(Run {
+        id: row.text()?,
+        integration_id: row.text()?,
+        slot: row.instant()?,
+        started_by: row.named(StartedBy::named)?,
+        state: row.named(RunState::named)?,
+        begun_at: row.instant()?,
+        attempt: row.integer()?,
+        worker: row.optional_text()?,
+        lease_expires_at: row.optional_instant()?,
+        claimed_at: row.optional_instant()?,
+        stop: row.optional_text()?.as_deref().and_then(StopReason::named),
+        destination_token: row.optional_integer()?,
+        progress: row
+            .optional_text()?
+            .and_then(|text| serde_json::from_str::<Progress>(&text).ok()),
+        ended_at: row.optional_instant()?,
+        error: match (row.optional_text()?, row.optional_text()?, row.optional_text()?) {
+            (Some(code), message, remedy) => Some(RunError {
+                code,
+                message: message.unwrap_or_default(),
+                remedy: remedy.unwrap_or_default(),
+            }),
+            _ => None,
+        },
+        log: LogSize { lines: row.count()?, bytes: row.count()?, dropped: row.count()? },
+    })
+}

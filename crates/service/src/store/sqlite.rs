@@ -1,0 +1,216 @@
+//! A control store in a file: SQLite in WAL mode, for one machine.
+//!
+//! One connection serves all, one transaction after the other; each statement runs on a thread that may block. Other
+//! processes may have the file open, so a transaction takes the lock for writing at once and waits for it with a deadline.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use rusqlite::{Connection, ErrorCode, params_from_iter, types};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard},
+    task::spawn_blocking,
+    time::timeout,
+};
+
+use super::{
+    StoreError,
+    database::{Database, Dialect, Row, Transaction, Value},
+};
+
+/// How long another process's lock, or another task's transaction, is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const SESSION: &str = "pragma journal_mode = wal;
+    pragma synchronous = normal;
+    pragma foreign_keys = on;";
+
+/// A file.
+#[derive(Debug)]
+pub(crate) struct Sqlite {
+    path: PathBuf,
+    connection: Arc<Mutex<Connection>>,
+}
+
+impl Sqlite {
+    /// Opens a file, or makes it.
+    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
+        let path = path.to_path_buf();
+        let place = place(&path);
+        let opened = {
+            let path = path.clone();
+            spawn_blocking(move || {
+                let connection = Connection::open(path)?;
+                connection.busy_timeout(PATIENCE)?;
+                connection.set_prepared_statement_cache_capacity(128);
+                connection.execute_batch(SESSION)?;
+                Ok(connection)
+            })
+        };
+        let connection = joined(opened.await, &place)?;
+        Ok(Self { path, connection: Arc::new(Mutex::new(connection)) })
+    }
+}
+
+fn place(path: &Path) -> String {
+    format!("`{}`", path.display())
+}
+
+#[async_trait]
+impl Database for Sqlite {
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
+        let waiting = Arc::clone(&self.connection).lock_owned();
+        let connection = timeout(PATIENCE, waiting)
+            .await
+            .map_err(|late| StoreError::Unavailable { place: self.place(), cause: late.into() })?;
+        let mut transaction =
+            SqliteTransaction { place: self.place(), connection: Some(Held(connection)) };
+        transaction
+            .run(|connection| {
+                // A transaction that was dropped in the middle has left itself here.
+                if !connection.is_autocommit() {
+                    connection.execute_batch("rollback")?;
+                }
+                connection.execute_batch("begin immediate")
+            })
+            .await?;
+        Ok(Box::new(transaction))
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+
+    fn place(&self) -> String {
+        place(&self.path)
+    }
+}
+
+/// The connection, which rolls back what is open when it is let go: also by a statement that nobody waits for any more.
+struct Held(OwnedMutexGuard<Connection>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.0.is_autocommit() {
+            // What fails here is tried again by the next transaction, before it begins.
+            let _retried = self.0.execute_batch("rollback");
+        }
+    }
+}
+
+/// A transaction, which has the connection to itself.
+struct SqliteTransaction {
+    place: String,
+    /// None only while a statement has it.
+    connection: Option<Held>,
+}
+
+impl SqliteTransaction {
+    /// Does something with the connection on a thread that may block.
+    async fn run<T: Send + 'static>(
+        &mut self,
+        task: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let Some(connection) = self.connection.take() else {
+            return Err(StoreError::corrupt("a transaction that was interrupted"));
+        };
+        let blocking = spawn_blocking(move || {
+            let result = task(&connection.0);
+            Ok((connection, result))
+        });
+        let (connection, result) = joined(blocking.await, &self.place)?;
+        self.connection = Some(connection);
+        result.map_err(|error| failure(error, &self.place))
+    }
+}
+
+#[async_trait]
+impl Transaction for SqliteTransaction {
+    async fn rows(
+        &mut self,
+        sql: &'static str,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.run(move |connection| {
+            let mut statement = connection.prepare_cached(&numbered(sql))?;
+            let width = statement.column_count();
+            let mut found = statement.query(params_from_iter(values.iter().map(parameter)))?;
+            let mut rows = Vec::new();
+            while let Some(row) = found.next()? {
+                let columns = (0..width).map(|position| column(row.get_ref(position)?));
+                rows.push(Row::new(columns.collect::<rusqlite::Result<_>>()?));
+            }
+            Ok(rows)
+        })
+        .await
+    }
+
+    async fn change(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
+        self.run(move |connection| {
+            let mut statement = connection.prepare_cached(&numbered(sql))?;
+            let changed = statement.execute(params_from_iter(values.iter().map(parameter)))?;
+            Ok(u64::try_from(changed).unwrap_or(u64::MAX))
+        })
+        .await
+    }
+
+    async fn script(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        self.run(move |connection| connection.execute_batch(sql)).await
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        self.run(|connection| connection.execute_batch("commit")).await
+    }
+}
+
+/// `$1` is a name to SQLite, and `?1` a number.
+fn numbered(sql: &str) -> String {
+    sql.replace('$', "?")
+}
+
+fn parameter(value: &Value) -> types::Value {
+    match value {
+        Value::Null => types::Value::Null,
+        Value::Integer(number) => types::Value::Integer(*number),
+        Value::Text(text) => types::Value::Text(text.clone()),
+    }
+}
+
+fn column(value: types::ValueRef<'_>) -> rusqlite::Result<Value> {
+    match value {
+        types::ValueRef::Null => Ok(Value::Null),
+        types::ValueRef::Integer(number) => Ok(Value::Integer(number)),
+        types::ValueRef::Text(text) => Ok(Value::Text(String::from_utf8_lossy(text).into_owned())),
+        types::ValueRef::Real(_) | types::ValueRef::Blob(_) => {
+            Err(rusqlite::Error::InvalidColumnType(0, String::new(), value.data_type()))
+        }
+    }
+}
+
+fn joined<T>(
+    joined: Result<rusqlite::Result<T>, tokio::task::JoinError>,
+    place: &str,
+) -> Result<T, StoreError> {
+    match joined {
+        Ok(result) => result.map_err(|error| failure(error, place)),
+        Err(error) => Err(StoreError::Unavailable { place: place.to_owned(), cause: error.into() }),
+    }
+}
+
+fn failure(error: rusqlite::Error, place: &str) -> StoreError {
+    let place = place.to_owned();
+    match error.sqlite_error_code() {
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::CannotOpen
+            | ErrorCode::DiskFull
+            | ErrorCode::SystemIoFailure,
+        ) => StoreError::Unavailable { place, cause: error.into() },
+        _ => StoreError::Refused { place, cause: error.into() },
+    }
+}

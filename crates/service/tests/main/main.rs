@@ -1,0 +1,34 @@
+//! The control store on SQLite and on PostgreSQL, by one suite; and the scheduler over it, on a clock of the test's own.
+
+#![expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
+
+mod contract;
+mod simulation;
+mod statuses;
+mod subject;
+
+use chrono::{DateTime, Utc};
+use schedule::ScheduleFields;
+use service::integration::{NewIntegration, Origin};
+
+/// An instant from its text, without seconds.
+fn at(text: &str) -> DateTime<Utc> {
+    format!("{}:00Z", text.replace(' ', "T")).parse().unwrap()
+}
+
+/// A schedule's fields as JSON has them.
+fn fields(json: serde_json::Value) -> ScheduleFields {
+    serde_json::from_value(json).unwrap()
+}
+
+fn new_integration(name: &str, schedule: Option<ScheduleFields>) -> NewIntegration {
+    let settings = serde_json::json!({ "source": { "type": "bronto" } });
+    NewIntegration {
+        name: name.to_owned(),
+        schema_name: name.to_lowercase().replace(' ', "_"),
+        origin: Origin::Api,
+        settings: settings.as_object().unwrap().clone(),
+        schedule,
+        start_date: at("2025-11-24 00:00"),
+    }
+}
