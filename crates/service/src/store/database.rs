@@ -27,6 +27,12 @@ pub(crate) enum Dialect {
 /// A database that holds a control store.
 #[async_trait]
 pub(crate) trait Database: Send + Sync {
+    /// The rows of one statement by itself.
+    async fn rows(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError>;
+
+    /// Runs one statement by itself, and says how many rows it changed.
+    async fn change(&self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError>;
+
     /// Begins a transaction. It is rolled back unless it is committed.
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError>;
 

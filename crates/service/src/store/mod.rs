@@ -77,10 +77,7 @@ impl Store {
         values: Vec<database::Value>,
         read: impl Fn(Row) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        let mut transaction = self.database.begin().await?;
-        let rows = transaction.rows(sql, values).await?;
-        transaction.commit().await?;
-        rows.into_iter().map(read).collect()
+        self.database.rows(sql, values).await?.into_iter().map(read).collect()
     }
 
     /// Runs one statement, and says how many rows it changed.
@@ -89,10 +86,7 @@ impl Store {
         sql: &'static str,
         values: Vec<database::Value>,
     ) -> Result<u64, StoreError> {
-        let mut transaction = self.database.begin().await?;
-        let changed = transaction.change(sql, values).await?;
-        transaction.commit().await?;
-        Ok(changed)
+        self.database.change(sql, values).await
     }
 }
 

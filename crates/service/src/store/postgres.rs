@@ -97,9 +97,9 @@ async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error
     }
 }
 
-#[async_trait]
-impl Database for Postgres {
-    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
+impl Postgres {
+    /// Takes a connection, for a transaction or a statement.
+    async fn take(&self) -> Result<PostgresTransaction, StoreError> {
         let waiting = timeout(PATIENCE, Arc::clone(&self.permits).acquire_owned()).await;
         let permit =
             waiting.map_err(|late| self.late(late))?.map_err(|closed| self.late(closed))?;
@@ -112,12 +112,29 @@ impl Database for Postgres {
                 opened.map_err(|error| failure(error, &self.place))?
             }
         };
-        let mut transaction = PostgresTransaction {
-            place: self.place.clone(),
-            session,
-            idle: Arc::clone(&self.idle),
-            _permit: permit,
-        };
+        let (place, idle) = (self.place.clone(), Arc::clone(&self.idle));
+        Ok(PostgresTransaction { place, session, idle, _permit: permit })
+    }
+}
+
+#[async_trait]
+impl Database for Postgres {
+    async fn rows(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let mut taken = self.take().await?;
+        let rows = taken.rows(sql, values).await?;
+        taken.give_back();
+        Ok(rows)
+    }
+
+    async fn change(&self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
+        let mut taken = self.take().await?;
+        let changed = taken.change(sql, values).await?;
+        taken.give_back();
+        Ok(changed)
+    }
+
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
+        let mut transaction = self.take().await?;
         transaction.script("begin").await?;
         Ok(Box::new(transaction))
     }
@@ -131,7 +148,7 @@ impl Database for Postgres {
     }
 }
 
-/// A transaction, which has a connection to itself.
+/// A transaction, or a single statement, which has a connection to itself.
 struct PostgresTransaction {
     place: String,
     session: Session,
@@ -147,6 +164,15 @@ impl PostgresTransaction {
         let statement = bounded(self.session.client.prepare(sql), &self.place).await?;
         self.session.statements.insert(sql, statement.clone());
         Ok(statement)
+    }
+}
+
+impl PostgresTransaction {
+    /// Keeps the connection for the next, with no transaction open.
+    fn give_back(self) {
+        if let Ok(mut idle) = self.idle.lock() {
+            idle.push(self.session);
+        }
     }
 }
 
@@ -186,10 +212,7 @@ impl Transaction for PostgresTransaction {
 
     async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
         self.script("commit").await?;
-        let Self { session, idle, .. } = *self;
-        if let Ok(mut idle) = idle.lock() {
-            idle.push(session);
-        }
+        self.give_back();
         Ok(())
     }
 }

@@ -14,6 +14,10 @@ use crate::run::{
 
 const WHAT: &str = "run";
 
+/// The error of a run whose workers disappeared: code, message and remedy.
+const LOST: [&str; 3] =
+    ["lost", "The worker disappeared", "Look at the log of the service for why its process ended"];
+
 /// The columns in the order in which [`run`] reads them.
 macro_rules! select {
     ($rest:literal) => {
@@ -83,18 +87,15 @@ impl Store {
         lease: TimeDelta,
         now: DateTime<Utc>,
     ) -> Result<Option<Claim>, StoreError> {
-        let mut transaction = self.database.begin().await?;
         let update = "update runs set state = 'running', worker = $1, attempt = attempt + 1, lease_expires_at = $2, \
-                      claimed_at = coalesce(claimed_at, $3) where id = $4 and state = 'due' and ended_at is null";
-        if transaction.change(update, values![worker, now + lease, now, run_id]).await? == 0 {
-            transaction.commit().await?;
-            return Ok(None);
-        }
-        let attempt = "select attempt from runs where id = $1";
-        let row = first(transaction.as_mut(), attempt, values![run_id]).await?;
-        let attempt = row.ok_or_else(|| not_found(run_id))?.integer()?;
-        transaction.commit().await?;
-        Ok(Some(Claim { run_id: run_id.to_owned(), worker: worker.to_owned(), attempt }))
+                      claimed_at = coalesce(claimed_at, $3) where id = $4 and state = 'due' and ended_at is null \
+                      returning attempt";
+        let claim = |mut row: Row| {
+            let (run_id, worker) = (run_id.to_owned(), worker.to_owned());
+            Ok(Claim { run_id, worker, attempt: row.integer()? })
+        };
+        let claims = self.read(update, values![worker, now + lease, now, run_id], claim).await?;
+        Ok(claims.into_iter().next())
     }
 
     /// Renews a worker's lease, with what it has done since. A worker calls this when it has made progress, and not by a
@@ -109,20 +110,16 @@ impl Store {
         lease: TimeDelta,
         now: DateTime<Utc>,
     ) -> Result<Renewal, StoreError> {
-        let mut transaction = self.database.begin().await?;
         let update = "update runs set lease_expires_at = $1, progress = $2 \
-                      where id = $3 and state = 'running' and worker = $4 and attempt = $5";
+                      where id = $3 and state = 'running' and worker = $4 and attempt = $5 returning stop_reason";
         let progress = serde_json::json!(progress).to_string();
         let values = values![now + lease, progress, &claim.run_id, &claim.worker, claim.attempt];
-        if transaction.change(update, values).await? == 0 {
-            transaction.commit().await?;
-            return Ok(Renewal::Lost);
-        }
-        let stop = "select stop_reason from runs where id = $1";
-        let row = first(transaction.as_mut(), stop, values![&claim.run_id]).await?;
-        let stop = row.map_or(Ok(None), |mut row| row.optional_text())?;
-        transaction.commit().await?;
-        Ok(stop.as_deref().and_then(StopReason::named).map_or(Renewal::Held, Renewal::Stop))
+        let renewal = |mut row: Row| {
+            let stop = row.optional_text()?;
+            Ok(stop.as_deref().and_then(StopReason::named).map_or(Renewal::Held, Renewal::Stop))
+        };
+        let renewals = self.read(update, values, renewal).await?;
+        Ok(renewals.into_iter().next().unwrap_or(Renewal::Lost))
     }
 
     /// Records the token that the destination gave a run. False if the claim is lost.
@@ -201,33 +198,41 @@ impl Store {
     /// # Errors
     /// When the store can't be changed.
     pub async fn recover(&self, now: DateTime<Utc>) -> Result<Vec<String>, StoreError> {
-        let mut transaction = self.database.begin().await?;
         let lapsed = select!(
             "where ended_at is null and state = 'running' and lease_expires_at < $1 order by begun_at"
         );
         let mut due = Vec::new();
-        for row in transaction.rows(lapsed, values![now]).await? {
-            let run = run(row)?;
+        for run in self.read(lapsed, values![now], run).await? {
             let end = match run.stop {
                 Some(StopReason::Hand) => Some(RunState::Stopped),
                 Some(StopReason::TimeLimit) => Some(RunState::TimedOut),
                 None => (run.attempt >= MOST_ATTEMPTS).then_some(RunState::Lost),
             };
-            let message = "The worker disappeared";
             let (state, ended_at) = (end.unwrap_or(RunState::Due), end.map(|_| now));
-            let error = (end == Some(RunState::Lost)).then_some(message);
-            let remedy = error.map(|_| "Look at the log of the service for why its process ended");
+            let [code, message, remedy] = match end {
+                Some(RunState::Lost) => LOST.map(Some),
+                _ => [None; 3],
+            };
             let update = "update runs set state = $1, ended_at = $2, worker = null, lease_expires_at = null, \
                           error_code = $3, error_message = $4, error_remedy = $5 \
-                          where id = $6 and state = 'running' and attempt = $7 and lease_expires_at < $8";
-            let code = error.map(|_| "lost");
-            let values =
-                values![state.name(), ended_at, code, error, remedy, &run.id, run.attempt, now];
-            if transaction.change(update, values).await? == 1 && end.is_none() {
+                          where id = $6 and state = 'running' and attempt = $7 and lease_expires_at < $8 \
+                          and coalesce(stop_reason, '') = $9";
+            let stop = run.stop.map_or("", StopReason::name);
+            let values = values![
+                state.name(),
+                ended_at,
+                code,
+                message,
+                remedy,
+                &run.id,
+                run.attempt,
+                now,
+                stop
+            ];
+            if self.change(update, values).await? == 1 && end.is_none() {
                 due.push(run.id);
             }
         }
-        transaction.commit().await?;
         Ok(due)
     }
 

@@ -60,24 +60,30 @@ fn place(path: &Path) -> String {
     format!("`{}`", path.display())
 }
 
-#[async_trait]
-impl Database for Sqlite {
-    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
+impl Sqlite {
+    /// Takes the connection, for a transaction or a statement.
+    async fn take(&self) -> Result<SqliteTransaction, StoreError> {
         let waiting = Arc::clone(&self.connection).lock_owned();
         let connection = timeout(PATIENCE, waiting)
             .await
             .map_err(|late| StoreError::Unavailable { place: self.place(), cause: late.into() })?;
-        let mut transaction =
-            SqliteTransaction { place: self.place(), connection: Some(Held(connection)) };
-        transaction
-            .run(|connection| {
-                // A transaction that was dropped in the middle has left itself here.
-                if !connection.is_autocommit() {
-                    connection.execute_batch("rollback")?;
-                }
-                connection.execute_batch("begin immediate")
-            })
-            .await?;
+        Ok(SqliteTransaction { place: self.place(), connection: Some(Held(connection)) })
+    }
+}
+
+#[async_trait]
+impl Database for Sqlite {
+    async fn rows(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        self.take().await?.rows(sql, values).await
+    }
+
+    async fn change(&self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
+        self.take().await?.change(sql, values).await
+    }
+
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
+        let mut transaction = self.take().await?;
+        transaction.script("begin immediate").await?;
         Ok(Box::new(transaction))
     }
 
@@ -95,14 +101,15 @@ struct Held(OwnedMutexGuard<Connection>);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if !self.0.is_autocommit() {
-            // What fails here is tried again by the next transaction, before it begins.
-            let _retried = self.0.execute_batch("rollback");
+        if !self.0.is_autocommit()
+            && let Err(error) = self.0.execute_batch("rollback")
+        {
+            tracing::error!(%error, "A transaction of the control store could not be rolled back");
         }
     }
 }
 
-/// A transaction, which has the connection to itself.
+/// A transaction, or a single statement, which has the connection to itself.
 struct SqliteTransaction {
     place: String,
     /// None only while a statement has it.

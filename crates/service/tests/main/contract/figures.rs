@@ -1,0 +1,137 @@
+//! What runs leave behind: logs, loads and usage.
+
+use chrono::{NaiveDate, TimeDelta};
+use service::{
+    StoreError,
+    run::StopReason,
+    store::{Load, LogLevel, LogLimits, NewLogLine},
+};
+
+use super::{begun, made};
+use crate::{at, new_integration, subject::Subject};
+
+fn line(body: &str) -> NewLogLine {
+    NewLogLine {
+        logged_at: at("2026-05-01 12:00"),
+        location: "tap".to_owned(),
+        level: LogLevel::Warning,
+        body: body.to_owned(),
+    }
+}
+
+pub(super) async fn a_log_is_kept_within_bounds(subject: &Subject) {
+    let limits = LogLimits { lines_per_run: 4, age: TimeDelta::days(7), bytes: 300 };
+    let one = made(subject, "One").await;
+    let run = begun(subject, &one, "2026-05-01 12:00").await;
+    let hostile = "\u{1b}[31m<script>'; drop table runs; --\0 Grüße 🚀";
+    subject.store.append_log(&run, &[line("one"), line(hostile)], &limits).await.unwrap();
+    let (three, four) = ([line("three"), line("four"), line("five")], [line("six")]);
+    subject.other.append_log(&run, &three, &limits).await.unwrap();
+    subject.store.append_log(&run, &four, &limits).await.unwrap();
+    let lines = subject.store.log(&run, 0, 100).await.unwrap();
+    let numbers: Vec<u64> = lines.iter().map(|line| line.number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+    assert_eq!(lines[1].line.body, hostile.replace('\0', "\u{fffd}"));
+    assert_eq!(
+        (&lines[0].line.location, lines[0].line.level),
+        (&"tap".to_owned(), LogLevel::Warning)
+    );
+    assert_eq!(subject.store.log(&run, 2, 1).await.unwrap()[0].line.body, "three");
+    let size = subject.store.run(&run).await.unwrap().log;
+    assert_eq!((size.lines, size.dropped), (4, 2));
+    assert!(size.bytes > 60 && size.bytes < 400);
+    let unknown = subject.store.append_log("nothing", &[line("one")], &limits).await;
+    assert!(matches!(unknown, Err(StoreError::NotFound { .. })));
+    // Nothing is taken from a run that is alive.
+    assert_eq!(subject.store.prune_logs(&limits, at("2027-05-01 12:00")).await.unwrap(), 0);
+    subject.store.stop(&run, StopReason::Hand, at("2026-05-01 13:00")).await.unwrap();
+    let later = begun(subject, &one, "2026-05-02 12:00").await;
+    subject.store.append_log(&later, &[line("a"), line("b")], &limits).await.unwrap();
+    subject.store.stop(&later, StopReason::Hand, at("2026-05-02 13:00")).await.unwrap();
+    // Both together are too many bytes: the older goes.
+    assert_eq!(subject.store.prune_logs(&limits, at("2026-05-02 14:00")).await.unwrap(), 1);
+    assert!(subject.store.log(&run, 0, 100).await.unwrap().is_empty());
+    assert_eq!(subject.store.run(&run).await.unwrap().log.dropped, 6);
+    assert_eq!(subject.store.log(&later, 0, 100).await.unwrap().len(), 2);
+    // And then the other is too old.
+    assert_eq!(subject.store.prune_logs(&limits, at("2026-05-09 13:00")).await.unwrap(), 0);
+    assert_eq!(subject.store.prune_logs(&limits, at("2026-05-09 13:01")).await.unwrap(), 1);
+}
+
+fn load(batch: &str, table: &str, committed_at: &str, counts: [u64; 3]) -> Load {
+    let [inserted, updated, unchanged] = counts;
+    Load {
+        batch_id: batch.to_owned(),
+        table_name: table.to_owned(),
+        run_id: "r".to_owned(),
+        stream: table.to_owned(),
+        table_version: 1,
+        received: inserted + updated + unchanged,
+        inserted,
+        updated,
+        unchanged,
+        superseded: 0,
+        rejected: 0,
+        deleted: 0,
+        bytes: 100,
+        bookmark: Some("2026-05-01T12:00:00Z".to_owned()),
+        started_at: at(committed_at),
+        committed_at: at(committed_at),
+    }
+}
+
+fn day(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
+pub(super) async fn loads_count_once(subject: &Subject) {
+    let one = made(subject, "One").await;
+    let first = load("b1", "contact", "2026-05-20 23:00", [10, 5, 85]);
+    let list = load("b1", "list", "2026-05-20 23:00", [3, 0, 0]);
+    let second = load("b2", "contact", "2026-05-20 23:30", [1, 1, 0]);
+    let third = load("b3", "contact", "2026-05-21 00:00", [2, 0, 7]);
+    let report = [first.clone(), list, second.clone()];
+    let (here, there) = tokio::join!(
+        subject.store.record_loads(&one.id, &report),
+        subject.other.record_loads(&one.id, &report)
+    );
+    assert_eq!(here.unwrap() + there.unwrap(), 3);
+    assert_eq!(
+        subject.store.record_loads(&one.id, &[second.clone(), third.clone()]).await.unwrap(),
+        1
+    );
+    assert_eq!(subject.other.loads(&one.id, "contact", 10).await.unwrap(), [third, second, first]);
+    let usage = subject.store.usage(day("2026-05-01"), day("2026-06-01")).await.unwrap();
+    let shown: Vec<_> = usage
+        .iter()
+        .map(|usage| {
+            (usage.table_name.as_str(), usage.day, usage.counted, usage.free, usage.reread)
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("contact", day("2026-05-20"), 17, 0, 85),
+            ("contact", day("2026-05-21"), 2, 0, 7),
+            ("list", day("2026-05-20"), 3, 0, 0),
+        ]
+    );
+    assert_eq!(subject.store.usage(day("2026-05-21"), day("2026-05-22")).await.unwrap().len(), 1);
+    assert!(subject.store.record_loads("nothing", &[]).await.is_err());
+}
+
+pub(super) async fn the_first_days_of_a_schema_are_free_once(subject: &Subject) {
+    // Made on the first of May, at noon.
+    let one = made(subject, "One").await;
+    let within = load("b1", "contact", "2026-05-08 11:59", [10, 0, 0]);
+    let after = load("b2", "contact", "2026-05-08 12:00", [20, 0, 0]);
+    subject.store.record_loads(&one.id, &[within, after]).await.unwrap();
+    subject.store.delete_integration(&one.id, at("2026-05-09 00:00")).await.unwrap();
+    let new = new_integration("One", None);
+    let again = subject.store.create_integration(&new, at("2026-05-09 00:00")).await.unwrap();
+    let late = load("b3", "contact", "2026-05-09 01:00", [5, 0, 0]);
+    subject.store.record_loads(&again.id, &[late]).await.unwrap();
+    let usage = subject.store.usage(day("2026-05-01"), day("2026-06-01")).await.unwrap();
+    let shown: Vec<_> = usage.iter().map(|usage| (usage.counted, usage.free)).collect();
+    assert_eq!(shown, [(20, 10), (5, 0)]);
+}

@@ -1,0 +1,253 @@
+//! What every control store has to keep, whatever database it is in.
+
+mod figures;
+mod runs;
+
+use chrono::TimeDelta;
+use postgres_cluster::Cluster;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use service::{
+    Dispatch, Scheduler, SchedulerLimits, StoreError,
+    integration::{Integration, IntegrationEdit, PausedBy},
+    run::{Claim, Run, StopReason},
+    store::{Role, Scope, Start},
+};
+
+use self::{
+    figures::{
+        a_log_is_kept_within_bounds, loads_count_once, the_first_days_of_a_schema_are_free_once,
+    },
+    runs::{
+        a_run_beyond_its_time_is_asked_to_stop, a_run_whose_workers_disappear_is_lost_in_the_end,
+        a_worker_that_lost_its_run_changes_nothing, decisions_are_written_once,
+        one_run_lives_at_a_time, one_worker_claims_a_run, stopping,
+    },
+};
+use crate::{at, fields, new_integration, subject::Subject};
+
+const LEASE: TimeDelta = TimeDelta::minutes(1);
+
+/// Makes a test on SQLite of each case, and one of all on PostgreSQL, which share a server.
+macro_rules! on_both {
+    ($($case:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                super::$case(&crate::subject::Subject::sqlite().await).await;
+            })+
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn postgres_keeps_all_of_it() {
+            let mut cluster = Cluster::start().unwrap();
+            $({
+                eprintln!("{}", stringify!($case));
+                let subject = Subject::postgres(cluster, stringify!($case)).await;
+                $case(&subject).await;
+                cluster = subject.into_cluster().unwrap();
+            })+
+            drop(cluster);
+        }
+    };
+}
+
+on_both!(
+    an_integration_reads_as_it_was_written,
+    names_and_schemas_are_unique_until_they_are_free,
+    an_edit_of_what_was_changed_is_refused,
+    pausing_and_resuming,
+    one_run_lives_at_a_time,
+    one_worker_claims_a_run,
+    a_worker_that_lost_its_run_changes_nothing,
+    a_run_whose_workers_disappear_is_lost_in_the_end,
+    stopping,
+    a_run_beyond_its_time_is_asked_to_stop,
+    decisions_are_written_once,
+    a_log_is_kept_within_bounds,
+    loads_count_once,
+    the_first_days_of_a_schema_are_free_once,
+    users_and_tokens,
+    an_interrupted_call_leaves_nothing_open,
+    opened_again_it_is_the_same_and_a_later_one_is_refused,
+);
+
+/// A dispatcher for runs that nobody is to work on.
+pub(crate) struct Nowhere;
+
+#[async_trait::async_trait]
+impl Dispatch for Nowhere {
+    async fn dispatch(&self, _run: &Run) {}
+}
+
+async fn made(subject: &Subject, name: &str) -> Integration {
+    let new = new_integration(name, Some(fields(json!({ "every": "1h" }))));
+    subject.store.create_integration(&new, at("2026-05-01 12:00")).await.unwrap()
+}
+
+async fn begun(subject: &Subject, integration: &Integration, now: &str) -> String {
+    match subject.store.start_by_hand(&integration.id, at(now)).await.unwrap() {
+        Start::Begun { run_id } => run_id,
+        Start::AlreadyRunning { run_id } => panic!("`{run_id}` is alive"),
+    }
+}
+
+async fn claimed(subject: &Subject, run_id: &str, worker: &str, now: &str) -> Claim {
+    subject.store.claim(run_id, worker, LEASE, at(now)).await.unwrap().unwrap()
+}
+
+async fn an_integration_reads_as_it_was_written(subject: &Subject) {
+    let schedule =
+        json!({ "cron": "0 0 9 ? * MON-FRI", "zone": "Europe/Berlin", "catch_up": true });
+    let new = new_integration("Stitch Bronto", Some(fields(schedule.clone())));
+    let made = subject.store.create_integration(&new, at("2026-05-01 12:00")).await.unwrap();
+    let read = subject.other.integration(&made.id).await.unwrap();
+    assert_eq!(read, made);
+    assert_eq!((read.name.as_str(), read.schema_name.as_str()), ("Stitch Bronto", "stitch_bronto"));
+    assert_eq!(json!(read.schedule.unwrap().fields()), schedule);
+    assert_eq!((read.settings, read.start_date), (new.settings, new.start_date));
+    assert_eq!((read.version, read.created_at, read.paused), (1, at("2026-05-01 12:00"), None));
+    assert_eq!(subject.store.integrations().await.unwrap(), [made]);
+    let unknown = subject.store.integration("nothing").await.unwrap_err();
+    assert_eq!(unknown.to_string(), "There is no integration `nothing`");
+}
+
+async fn names_and_schemas_are_unique_until_they_are_free(subject: &Subject) {
+    let first = made(subject, "One").await;
+    let again = new_integration("One", None);
+    let refused =
+        subject.other.create_integration(&again, at("2026-05-01 12:00")).await.unwrap_err();
+    assert_eq!(refused.to_string(), "There is already an integration `One`");
+    let mut twin = new_integration("Two", None);
+    twin.schema_name = "one".to_owned();
+    let refused =
+        subject.other.create_integration(&twin, at("2026-05-01 12:00")).await.unwrap_err();
+    assert_eq!(refused.to_string(), "There is already an integration of the schema `one`");
+    let run = begun(subject, &first, "2026-05-01 12:30").await;
+    let refused =
+        subject.store.delete_integration(&first.id, at("2026-05-01 13:00")).await.unwrap_err();
+    assert!(matches!(refused, StoreError::AlreadyRunning { run_id } if run_id == run));
+    subject.store.stop(&run, StopReason::Hand, at("2026-05-01 13:00")).await.unwrap();
+    subject.store.delete_integration(&first.id, at("2026-05-01 13:00")).await.unwrap();
+    assert!(subject.store.integrations().await.unwrap().is_empty());
+    assert!(subject.store.integration(&first.id).await.unwrap().deleted_at.is_some());
+    assert!(subject.store.start_by_hand(&first.id, at("2026-05-01 14:00")).await.is_err());
+    let second = made(subject, "One").await;
+    assert_ne!(second.id, first.id);
+}
+
+async fn an_edit_of_what_was_changed_is_refused(subject: &Subject) {
+    let one = made(subject, "One").await;
+    made(subject, "Two").await;
+    let edit = IntegrationEdit {
+        name: Some("Renamed".to_owned()),
+        schedule: Some(Some(fields(json!({ "every": "6h" })))),
+        ..IntegrationEdit::default()
+    };
+    let edited = subject
+        .store
+        .edit_integration(&one.id, one.version, &edit, at("2026-05-02 08:00"))
+        .await
+        .unwrap();
+    assert_eq!((edited.name.as_str(), edited.schema_name.as_str()), ("Renamed", "one"));
+    assert_eq!((edited.version, edited.decided_until), (2, at("2026-05-02 08:00")));
+    assert_eq!(edited.settings, one.settings);
+    let late =
+        subject.other.edit_integration(&one.id, one.version, &edit, at("2026-05-02 09:00")).await;
+    assert!(matches!(late, Err(StoreError::Changed { .. })), "{late:?}");
+    let taken = IntegrationEdit { name: Some("Two".to_owned()), ..IntegrationEdit::default() };
+    let taken = subject.store.edit_integration(&one.id, 2, &taken, at("2026-05-02 09:00")).await;
+    assert!(matches!(taken, Err(StoreError::Taken { .. })), "{taken:?}");
+}
+
+async fn pausing_and_resuming(subject: &Subject) {
+    let one = made(subject, "One").await;
+    let run = begun(subject, &one, "2026-05-01 12:00").await;
+    subject.store.stop(&run, StopReason::Hand, at("2026-05-01 12:01")).await.unwrap();
+    subject.store.pause(&one.id, PausedBy::User, at("2026-05-01 12:05")).await.unwrap();
+    subject.other.pause(&one.id, PausedBy::System, at("2026-05-01 12:06")).await.unwrap();
+    let paused = subject.store.integration(&one.id).await.unwrap();
+    assert_eq!(paused.paused, Some((at("2026-05-01 12:05"), PausedBy::User)));
+    let scheduler = Scheduler::new(&subject.store, Nowhere, SchedulerLimits::default());
+    assert!(scheduler.tick(at("2026-05-01 13:00")).await.unwrap().begun.is_empty());
+    // By hand it runs, and stays paused.
+    let run = begun(subject, &one, "2026-05-01 13:10").await;
+    subject.store.stop(&run, StopReason::Hand, at("2026-05-01 13:11")).await.unwrap();
+    assert!(subject.store.integration(&one.id).await.unwrap().paused.is_some());
+    // What passed while it was paused is no slot.
+    subject.store.resume(&one.id, at("2026-05-01 15:00")).await.unwrap();
+    assert!(scheduler.tick(at("2026-05-01 15:00")).await.unwrap().begun.is_empty());
+    assert!(scheduler.tick(at("2026-05-01 15:09")).await.unwrap().begun.is_empty());
+    assert_eq!(scheduler.tick(at("2026-05-01 15:10")).await.unwrap().begun.len(), 1);
+    assert_eq!(subject.store.slots(&one.id, 10).await.unwrap().len(), 1);
+}
+
+async fn users_and_tokens(subject: &Subject) {
+    let now = at("2026-05-01 12:00");
+    let hash = SecretString::from("$argon2id$v=19$m=1,t=1,p=1$c2FsdA$aGFzaA");
+    let ann = subject.store.create_user("ann", Role::Member, &hash, now).await.unwrap();
+    let twin = subject.other.create_user("ann", Role::Viewer, &hash, now).await.unwrap_err();
+    assert_eq!(twin.to_string(), "There is already a user `ann`");
+    let (user, stored) = subject.other.user_to_sign_in("ann").await.unwrap().unwrap();
+    assert_eq!((&user, stored.expose_secret()), (&ann, hash.expose_secret()));
+    assert!(subject.store.user_to_sign_in("bob").await.unwrap().is_none());
+    let expires = Some(at("2026-05-02 12:00"));
+    let token = subject.store.create_token(&ann.id, "ci", Scope::Read, expires, now).await.unwrap();
+    let lasting =
+        subject.store.create_token(&ann.id, "script", Scope::Write, None, now).await.unwrap();
+    let may = |token: SecretString, now: &'static str| async move {
+        subject.other.authenticate(&token, at(now)).await.unwrap().map(|(_, scope)| scope)
+    };
+    assert_eq!(may(token.text.clone(), "2026-05-02 11:59").await, Some(Scope::Read));
+    assert_eq!(may(token.text.clone(), "2026-05-02 12:00").await, None);
+    assert_eq!(may(lasting.text.clone(), "2026-05-03 12:00").await, Some(Scope::Write));
+    assert_eq!(may("backstitch_0000".into(), "2026-05-01 12:00").await, None);
+    let tokens = subject.store.tokens(&ann.id).await.unwrap();
+    assert_eq!(
+        (tokens[0].name.as_str(), tokens[0].last_used_at),
+        ("ci", Some(at("2026-05-02 11:59")))
+    );
+    // Only a digest is stored.
+    let kept =
+        subject.query("select name || scope || token_hash from api_tokens order by name").await;
+    let secret = lasting.text.expose_secret().trim_start_matches("backstitch_");
+    assert!(kept.contains("scriptwrite") && !kept.contains(secret), "{kept}");
+    assert_eq!(secret.len(), 64);
+    subject.store.revoke_token(&token.id, at("2026-05-01 13:00")).await.unwrap();
+    assert_eq!(may(token.text, "2026-05-01 13:00").await, None);
+    assert_eq!(subject.store.tokens(&ann.id).await.unwrap().len(), 1);
+    subject.store.disable_user(&ann.id, at("2026-05-01 14:00")).await.unwrap();
+    assert_eq!(may(lasting.text, "2026-05-01 14:00").await, None);
+    assert!(subject.store.user_to_sign_in("ann").await.unwrap().is_none());
+    assert!(subject.store.create_token(&ann.id, "x", Scope::Read, None, now).await.is_err());
+    assert!(subject.store.revoke_token("nothing", now).await.is_err());
+}
+
+async fn an_interrupted_call_leaves_nothing_open(subject: &Subject) {
+    for turn in 0..20_u64 {
+        let new = new_integration(&format!("Turn {turn}"), None);
+        let create = subject.store.create_integration(&new, at("2026-05-01 12:00"));
+        // Some are given up before they began, some in the middle, some not at all.
+        let _given_up =
+            tokio::time::timeout(std::time::Duration::from_micros(turn * 150), create).await;
+        let found = subject.other.integrations().await.unwrap();
+        assert!(found.len() as u64 <= turn + 1);
+    }
+    made(subject, "Last").await;
+    let windows = subject.query("select count(*) || '' from free_windows").await;
+    let integrations = subject.store.integrations().await.unwrap().len();
+    // Both rows of an integration, or neither.
+    assert_eq!(windows.lines().last().unwrap(), integrations.to_string());
+}
+
+async fn opened_again_it_is_the_same_and_a_later_one_is_refused(subject: &Subject) {
+    let one = made(subject, "One").await;
+    let again = subject.reopen().await.unwrap();
+    assert_eq!(again.integrations().await.unwrap(), [one]);
+    subject
+        .query("insert into store_version (version, applied_at) values (99, 0) returning 'done'")
+        .await;
+    let refused = subject.reopen().await.unwrap_err();
+    assert!(matches!(refused, StoreError::Newer { found: 99, .. }), "{refused}");
+    assert!(!refused.is_retriable() && refused.remedy().contains("later"));
+}
