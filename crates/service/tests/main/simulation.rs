@@ -128,6 +128,11 @@ impl Course {
             (hours(582), hours(583) - TimeDelta::minutes(5)),
             (hours(610), hours(610) + TimeDelta::minutes(50)),
         ];
+        // It is back a few minutes after slots that nothing makes good.
+        let late = [720, 843, 1002, 1203].map(|third_hour| {
+            (hours(third_hour) + TimeDelta::minutes(5), hours(third_hour) + TimeDelta::minutes(23))
+        });
+        let outages = [outages, late.to_vec()].concat();
         let by_hand = (0..days * 2)
             .map(|turn| {
                 (hours(turn * 11) + TimeDelta::minutes(turn % 47), turn as usize % Plan::ALL.len())
