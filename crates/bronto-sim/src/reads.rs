@@ -12,7 +12,7 @@ use crate::request::{ActivityQuery, ContactQuery, NamedQuery, UnsubscribeQuery};
 use crate::row::Sink as _;
 use crate::settings::{
     ActivitySizeFault, Bound, PAGE_LIMIT, PageMaximum, RowOrder, Settings, TooOldStart,
-    UnknownField,
+    UnknownField, UnsteadyPaging,
 };
 use crate::xml::XmlSink;
 
@@ -27,6 +27,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) account: &'a Account,
     pub(crate) settings: &'a Settings,
     pub(crate) seed: u64,
+    /// The number of the call; only unsteady paging depends on it.
+    pub(crate) reading: u64,
     pub(crate) now: UtcInstant,
 }
 
@@ -226,7 +228,7 @@ impl Reading<'_> {
                 None => numbers.skip(offset).take(size).collect(),
             }
         };
-        match self.settings.row_order {
+        match self.row_order() {
             RowOrder::Ascending => kept(&mut candidates.iter().copied()),
             RowOrder::Descending => kept(&mut candidates.iter().rev().copied()),
             RowOrder::Shuffled => {
@@ -241,7 +243,7 @@ impl Reading<'_> {
     fn page_bounds(&self, page: u32, size: u32, available: usize) -> (usize, usize) {
         match self.settings.page_maximum {
             PageMaximum::Fixed(most) => {
-                let size = size.min(most) as usize;
+                let size = self.unsteady_size(size.min(most)) as usize;
                 ((page as usize - 1).saturating_mul(size), size)
             }
             PageMaximum::Varying(_) => {
@@ -258,6 +260,15 @@ impl Reading<'_> {
         }
     }
 
+    /// The size of all pages as this call cuts them.
+    fn unsteady_size(&self, size: u32) -> u32 {
+        if self.settings.unsteady_paging != UnsteadyPaging::Sizes {
+            return size;
+        }
+        let less = Chance::of(self.seed, Subject::Page, self.unsteady() << 32).below(size);
+        size - less / 2
+    }
+
     /// The most rows of the page with this number.
     fn page_limit(&self, page: u32) -> u32 {
         match self.settings.page_maximum {
@@ -272,12 +283,28 @@ impl Reading<'_> {
     }
 
     fn arrange(&self, numbers: &mut [u32]) {
-        match self.settings.row_order {
+        match self.row_order() {
             RowOrder::Ascending => {}
             RowOrder::Descending => numbers.reverse(),
             RowOrder::Shuffled => numbers.sort_by_cached_key(|number| {
-                Chance::of(self.seed, Subject::Order, u64::from(*number)).bits()
+                Chance::of(self.seed, Subject::Order, u64::from(*number) | self.unsteady() << 32)
+                    .bits()
             }),
+        }
+    }
+
+    fn row_order(&self) -> RowOrder {
+        match self.settings.unsteady_paging {
+            UnsteadyPaging::Order => RowOrder::Shuffled,
+            _ => self.settings.row_order,
+        }
+    }
+
+    /// What makes the draws of each call its own, where paging is unsteady.
+    fn unsteady(&self) -> u64 {
+        match self.settings.unsteady_paging {
+            UnsteadyPaging::None => 0,
+            UnsteadyPaging::Order | UnsteadyPaging::Sizes => self.reading + 1,
         }
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Service {
     pub(crate) statistics: Statistics,
     /// How many calls have been weighed for a random failure.
     weighed: AtomicU64,
+    /// How many pages have been asked for.
+    readings: AtomicU64,
 }
 
 impl Service {
@@ -48,6 +50,7 @@ impl Service {
             sessions: Mutex::new(Sessions::new(config.seed)),
             statistics: Statistics::default(),
             weighed: AtomicU64::new(0),
+            readings: AtomicU64::new(0),
         })
     }
 
@@ -154,6 +157,10 @@ impl Service {
                 let reading = self.reading(&account, settings, now);
                 let page = reading.lists(&query)?;
                 self.render(reading, Table::List, &page, &mut objects);
+                drop(account);
+                if settings.remove_lists_between_pages > 0 && !page.is_empty() {
+                    self.account_mut().remove_lists(settings.remove_lists_between_pages);
+                }
             }
             Request::Unsubscribes(query) => {
                 let account = self.account();
@@ -246,7 +253,8 @@ impl Service {
         settings: &'a Settings,
         now: UtcInstant,
     ) -> Reading<'a> {
-        Reading { account, settings, seed: self.seed, now }
+        let reading = self.readings.fetch_add(1, Ordering::Relaxed);
+        Reading { account, settings, seed: self.seed, reading, now }
     }
 
     // A panic while a lock is held would leave the account half changed only inside one mutation; the

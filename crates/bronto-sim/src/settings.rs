@@ -80,6 +80,10 @@ choice! {
     RowOrder { Ascending = "ascending", Descending = "descending", Shuffled = "shuffled" }
 }
 choice! {
+    /// What of the paging changes from request to request, against the documentation.
+    UnsteadyPaging { None = "none", Order = "order", Sizes = "sizes" }
+}
+choice! {
     /// What an activity cursor belongs to.
     CursorScope { Function = "function", Session = "session" }
 }
@@ -202,7 +206,9 @@ pub(crate) struct Settings {
     pub(crate) unknown_field: UnknownField,
     pub(crate) row_order: RowOrder,
     pub(crate) page_maximum: PageMaximum,
+    pub(crate) unsteady_paging: UnsteadyPaging,
     pub(crate) mutate_between_pages: u32,
+    pub(crate) remove_lists_between_pages: u32,
     pub(crate) mutate_per_second: u32,
     pub(crate) late_arrivals: u32,
     pub(crate) session_max_calls: u64,

@@ -45,7 +45,7 @@ use crate::{
     custom_fields::CustomColumns,
     failure::Halt,
     streams::{BrontoStream, SelectedStream},
-    window::{self, Laid, Planner, Window},
+    window::{self, Laid, PAGE_ROWS, Planner, Window},
 };
 
 /// How far ahead of UTC the local time was that the Python tap wrote as UTC.
@@ -123,6 +123,11 @@ impl StreamReading {
 
     fn update(&self, change: impl FnOnce(&mut StreamProgress)) {
         self.report.update(&self.extraction.context.progress, &self.name, change);
+    }
+
+    /// How many pages a window should have. Several cost fewer requests, and leave less to other workers.
+    fn pages_of_window(&self) -> u64 {
+        if self.extraction.config.concurrency == 1 { 8 } else { 1 }
     }
 
     fn say_fetching(&self, window: Window) {
@@ -254,7 +259,8 @@ impl StreamReader {
     /// Reads from the bookmark to what has settled.
     async fn read_range(mut self, sizing: window::Sizing) -> Result<(), Halt> {
         let from = self.lower()?;
-        let planner = Planner::new(from, self.upper()?, sizing);
+        let mut planner = Planner::new(from, self.upper()?, sizing);
+        planner.note_page(PAGE_ROWS, self.stream.pages_of_window());
         self.read_windows(planner).await
     }
 
@@ -381,7 +387,7 @@ impl StreamReading {
             }
             WindowEnd::Complete(figures) => {
                 if let Some(page_rows) = figures.page_rows {
-                    planner.aim_at(page_rows * 4 / 5);
+                    planner.note_page(page_rows, self.pages_of_window());
                 }
                 if figures.was_broken {
                     planner.aim_lower();

@@ -98,6 +98,8 @@ pub(crate) struct Sizing {
     pub(crate) rows: u64,
 }
 
+/// The most rows of a page by the documentation.
+pub(crate) const PAGE_ROWS: u64 = 5_000;
 /// How much a window may be longer, or shorter, than the one before it.
 const FACTOR: i32 = 4;
 /// The fewest rows to aim at when aiming lower.
@@ -111,8 +113,8 @@ const DENSE: u64 = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Laid {
     pub(crate) window: Window,
-    /// Whether it will probably return rows.
-    pub(crate) expects_rows: bool,
+    /// How many pages it will probably have.
+    pub(crate) expected_pages: u32,
     /// Whether it may be given back to be cut.
     pub(crate) is_divisible: bool,
     /// Whether its length follows from another window.
@@ -128,6 +130,8 @@ pub(crate) struct Planner {
     /// Windows that are being read, by their start.
     open: BTreeMap<DateTime<Utc>, Open>,
     sizing: Sizing,
+    /// The most rows that a page holds, as far as is known.
+    page_rows: u64,
     is_dense: bool,
     days: Option<ServerDays>,
 }
@@ -140,7 +144,8 @@ struct Span {
     length: TimeDelta,
     /// The start of the window that said so.
     measured: Option<DateTime<Utc>>,
-    expects_rows: bool,
+    /// How many rows a window of that length will probably have.
+    expected: u64,
 }
 
 /// A window that is being read.
@@ -155,13 +160,13 @@ impl Planner {
     /// For the range from `from` to `upper`, exclusive; both are whole seconds.
     pub(crate) fn new(from: DateTime<Utc>, upper: DateTime<Utc>, sizing: Sizing) -> Self {
         let range = Window::new(from, upper.max(from));
-        let all =
-            Span { before: range.before, length: sizing.first, measured: None, expects_rows: true };
+        let all = Span { before: range.before, length: sizing.first, measured: None, expected: 1 };
         Self {
             range,
             unlaid: (from < upper).then_some((from, all)).into_iter().collect(),
             open: BTreeMap::new(),
             sizing,
+            page_rows: PAGE_ROWS,
             is_dense: false,
             days: None,
         }
@@ -179,8 +184,10 @@ impl Planner {
         self.open.insert(from, Open { window, is_cut_short: end < wanted });
         let least = if self.days.is_some() { TimeDelta::days(1) } else { TimeDelta::seconds(1) };
         let is_divisible = window.length() > least;
-        let Span { expects_rows, measured, .. } = span;
-        Some(Laid { window, expects_rows, is_divisible, is_measured: measured.is_some() })
+        // Some more than expected, so that the end is found with one look.
+        let pages = (span.expected + span.expected / 4).div_ceil(self.page_rows);
+        let expected_pages = u32::try_from(pages).unwrap_or(u32::MAX);
+        Some(Laid { window, expected_pages, is_divisible, is_measured: span.measured.is_some() })
     }
 
     /// Whether there is more to be laid.
@@ -215,6 +222,12 @@ impl Planner {
         (all - left) as f64 / all as f64
     }
 
+    /// A page held so many rows, the most so far; windows should have so many pages.
+    pub(crate) fn note_page(&mut self, rows: u64, pages: u64) {
+        self.page_rows = rows.max(1);
+        self.aim_at(self.page_rows * pages * 4 / 5);
+    }
+
     /// Aims at another number of rows from here on.
     pub(crate) fn aim_at(&mut self, rows: u64) {
         self.sizing.rows = rows.max(1);
@@ -243,7 +256,6 @@ impl Planner {
             return;
         }
         next.measured = Some(window.from);
-        next.expects_rows = rows > 0;
         let read = window.length();
         // The length to aim at is that of the window times target over rows, within the factor.
         let scaled = |times: u64, over: u64| {
@@ -258,6 +270,9 @@ impl Planner {
         // A window that was cut short says little; the length before it stays the measure.
         let wanted = if is_cut_short { wanted.max(next.length) } else { wanted };
         next.length = wanted.clamp(self.sizing.shortest, self.sizing.longest);
+        let expected = u128::from(rows) * u128::from(next.length.num_seconds().unsigned_abs())
+            / u128::from(read.num_seconds().max(1).unsigned_abs());
+        next.expected = u64::try_from(expected).unwrap_or(u64::MAX / 2).max(u64::from(rows > 0));
     }
 
     /// An open window is to be laid anew, in at most `parts` pieces. False if it is too short for that; then it is laid
@@ -268,13 +283,13 @@ impl Planner {
         let piece = seconds.unsigned_abs().div_ceil(u64::from(parts.max(1))).max(1);
         let length = TimeDelta::seconds(i64::try_from(piece).unwrap_or(i64::MAX / 1_000));
         let measured = Some(window.from);
-        let span = Span { before: window.before, length, measured, expects_rows: true };
+        let span = Span { before: window.before, length, measured, expected: 1 };
         self.unlaid.insert(window.from, span);
         // What comes after it is probably no emptier.
         for (_, later) in self.unlaid.range_mut(window.before..) {
             if later.measured <= measured {
                 later.length = later.length.min(length);
-                later.expects_rows = true;
+                later.expected = later.expected.max(1);
             }
         }
         self.is_dense = true;

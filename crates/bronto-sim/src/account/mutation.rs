@@ -81,6 +81,14 @@ impl Account {
         count.min(limit)
     }
 
+    /// Removes the first `count` of the lists.
+    pub(crate) fn remove_lists(&mut self, count: u32) {
+        let first: Vec<u32> = self.list_numbers().take(count as usize).collect();
+        for number in first {
+            self.lists[number as usize].removed = true;
+        }
+    }
+
     fn touch(&mut self, numbers: &[u32], now: UtcInstant) {
         self.contacts.change(numbers, |record| {
             record.modified = now;

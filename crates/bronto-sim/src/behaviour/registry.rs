@@ -241,11 +241,23 @@ pub(super) const ENTRIES: &[Entry] = &[
             Some(())
         },
     ),
+    choice_entry!(
+        unsteady_paging,
+        "none|order|sizes",
+        "none",
+        "Breaks the documented paging: every request cuts its page from another order of the rows, or to another size"
+    ),
     number_entry!(
         mutate_between_pages,
         "N",
         "0",
         "After each page of contacts, N contacts of the query get a new `modified` (the clock's now)"
+    ),
+    number_entry!(
+        remove_lists_between_pages,
+        "N",
+        "0",
+        "After each page of lists, N lists are removed"
     ),
     number_entry!(
         mutate_per_second,

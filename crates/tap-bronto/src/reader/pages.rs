@@ -6,10 +6,10 @@
 //! still to be read. Those that leave are not lost either: they lie in a later window, or after the range, for the next
 //! run.
 //!
-//! Page 2 is looked at first: it is empty for most windows, and then page 1 is all there is, two requests in all. Where
-//! it isn't, the end is found by doubling and halving. Where nothing is expected, page 1 comes first, and an idle window
-//! takes one request. What is looked at is not sent, so that a window with too many pages can be given back as if nobody
-//! had touched it.
+//! The page behind the expected last one is looked at first, page 2 for most windows: if it is empty and page 1 is all
+//! there is, that makes two requests in all. Where it isn't, the end is found by doubling and halving. Where nothing is
+//! expected, page 1 comes first, and an idle window takes one request. What is looked at is not sent, so that a window
+//! with too many pages can be given back as if nobody had touched it.
 //!
 //! Assumption A6 is checked on the way: a page that was looked at must come again with as many objects (unless the end
 //! has moved there), none of which had stood on an earlier page; and in the end the last page is read once more, which
@@ -33,8 +33,9 @@ use crate::{
 
 /// A window with more pages than this is given back to be cut.
 const MOST_PAGES: u32 = 8;
-/// The same for a window that is short already: reading some more pages costs less than finding where the burst is.
-const MOST_PAGES_OF_BURST: u32 = 32;
+/// The same where there is nobody to share the pieces with, and for a window that is short already: reading more pages
+/// costs less than finding where the burst is.
+const MOST_PAGES_ALONE: u32 = 32;
 /// How long a window is that counts as short.
 const SHORT: TimeDelta = TimeDelta::minutes(15);
 /// There are no more pages than this.
@@ -97,12 +98,13 @@ pub(super) async fn read_down<R: Fn(u32) -> ReadRequest>(
     let figures = Figures::default();
     let (looked, recent) = (BTreeMap::new(), VecDeque::new());
     let mut descent = Descent { worker, request, motion, looked, recent, figures };
+    let is_alone = descent.worker.stream.extraction.config.concurrency == 1;
     let most_pages = match laid {
         Laid { is_divisible: false, .. } => u32::MAX,
-        Laid { window, .. } if window.length() <= SHORT => MOST_PAGES_OF_BURST,
+        Laid { window, .. } if is_alone || window.length() <= SHORT => MOST_PAGES_ALONE,
         _ => MOST_PAGES,
     };
-    match descent.find_last(laid.expects_rows, most_pages).await? {
+    match descent.find_last(laid.expected_pages, most_pages).await? {
         None => Ok(WindowEnd::TooLarge { parts: CUT, rows_each: None }),
         Some(last) => {
             descent.read_from(last).await?;
@@ -113,8 +115,8 @@ pub(super) async fn read_down<R: Fn(u32) -> ReadRequest>(
 
 impl<R: Fn(u32) -> ReadRequest> Descent<'_, R> {
     /// A page that holds the last objects, or an empty one not far behind it; none if there are too many pages.
-    async fn find_last(&mut self, expects_rows: bool, most: u32) -> Result<Option<u32>, Halt> {
-        let (mut filled, mut empty) = (0, if expects_rows { 2 } else { 1 });
+    async fn find_last(&mut self, expected: u32, most: u32) -> Result<Option<u32>, Halt> {
+        let (mut filled, mut empty) = (0, expected.min(most) + 1);
         let (mut read, mut inside) = (0, 0);
         while self.look(empty).await? {
             filled = empty;
@@ -130,8 +132,8 @@ impl<R: Fn(u32) -> ReadRequest> Descent<'_, R> {
             }
             empty *= 2;
         }
-        // Asking for a few empty pages on the way down costs no more than halving.
-        while empty - filled > 4 {
+        // Asking for a few empty pages on the way down costs no more than halving, and so many were expected.
+        while empty - filled > 4 && empty > expected + 1 {
             let middle = filled + (empty - filled) / 2;
             if self.look(middle).await? {
                 filled = middle;

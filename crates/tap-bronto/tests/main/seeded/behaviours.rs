@@ -102,7 +102,10 @@ impl Behaviours {
     pub(super) fn calm(&self) -> Self {
         let calm = |name: &str| match name {
             "fail_next" => Some("none"),
-            "session_max_calls" | "mutate_between_pages" | "mutate_per_second" => Some("0"),
+            "session_max_calls"
+            | "mutate_between_pages"
+            | "remove_lists_between_pages"
+            | "mutate_per_second" => Some("0"),
             _ => FAULT_RATES.contains(&name).then_some("0"),
         };
         let changed = self
@@ -138,6 +141,9 @@ fn value(behaviour: &Behaviour, chance: &mut Chance, room: Room) -> String {
         "absent_key_rate" => rare(chance, 10, &["0.03", "0.2"]),
         "page_maximum" => page_maximum(chance, room),
         "mutate_between_pages" => rare(chance, 35, &["1", "3", "40"]),
+        "remove_lists_between_pages" => rare(chance, 15, &["1", "4"]),
+        // Against the model: the tests of what lies outside it try that.
+        "unsteady_paging" => default.to_owned(),
         "mutate_per_second" => rare(chance, 10, &["25"]),
         "late_arrivals" => rare(chance, 25, &["900", "36000", "86400"]),
         "session_idle_seconds" => rare(chance, 30, &["1", "45", "600"]),
@@ -195,7 +201,11 @@ pub(super) fn part_of(behaviour: &Behaviour, value: &str) -> Option<&'static str
 
 /// All parts of the behaviour's values that a batch of cases has to meet.
 pub(super) fn parts(behaviour: &Behaviour) -> Vec<&'static str> {
-    // Whoever can't log in reads nothing; the tests of the client try that.
-    let is_wanted = |part: &&str| !(behaviour.name == "login_fault" && *part == "CODE");
-    behaviour.values.split('|').filter(is_wanted).collect()
+    // Whoever can't log in reads nothing; the tests of the client try that. Unsteady paging lies outside the model.
+    let is_never_drawn = |part: &str| match behaviour.name {
+        "login_fault" => part == "CODE",
+        "unsteady_paging" => part != "none",
+        _ => false,
+    };
+    behaviour.values.split('|').filter(|part| !is_never_drawn(part)).collect()
 }

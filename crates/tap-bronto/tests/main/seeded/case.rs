@@ -145,7 +145,7 @@ impl RunPlan {
         let (disturbances, latest) = (chance.pick(&[0, 0, 1, 3]), chance.pick(&[8, 40]));
         Self {
             behaviours: Behaviours::of_run(chance, room),
-            concurrency: chance.between(1, 5) as usize,
+            concurrency: chance.between(1, 6) as usize,
             page_size: chance.pick(&[10, 33, 5_000]),
             end_date: chance.percent(15).then_some(end),
             cut,

@@ -12,6 +12,58 @@ use crate::{
     table::{Tables, truth},
 };
 
+/// Contacts and unsubscriptions on several pages of one window, from a server with these behaviours.
+async fn start(behaviours: &[(&str, &str)]) -> (Account, TapConfig) {
+    let config =
+        SimConfig { contacts: 150, unsubscribes: 150, lists: 200, days: 1, ..SimConfig::default() };
+    let account = Account::of(config, behaviours).await;
+    let streams = [BrontoStream::Contact, BrontoStream::Unsubscribe, BrontoStream::List];
+    let config = TapConfig {
+        start_date: Some(account.server.now() - TimeDelta::seconds(86_400 + 600)),
+        selection: streams.map(SelectedStream::all).into(),
+        ..account.config()
+    };
+    (account, config)
+}
+
+/// How many streams have failed loudly, after a look that the others are whole.
+fn noticed(account: &Account, run: &Run, what: &str) -> usize {
+    for (stream, error) in &run.failed {
+        assert_eq!(error.kind, SourceErrorKind::Unsound, "{stream}: {error:?}");
+    }
+    for stream in ["contact", "unsubscribe", "list"] {
+        if run.failed.iter().all(|(failed, _)| failed != stream) {
+            let (found, truth) = (Tables::of(run).lines(stream), truth(account, stream));
+            assert!(found == truth, "{what}: {} of {} {stream} rows", found.len(), truth.len());
+        }
+    }
+    run.failed.len()
+}
+
+#[tokio::test]
+async fn another_order_or_page_size_in_every_request_is_noticed() {
+    let mut failures = 0;
+    for unsteady in ["order", "sizes"] {
+        for pages in ["60", "40", "25"] {
+            let behaviours = [("page_maximum", pages), ("unsteady_paging", unsteady)];
+            let (account, config) = start(&behaviours).await;
+            let run = account.run_with(config, &BTreeMap::new(), usize::MAX).await.unwrap();
+            failures += noticed(&account, &run, &format!("{unsteady}, pages of {pages}"));
+        }
+    }
+    assert!(failures >= 12, "{failures}");
+}
+
+#[tokio::test]
+async fn lists_that_are_removed_between_pages_are_noticed_or_do_no_harm() {
+    for removed in ["1", "3", "15"] {
+        let behaviours = [("page_maximum", "10"), ("remove_lists_between_pages", removed)];
+        let (account, config) = start(&behaviours).await;
+        let run = account.run_with(config, &BTreeMap::new(), usize::MAX).await.unwrap();
+        noticed(&account, &run, removed);
+    }
+}
+
 /// Reads three pages of contacts in one window, from a server that behaves otherwise once it has served so many rows.
 async fn read_while_changing(rows: u64, name: &str, value: &str) -> (Account, Run) {
     let config = SimConfig { contacts: 150, days: 1, ..SimConfig::default() };
