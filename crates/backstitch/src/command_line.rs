@@ -119,6 +119,14 @@ pub(crate) struct RunArguments {
     /// Let a full table become empty, or shrink to less than half
     #[arg(long)]
     pub(crate) allow_empty: bool,
+    /// Read tables again from the start date: those named, as in `--full-refresh=contact,list`, or all.
+    /// Nothing is deleted by it, but for rows of `list` that are gone, as in every run
+    #[arg(long, value_name = "TABLE", num_args = 0.., require_equals = true, value_delimiter = ',')]
+    pub(crate) full_refresh: Option<Vec<String>>,
+    /// Accept that the configuration has another start date than the first run had: read all tables again
+    /// from there. Rows that are older, or that the source can't give any more, stay
+    #[arg(long)]
+    pub(crate) reset_start_date: bool,
     /// Show log lines instead of progress bars
     #[arg(long)]
     pub(crate) no_progress: bool,

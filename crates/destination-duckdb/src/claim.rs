@@ -53,7 +53,7 @@ pub(crate) fn claim(
         .map_err(|refusal| DestinationError::claim_refused(refusal, session.place.schema()))?;
     let token = before.and_then(|row| row.token).unwrap_or(0) + 1;
     let start_date = before
-        .filter(|_| is_filled)
+        .filter(|_| is_filled && !request.reset_start_date)
         .and_then(|row| row.start_date.clone())
         .or_else(|| request.start_date.clone());
     let write = if before.is_some() { sql::update_claim } else { sql::insert_claim };

@@ -12,8 +12,8 @@ use chrono::Utc;
 use replication::{
     claim::{Claim, ClaimMemory, ClaimRequest},
     destination::{
-        Destination, DestinationError, DestinationErrorKind, LedgerTotals, RejectRecord, StateRow,
-        UnitTransaction,
+        Destination, DestinationError, DestinationErrorKind, LedgerTotals, RejectReason,
+        RejectRecord, StateRow, UnitTransaction,
     },
     ledger::LoadRecord,
     placement::{Dialect, Nesting, SplitRule, StoredTable, verbatim},
@@ -336,6 +336,14 @@ impl Destination for DuckDb {
 
     async fn totals(&self) -> Result<BTreeMap<String, LedgerTotals>, DestinationError> {
         self.handle.read(ledger::totals).await
+    }
+
+    async fn reject_reasons(
+        &self,
+        table: Option<&str>,
+    ) -> Result<Vec<RejectReason>, DestinationError> {
+        let table = table.map(str::to_owned);
+        self.handle.read(move |session| rejects::reasons(session, table.as_deref())).await
     }
 
     async fn rejects(

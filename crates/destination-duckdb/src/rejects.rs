@@ -13,14 +13,14 @@ use arrow::{
 use chrono::{DateTime, Utc};
 use duckdb::{Row, types::Value};
 use replication::{
-    destination::{DestinationError, RejectRecord},
+    destination::{DestinationError, RejectReason, RejectRecord},
     reject::RejectedRow,
     system::{REJECTED, SystemType},
 };
 
 use crate::{
     batch::Offer,
-    session::{Session, count, defect, read_instant, text},
+    session::{Session, count, defect, read_count, read_instant, text},
     sql,
 };
 
@@ -65,6 +65,31 @@ pub(crate) fn count_known(session: &Session, ids: &[String]) -> Result<u64, Dest
         known += found.first().copied().flatten().map_or(0, i64::unsigned_abs);
     }
     Ok(known)
+}
+
+/// Why rows were rejected.
+pub(crate) fn reasons(
+    session: &Session,
+    table: Option<&str>,
+) -> Result<Vec<RejectReason>, DestinationError> {
+    if !session.has_table(REJECTED.name)? {
+        return Ok(Vec::new());
+    }
+    let read = |row: &Row<'_>| {
+        let text = |position| -> duckdb::Result<String> {
+            Ok(row.get::<_, Option<String>>(position)?.unwrap_or_default())
+        };
+        Ok(RejectReason {
+            table: text(0)?,
+            reason_code: text(1)?,
+            reason: text(2)?,
+            rows: read_count(row, 3)?,
+            first_rejected_at: read_instant(row, 4)?.unwrap_or_default(),
+            last_rejected_at: read_instant(row, 5)?.unwrap_or_default(),
+        })
+    };
+    let parameters = [table.map_or(Value::Null, text)];
+    session.rows(&sql::reject_reasons(&session.place), parameters, "sum up the rejected rows", read)
 }
 
 /// The rejects, newest first.

@@ -394,6 +394,16 @@ pub(crate) fn count_rejects(place: &Place, ids: usize) -> String {
     format!("select count(*) from {} where reject_id in ({places})", place.table(REJECTED.name))
 }
 
+/// Why rows were rejected, the commonest reason first; parameter: the table or null for all.
+pub(crate) fn reject_reasons(place: &Place) -> String {
+    format!(
+        "select table_name, reason_code, reason, count(*), epoch_us(min(_sdc_rejected_at)), \
+         epoch_us(max(_sdc_rejected_at)) from {} where table_name = coalesce(?, table_name) \
+         group by table_name, reason_code, reason order by count(*) desc, table_name, reason_code, reason",
+        place.table(REJECTED.name)
+    )
+}
+
 /// The rejects, newest first; parameters: the table or null for all, how many rows.
 pub(crate) fn rejects(place: &Place) -> String {
     format!(

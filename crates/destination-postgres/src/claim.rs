@@ -47,6 +47,7 @@ impl Session<'_> {
         let unreleased = decide(&found, request, now)
             .map_err(|refusal| DestinationError::claim_refused(refusal, self.schema))?;
 
+        let keeps_start_date = is_filled && !request.reset_start_date;
         let (holder, lease) = (request.holder.stored(), lease_micros(request.lease));
         let parameters = [
             text(&holder),
@@ -54,7 +55,7 @@ impl Session<'_> {
             text(&request.integration_id),
             text(&request.source_fingerprint),
             text(&request.start_date),
-            boolean(&is_filled),
+            boolean(&keeps_start_date),
         ];
         let taken = self
             .connection

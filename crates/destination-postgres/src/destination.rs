@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use replication::{
     claim::{Claim, ClaimMemory, ClaimRequest},
     destination::{
-        Destination, DestinationError, LedgerTotals, RejectRecord, StateRow, UnitTransaction,
-        UnsupportedRow,
+        Destination, DestinationError, LedgerTotals, RejectReason, RejectRecord, StateRow,
+        UnitTransaction, UnsupportedRow,
     },
     ledger::LoadRecord,
     placement::{Dialect, StoredTable},
@@ -169,6 +169,16 @@ impl Destination for Postgres {
         let totals = self.session(&taken).totals().await?;
         taken.put_back();
         Ok(totals)
+    }
+
+    async fn reject_reasons(
+        &self,
+        table: Option<&str>,
+    ) -> Result<Vec<RejectReason>, DestinationError> {
+        let taken = self.side().await?;
+        let reasons = self.session(&taken).reject_reasons(table).await?;
+        taken.put_back();
+        Ok(reasons)
     }
 
     async fn rejects(

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use replication::{
-    destination::{DestinationError, DestinationErrorKind, LedgerTotals, RejectRecord, StateRow},
+    destination::{
+        DestinationError, DestinationErrorKind, LedgerTotals, RejectReason, RejectRecord, StateRow,
+    },
     event::Gap,
     ledger::{LoadCounts, LoadRecord},
     stream::StreamName,
@@ -44,6 +46,15 @@ impl Session<'_> {
     pub(crate) async fn totals(&self) -> Result<BTreeMap<String, LedgerTotals>, DestinationError> {
         let rows = self.read(LOADS.name, &system::totals(self.schema), &[], totals_row).await?;
         Ok(rows.into_iter().collect())
+    }
+
+    /// Why rows were rejected.
+    pub(crate) async fn reject_reasons(
+        &self,
+        table: Option<&str>,
+    ) -> Result<Vec<RejectReason>, DestinationError> {
+        let sql = system::reject_reasons(self.schema);
+        self.read(REJECTED.name, &sql, &[text(&table)], reject_reason).await
     }
 
     /// The rejects, newest first.
@@ -149,6 +160,17 @@ fn totals_row(row: &Row) -> Result<(String, LedgerTotals), Error> {
         last_committed_at: row.try_get(8)?,
     };
     Ok((text_in(row, 0)?, totals))
+}
+
+fn reject_reason(row: &Row) -> Result<RejectReason, Error> {
+    Ok(RejectReason {
+        table: text_in(row, 0)?,
+        reason_code: text_in(row, 1)?,
+        reason: text_in(row, 2)?,
+        rows: count_in(row, 3)?,
+        first_rejected_at: row.try_get::<_, Option<_>>(4)?.unwrap_or_default(),
+        last_rejected_at: row.try_get::<_, Option<_>>(5)?.unwrap_or_default(),
+    })
 }
 
 fn reject_record(row: &Row) -> Result<RejectRecord, Error> {

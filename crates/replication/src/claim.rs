@@ -31,6 +31,8 @@ pub struct ClaimRequest {
     pub accept_source_change: bool,
     /// The start date to store if none is stored yet; RFC 3339.
     pub start_date: Option<String>,
+    /// Stores it in place of the one that is stored.
+    pub reset_start_date: bool,
 }
 
 /// A granted claim.

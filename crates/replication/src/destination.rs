@@ -99,6 +99,15 @@ pub trait Destination: Send + Sync {
     /// When the destination can't be reached.
     async fn totals(&self) -> Result<BTreeMap<String, LedgerTotals>, DestinationError>;
 
+    /// Why rows were rejected, the commonest reason first, of one table if it is named.
+    ///
+    /// # Errors
+    /// When the destination can't be reached.
+    async fn reject_reasons(
+        &self,
+        table: Option<&str>,
+    ) -> Result<Vec<RejectReason>, DestinationError>;
+
     /// The rejected rows, newest first, at most `limit`, of one table if it is named.
     ///
     /// # Errors
@@ -353,6 +362,23 @@ pub struct LedgerTotals {
     pub deleted: u64,
     /// The last commit.
     pub last_committed_at: Option<DateTime<Utc>>,
+}
+
+/// Rows of `_sdc_rejected` that share table and reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectReason {
+    /// The table that they were meant for.
+    pub table: String,
+    /// Why, as a code.
+    pub reason_code: String,
+    /// Why.
+    pub reason: String,
+    /// How many.
+    pub rows: u64,
+    /// When the first one was rejected.
+    pub first_rejected_at: DateTime<Utc>,
+    /// When the last one was.
+    pub last_rejected_at: DateTime<Utc>,
 }
 
 /// A row of `_sdc_rejected`, as read back.

@@ -23,6 +23,7 @@ pub mod placement;
 pub mod progress;
 mod records;
 pub mod reject;
+pub mod reject_limit;
 mod report;
 pub mod row;
 pub mod run;

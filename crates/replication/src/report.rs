@@ -9,6 +9,7 @@ use crate::{
     destination::DestinationError,
     event::Gap,
     ledger::{LoadCounts, LoadRecord},
+    reject_limit::RejectLimit,
     row,
     source::{SourceError, SourceErrorKind},
     stream::StreamName,
@@ -110,7 +111,7 @@ pub enum RunError {
         /// How many were rejected.
         rejected: u64,
         /// How many were allowed.
-        limit: u64,
+        limit: RejectLimit,
     },
     /// What became durable could not be passed on.
     #[error("The states that became durable could not be written")]
@@ -196,6 +197,12 @@ impl Tally {
     /// How many rows were rejected so far.
     pub(crate) fn rejected(&self) -> u64 {
         self.tables.values().map(|table| table.counts.rejected).sum()
+    }
+
+    /// How many rows of streams were received so far, rejected ones included.
+    pub(crate) fn received(&self) -> u64 {
+        let streams = self.tables.values().filter(|table| table.table == table.stream);
+        streams.map(|table| table.counts.received).sum()
     }
 
     pub(crate) fn reports(&self) -> Vec<TableReport> {

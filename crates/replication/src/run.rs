@@ -18,6 +18,7 @@ use crate::{
     gather::{Demand, Disorder, Gatherer},
     hold::{self, HoldPoint},
     progress::ProgressBoard,
+    reject_limit::RejectLimit,
     report::{SettledTable, Tally},
     sequence::SequenceClock,
     source::{ExtractContext, ExtractOutcome, Source, SourceError, SourceErrorKind},
@@ -51,16 +52,18 @@ pub struct RunOptions {
     pub accept_source_change: bool,
     /// From when to read; stored at the first run, and the stored one counts from then on.
     pub start_date: Option<DateTime<Utc>>,
-    /// Whether somebody chose the start date, so that they want to hear when it has no effect.
+    /// Whether somebody chose the start date, so that another one than the stored must not be ignored.
     pub start_date_is_explicit: bool,
+    /// Stores the start date in place of the stored one.
+    pub reset_start_date: bool,
     /// When a unit is closed.
     pub limits: UnitLimits,
     /// How many bytes of events may wait between source and loader.
     pub channel_bytes: usize,
     /// Lets a full table become empty, or shrink to less than half.
     pub allow_empty: bool,
-    /// Ends the run when more rows than this were rejected; those up to there are stored.
-    pub max_rejects: Option<u64>,
+    /// Ends the run when more rows were rejected; those up to there are stored.
+    pub max_rejects: Option<RejectLimit>,
 }
 
 impl RunOptions {
@@ -74,6 +77,7 @@ impl RunOptions {
             accept_source_change: false,
             start_date: None,
             start_date_is_explicit: false,
+            reset_start_date: false,
             limits: UnitLimits::default(),
             channel_bytes: 32 << 20,
             allow_empty: false,
@@ -141,6 +145,7 @@ pub async fn replicate(
         take_over: options.take_over,
         accept_source_change: options.accept_source_change,
         start_date: options.start_date.map(crate::row::instant_text),
+        reset_start_date: options.reset_start_date,
     };
     let mut run = Run {
         destination: Arc::clone(&destination),
@@ -207,7 +212,7 @@ impl Run {
         let kept = keep_claim(Arc::clone(&self.destination), claim.clone());
         let worked = async {
             self.settle(claim).await.map_err(RunError::Destination)?;
-            self.warn_of_start_date(claim, options);
+            check_start_date(claim, options)?;
             self.extract_and_load(source, claim, options).await
         };
         tokio::select! {
@@ -260,23 +265,9 @@ impl Run {
         self.interrupted = outcome.as_ref().is_none_or(|outcome| outcome.interrupted);
         self.failed.extend(outcome.into_iter().flat_map(|outcome| outcome.failed));
         if self.failed.is_empty() {
-            Ok(())
+            self.check_rejects(options, true)
         } else {
             Err(RunError::Streams(std::mem::take(&mut self.failed)))
-        }
-    }
-
-    /// A start date that is changed later would be ignored in silence.
-    fn warn_of_start_date(&self, claim: &Claim, options: &RunOptions) {
-        let wanted = options.start_date.map(crate::row::instant_text);
-        if options.start_date_is_explicit
-            && let (Some(stored), Some(wanted)) = (&claim.start_date, &wanted)
-            && stored != wanted
-        {
-            tracing::warn!(
-                "The start date {wanted} has no effect: the first run started at {stored}, and that counts until the \
-                 tables are reset"
-            );
         }
     }
 
@@ -426,9 +417,16 @@ impl Run {
             states.retain(|bookmark| bookmark.stream.is_none());
             observer.committed(&states).map_err(RunError::Observer)?;
         }
-        let rejected = self.tally.rejected();
+        self.check_rejects(options, false)
+    }
+
+    /// Ends the run when too many rows were rejected.
+    fn check_rejects(&self, options: &RunOptions, is_over: bool) -> Result<(), RunError> {
+        let (rejected, received) = (self.tally.rejected(), self.tally.received());
         match options.max_rejects {
-            Some(limit) if rejected > limit => Err(RunError::Rejects { rejected, limit }),
+            Some(limit) if limit.is_exceeded(rejected, received, is_over) => {
+                Err(RunError::Rejects { rejected, limit })
+            }
             _ => Ok(()),
         }
     }
@@ -467,6 +465,24 @@ async fn keep_claim(destination: Arc<dyn Destination>, claim: Claim) -> Destinat
                 tracing::warn!(error = %error, "The claim could not be renewed; trying again");
             }
         }
+    }
+}
+
+/// A start date that is changed later would be ignored in silence, or mean more than was meant.
+fn check_start_date(claim: &Claim, options: &RunOptions) -> Result<(), RunError> {
+    let wanted = options.start_date.map(crate::row::instant_text);
+    match (&claim.start_date, wanted) {
+        (Some(stored), Some(wanted)) if options.start_date_is_explicit && *stored != wanted => {
+            Err(RunError::Source(SourceError::new(
+                SourceErrorKind::Configuration,
+                format!("The start date is {wanted} now, but the first run started at {stored}"),
+                format!(
+                    "Put {stored} back; or run once with `--reset-start-date`, which reads all tables again from the new \
+                     date. Nothing is deleted by that, and it may take as long as a first run"
+                ),
+            )))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ use chrono::{Days, NaiveTime};
 use destination_duckdb::{DuckDb, DuckDbConfig};
 use replication::{
     claim::Refusal,
-    destination::{Destination, RejectRecord},
+    destination::{Destination, RejectReason, RejectRecord},
     run::RunOptions,
 };
 use serde_json::{Value, json};
@@ -79,6 +79,7 @@ struct Demo {
     path: PathBuf,
     outcome: Outcome,
     counts: Vec<(String, u64)>,
+    reasons: Vec<RejectReason>,
     rejects: Vec<RejectRecord>,
     answer: Answer,
 }
@@ -113,9 +114,9 @@ fn replicate(arguments: &DemoArguments, path: &Path) -> Result<Demo, Failure> {
         let outcome =
             pipeline::run(source, Arc::clone(&destination) as _, options, None, screen).await?;
         account.shutdown().await;
-        let (counts, rejects, answer) = look(&destination, &outcome).await?;
+        let (counts, reasons, rejects, answer) = look(&destination, &outcome).await?;
         let outcome = explain(outcome, path);
-        Ok(Demo { subject, path: path.to_owned(), outcome, counts, rejects, answer })
+        Ok(Demo { subject, path: path.to_owned(), outcome, counts, reasons, rejects, answer })
     })
 }
 
@@ -142,11 +143,11 @@ fn options(subject: &Subject, account: &RunningServer) -> RunOptions {
     options
 }
 
+/// What a demo's file holds: its tables with their rows, why rows were rejected, those rows, and an answer.
+type Held = (Vec<(String, u64)>, Vec<RejectReason>, Vec<RejectRecord>, Answer);
+
 /// Reads back what the file holds now. After a run that failed there is nothing to look at.
-async fn look(
-    destination: &DuckDb,
-    outcome: &Outcome,
-) -> Result<(Vec<(String, u64)>, Vec<RejectRecord>, Answer), Failure> {
+async fn look(destination: &DuckDb, outcome: &Outcome) -> Result<Held, Failure> {
     if outcome.failure.is_some() || outcome.signal.is_some() {
         return Ok(Default::default());
     }
@@ -155,11 +156,12 @@ async fn look(
         let rows = destination.count(stream.name()).await.map_err(|error| Failure::from(&error))?;
         counts.push((stream.name().to_owned(), rows.unwrap_or_default()));
     }
+    let reasons = destination.reject_reasons(None).await.map_err(|error| Failure::from(&error))?;
     let rejects =
         destination.rejects(None, REJECT_LIMIT).await.map_err(|error| Failure::from(&error))?;
     let answer = destination.query_text(QUESTION).await.map_err(|error| Failure::from(&error))?;
     destination.close().await;
-    Ok((counts, rejects, answer))
+    Ok((counts, reasons, rejects, answer))
 }
 
 /// Says what a refused claim means here.
@@ -197,7 +199,7 @@ impl Demo {
         }
         if !self.rejects.is_empty() {
             text.push_str("\nNothing is dropped in silence: rows that can't be in their table are in `_sdc_rejected`, whole\n");
-            text.push_str(&rejects::by_reason(&self.rejects));
+            text.push_str(&rejects::by_reason(&self.reasons));
         }
         text.push_str("\nA join of three tables, asked of the file: whose lists are read\n");
         text.push_str(&self.join());

@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod load;
 pub(crate) mod loads;
+mod refresh;
 pub(crate) mod rejects;
 pub(crate) mod run;
 pub(crate) mod schedule;

@@ -1,9 +1,7 @@
 //! `backstitch rejects`: the rows that could not be loaded, with the reason for each.
 
-use std::collections::BTreeMap;
-
-use replication::destination::RejectRecord;
-use serde_json::Value;
+use replication::destination::{DestinationError, RejectReason, RejectRecord};
+use serde_json::{Value, json};
 
 use crate::{
     command_line::RejectsArguments,
@@ -24,52 +22,66 @@ const RECORD_LENGTH: usize = 160;
 pub(crate) fn execute(arguments: &RejectsArguments) -> Result<ExitStatus, Failure> {
     let target = connect::target(&arguments.schema)?;
     telemetry::start(None)?;
-    let rejects = pipeline::block_on(async {
+    let table = arguments.table.as_deref();
+    let (reasons, rejects) = pipeline::block_on(async {
         let destination = connect::existing(&target)?;
-        let table = arguments.table.as_deref();
-        destination.rejects(table, arguments.limit).await.map_err(|error| Failure::from(&error))
+        let reasons = destination.reject_reasons(table).await;
+        let rejects = destination.rejects(table, arguments.limit).await;
+        let failed = |error: DestinationError| Failure::from(&error);
+        Ok((reasons.map_err(failed)?, rejects.map_err(failed)?))
     })?;
     if arguments.schema.json {
-        display::print_json(&rejects.iter().map(report::reject_json).collect::<Value>())?;
-    } else if rejects.is_empty() {
+        let reasons: Value = reasons.iter().map(reason_json).collect();
+        let rejects: Value = rejects.iter().map(report::reject_json).collect();
+        display::print_json(&json!({ "reasons": reasons, "rejects": rejects }))?;
+    } else if reasons.is_empty() {
         display::print("No row was rejected\n")?;
     } else {
-        let closing = if rejects.len() == arguments.limit {
+        let total: u64 = reasons.iter().map(|reason| reason.rows).sum();
+        let closing = if count(rejects.len()) < total {
             format!(
-                "\nShown are the newest {}; more with `--limit`\n",
-                display::count(count(rejects.len()))
+                "\nShown are the newest {} of {}; more with `--limit`\n",
+                display::count(count(rejects.len())),
+                display::count(total)
             )
         } else {
             String::new()
         };
-        display::print(&format!("{}\n{}{closing}", by_reason(&rejects), rows(&rejects)))?;
+        display::print(&format!("{}\n{}{closing}", by_reason(&reasons), rows(&rejects)))?;
     }
     Ok(ExitStatus::Done)
 }
 
 /// A table of reasons, the commonest first.
-pub(super) fn by_reason(rejects: &[RejectRecord]) -> String {
-    let mut reasons: BTreeMap<(&str, &str, &str), usize> = BTreeMap::new();
-    for reject in rejects {
-        *reasons.entry((&reject.table, &reject.reason_code, &reject.reason)).or_default() += 1;
-    }
-    let mut reasons: Vec<_> = reasons.into_iter().collect();
-    reasons.sort_by_key(|(_, rows)| std::cmp::Reverse(*rows));
+pub(super) fn by_reason(reasons: &[RejectReason]) -> String {
     let columns = [
         Column::Text("Table"),
         Column::Figure("Rows"),
         Column::Text("Code"),
         Column::Text("Reason"),
+        Column::Text("Last"),
     ];
-    let row = |((table, code, reason), rows): &((&str, &str, &str), usize)| {
+    let row = |reason: &RejectReason| {
         vec![
-            (*table).to_owned(),
-            display::count(count(*rows)),
-            (*code).to_owned(),
-            display::one_line(reason, 200),
+            reason.table.clone(),
+            display::count(reason.rows),
+            reason.reason_code.clone(),
+            display::one_line(&reason.reason, 200),
+            display::instant(Some(reason.last_rejected_at)),
         ]
     };
     display::table(&columns, &reasons.iter().map(row).collect::<Vec<_>>())
+}
+
+fn reason_json(reason: &RejectReason) -> Value {
+    json!({
+        "table": reason.table,
+        "reason_code": reason.reason_code,
+        "reason": reason.reason,
+        "rows": reason.rows,
+        "first_rejected_at": display::instant(Some(reason.first_rejected_at)),
+        "last_rejected_at": display::instant(Some(reason.last_rejected_at)),
+    })
 }
 
 /// The rows, each in one line of its own.
@@ -92,29 +104,34 @@ mod tests {
 
     #[test]
     fn groups_by_reason_and_shows_the_rows() {
-        let reject = |table: &str, code: &str, record: &str| RejectRecord {
-            rejected_at: chrono::DateTime::from_timestamp(1_795_438_800, 0).unwrap_or_default(),
+        let at = chrono::DateTime::from_timestamp(1_795_438_800, 0).unwrap_or_default();
+        let reason = |table: &str, code: &str, rows| RejectReason {
             table: table.to_owned(),
-            reason: "Another row has the same key".to_owned(),
             reason_code: code.to_owned(),
-            id: record.to_owned(),
-            run_id: "r1".to_owned(),
-            record: record.to_owned(),
+            reason: "Another row has the same key".to_owned(),
+            rows,
+            first_rejected_at: at,
+            last_rejected_at: at,
         };
-        let rejects = [
-            reject("contact", "wrong_type", "<return>\u{1b}</return>"),
-            reject("unsubscribe", "key_collision", "{\"contactId\":\"a\"}"),
-            reject("unsubscribe", "key_collision", "{\"contactId\":\"b\"}"),
-        ];
-        insta::assert_snapshot!(format!("{}\n{}", by_reason(&rejects), rows(&rejects)), @r#"
-         Table         Rows   Code            Reason
-        ───────────────────────────────────────────────────────────────────
-         unsubscribe      2   key_collision   Another row has the same key
-         contact          1   wrong_type      Another row has the same key
+        let reasons =
+            [reason("unsubscribe", "key_collision", 1_200), reason("contact", "wrong_type", 1)];
+        let rejects = [RejectRecord {
+            rejected_at: at,
+            table: "contact".to_owned(),
+            reason: "A value has another type".to_owned(),
+            reason_code: "wrong_type".to_owned(),
+            id: "1".to_owned(),
+            run_id: "r1".to_owned(),
+            record: "<return>\u{1b}</return>".to_owned(),
+        }];
+        insta::assert_snapshot!(format!("{}\n{}", by_reason(&reasons), rows(&rejects)), @r"
+
+         Table          Rows   Code            Reason                         Last
+        ───────────────────────────────────────────────────────────────────────────────────────────
+         unsubscribe   1,200   key_collision   Another row has the same key   2026-11-23T13:00:00Z
+         contact           1   wrong_type      Another row has the same key   2026-11-23T13:00:00Z
 
         2026-11-23T13:00:00Z contact wrong_type: <return>\u{1b}</return>
-        2026-11-23T13:00:00Z unsubscribe key_collision: {"contactId":"a"}
-        2026-11-23T13:00:00Z unsubscribe key_collision: {"contactId":"b"}
-        "#);
+        ");
     }
 }

@@ -3,6 +3,7 @@
 use chrono::Utc;
 use replication::run::RunOptions;
 
+use super::refresh;
 use crate::{
     command_line::RunArguments,
     config::{self, SourceSettings},
@@ -58,9 +59,14 @@ fn replicate(arguments: &RunArguments) -> Result<(Subject, Outcome), Failure> {
         }
         SourceSettings::Singer(_) => None,
     };
+    options.reset_start_date = arguments.reset_start_date;
+    let tables = refresh::tables(arguments, &integration)?;
     let outcome = pipeline::block_on(async {
         let source = connect::source(&integration)?;
         let destination = connect::destination(&integration.target()?)?;
+        if let Some(tables) = tables {
+            refresh::forget(destination.as_ref(), source.fingerprint(), &options, &tables).await?;
+        }
         pipeline::run(source, destination, options, None, screen).await
     })?;
     Ok((subject, outcome))

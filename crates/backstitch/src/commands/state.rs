@@ -74,6 +74,7 @@ fn request(integration: &str, source_fingerprint: String) -> ClaimRequest {
         take_over: false,
         accept_source_change: false,
         start_date: None,
+        reset_start_date: false,
     }
 }
 

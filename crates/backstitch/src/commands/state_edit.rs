@@ -2,12 +2,14 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use replication::destination::StateRow;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{command_line::StateArguments, failure::Failure};
 
 /// Where a stream's state has its bookmark.
 const LAST_RECORD: &str = "last_record";
+/// Where the state of activities tells how their ids were made.
+const ACTIVITY_ID: &str = "activity_id";
 
 /// The edits that were asked for, one per stream.
 #[derive(Debug)]
@@ -144,14 +146,8 @@ fn change(
             Failure::configuration(format!("`{stream}` can't be moved back by that much"))
         })?,
         Wish::Remove => {
-            let change = Move::Removed;
-            return Ok(Change {
-                stream: stream.to_owned(),
-                change,
-                before,
-                after: Value::Null,
-                old,
-            });
+            let (change, after) = (Move::Removed, forgotten(&before));
+            return Ok(Change { stream: stream.to_owned(), change, before, after, old });
         }
     };
     if new > now {
@@ -164,6 +160,20 @@ fn change(
     let mut after = before.clone();
     after[LAST_RECORD] = text(new).into();
     Ok(Change { stream: stream.to_owned(), change: Move::To(new), before, after, old })
+}
+
+/// Whether a state has a bookmark.
+pub(super) fn has_bookmark(state: &Value) -> bool {
+    state.get(LAST_RECORD).is_some_and(|bookmark| !bookmark.is_null())
+}
+
+/// A state without its bookmark. How the ids in the table were made stays, because rows with ids of another kind would
+/// come beside them.
+pub(super) fn forgotten(state: &Value) -> Value {
+    match state.get(ACTIVITY_ID) {
+        Some(scheme) => json!({ ACTIVITY_ID: scheme }),
+        None => Value::Null,
+    }
 }
 
 fn text(instant: DateTime<Utc>) -> String {
@@ -202,8 +212,6 @@ fn span(text: &str) -> Result<TimeDelta, Failure> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn stored(stream: &str, state: Value) -> StateRow {
@@ -243,6 +251,9 @@ mod tests {
         let forward = apply("contact", Wish::Set("2026-01-20T00:00:00Z".parse().unwrap())).unwrap();
         assert_eq!(forward.skipped(), forward.old);
         assert_eq!(apply("contact", Wish::Remove).unwrap().after, Value::Null);
+        let activities =
+            json!({"last_record": "2026-01-10T00:00:00Z", "activity_id": "lossless-1"});
+        assert_eq!(forgotten(&activities), json!({"activity_id": "lossless-1"}));
     }
 
     #[test]

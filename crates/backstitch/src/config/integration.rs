@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use replication::reject_limit::RejectLimit;
 use schedule::Schedule;
 use serde_json::{Map, Value};
 use tap_bronto::{BrontoStream, SelectedStream};
@@ -56,7 +57,7 @@ pub(crate) struct Integration {
     /// How long the claim on the schema holds after it was last renewed, if it is set.
     pub(crate) lease: Option<TimeDelta>,
     /// How many rows may be rejected before the run ends, if it is set.
-    pub(crate) max_rejects: Option<u64>,
+    pub(crate) max_rejects: Option<RejectLimit>,
     /// What the user should know though the configuration is valid.
     pub(crate) warnings: Vec<String>,
 }
@@ -364,10 +365,18 @@ fn read_schema(name: &str, section: &mut Section<'_>) -> Result<SchemaName, Conf
     }
 }
 
-fn read_max_rejects(section: &mut Section<'_>) -> Result<Option<u64>, ConfigError> {
+fn read_max_rejects(section: &mut Section<'_>) -> Result<Option<RejectLimit>, ConfigError> {
     let Some(entry) = section.take("max_rejects") else { return Ok(None) };
+    if let Some(text) = entry.as_text() {
+        let share = text.parse().map_err(|_| {
+            let hint = "Write a count, as in `max_rejects = 100`, or a percentage, as in `max_rejects = \"0.5%\"`";
+            entry.error("`max_rejects` is no percentage from 0 to 100", hint)
+        })?;
+        return Ok(Some(RejectLimit::Share(share)));
+    }
     let limit = u64::try_from(entry.integer()?);
-    limit.map(Some).map_err(|_| entry.error("`max_rejects` must not be negative", ""))
+    let negative = |_| entry.error("`max_rejects` must not be negative", "");
+    limit.map(|limit| Some(RejectLimit::Count(limit))).map_err(negative)
 }
 
 fn read_lease(section: &mut Section<'_>) -> Result<Option<TimeDelta>, ConfigError> {

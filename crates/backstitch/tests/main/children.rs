@@ -249,6 +249,48 @@ fn another_account_is_refused_and_a_new_password_is_not() {
 }
 
 #[test]
+fn too_many_rejects_end_a_run_with_their_own_code() {
+    let warehouse = Warehouse::duckdb();
+    let (folder, lines) = (
+        tempfile::tempdir().unwrap(),
+        [
+            r#"{"type":"SCHEMA","stream":"s","schema":{"properties":{"id":{"type":"integer"}}},"key_properties":["id"]}"#,
+            r#"{"type":"RECORD","stream":"s","record":{"id":1}}"#,
+            r#"{"type":"RECORD","stream":"s","record":{"id":2}}"#,
+            r#"{"type":"RECORD","stream":"s","record":{"id":3}}"#,
+            r#"{"type":"RECORD","stream":"s","record":{"id":"x"}}"#,
+            r#"{"type":"RECORD","stream":"s","record":{"id":null}}"#,
+        ],
+    );
+    let messages = folder.path().join("messages.jsonl");
+    fs::write(&messages, lines.join("\n")).unwrap();
+    let source =
+        format!("account = \"a\", command = [\"sh\", \"-c\", \"cat '{}'\"]", messages.display());
+    let at = |lines: &str| workplace(&warehouse, &source, lines);
+    at("max_rejects = \"40%\"").run(&["run"]).expect(0);
+    at("max_rejects = 2").run(&["run"]).expect(0);
+    let refused = at("max_rejects = \"39.9%\"").run(&["run"]).expect(6);
+    insta::assert_snapshot!(refused.failure(), @r"
+    error: 2 rows were rejected, more than the 39.9% that are allowed
+    hint: Look at them with `backstitch rejects`; mend the cause, or raise `max_rejects`
+    ");
+    at("max_rejects = 1").run(&["run"]).expect(6);
+    assert_eq!(warehouse.rows("s").len(), 3, "what is good is loaded all the same");
+    let shown = at("").run(&["rejects", "--json"]).expect(0).json();
+    let reasons = shown["reasons"].as_array().unwrap().iter();
+    let reasons: Vec<(&str, u64)> = reasons
+        .map(|reason| (reason["reason_code"].as_str().unwrap(), reason["rows"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(reasons, [("missing_key", 1), ("wrong_type", 1)]);
+    let limited = at("").run(&["rejects", "--limit", "1"]).expect(0).stdout;
+    assert!(limited.contains("Shown are the newest 1 of 2"), "{limited}");
+    insta::assert_snapshot!(at("max_rejects = \"1\"").run(&["run"]).expect(2).failure(), @r#"
+    error: `max_rejects` is no percentage from 0 to 100 (backstitch.toml:4:15)
+    hint: Write a count, as in `max_rejects = 100`, or a percentage, as in `max_rejects = "0.5%"`
+    "#);
+}
+
+#[test]
 fn what_is_wrong_with_a_tap_is_said_before_anything_is_touched() {
     let warehouse = Warehouse::duckdb();
     let message = |source: &str, lines: &str, code: i32| {

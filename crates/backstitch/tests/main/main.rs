@@ -15,6 +15,7 @@ mod foreign_targets;
 mod kills;
 mod peers;
 mod programs;
+mod refresh;
 mod replication;
 mod secrets;
 mod singer_streams;

@@ -110,7 +110,14 @@ fn assert_shown(workplace: &Workplace, account: &RunningServer) {
     assert_eq!(Some(inserted), contact["inserted"].as_u64());
 
     let rejects = workplace.run(&["rejects", "--table", "unsubscribe", "--json"]).expect(0).json();
-    assert!(!rejects.as_array().unwrap().is_empty());
+    let shown = rejects["rejects"].as_array().unwrap();
+    let counted: u64 = rejects["reasons"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|reason| reason["rows"].as_u64().unwrap())
+        .sum();
+    assert!(!shown.is_empty() && counted == shown.len() as u64, "{rejects:#}");
     for human in [["status"], ["loads"], ["rejects"]] {
         assert!(workplace.run(&human).expect(0).stdout.lines().count() > 2);
     }

@@ -49,7 +49,9 @@ fn reads_again_what_a_bookmark_moved_back_over(warehouse: &Warehouse) {
     assert_eq!((&contact["inserted"], &contact["updated"]), (&json!(0), &json!(0)));
     truth::assert_equal(&account, warehouse);
 
-    workplace.run(&["state", "--remove", "unsubscribe", "--remove", "contact", "--yes"]).expect(0);
+    let removed = ["unsubscribe", "contact", "inbound_activity"];
+    let arguments = removed.iter().flat_map(|stream| ["--remove", stream]);
+    workplace.run(&["state", "--yes"].into_iter().chain(arguments).collect::<Vec<_>>()).expect(0);
     assert_eq!(bookmarks(&workplace)["contact"], Value::Null);
     workplace.run(&["run"]).expect(0);
     truth::assert_equal(&account, warehouse);

@@ -136,6 +136,16 @@ pub(crate) fn totals(schema: &str) -> String {
     )
 }
 
+/// Why rows were rejected, the commonest reason first, of table `$1` unless that is null.
+pub(crate) fn reject_reasons(schema: &str) -> String {
+    format!(
+        "select table_name, reason_code, reason, count(*), min(_sdc_rejected_at), max(_sdc_rejected_at) from {} \
+         where $1::text is null or table_name = $1 group by table_name, reason_code, reason \
+         order by count(*) desc, table_name, reason_code, reason",
+        table(schema, REJECTED.name)
+    )
+}
+
 /// The rejects, newest first, of table `$1` unless that is null, at most `$2`.
 pub(crate) fn rejects(schema: &str) -> String {
     format!(

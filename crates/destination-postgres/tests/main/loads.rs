@@ -130,6 +130,7 @@ pub(crate) fn request(run_id: &str) -> ClaimRequest {
         take_over: false,
         accept_source_change: false,
         start_date: None,
+        reset_start_date: false,
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) fn request(run_id: &str) -> ClaimRequest {
         take_over: false,
         accept_source_change: false,
         start_date: Some("2025-01-01T00:00:00Z".to_owned()),
+        reset_start_date: false,
     }
 }
 
@@ -79,6 +80,9 @@ pub async fn commits_nothing_when_overtaken(subject: &dyn Subject) {
     insistent.start_date = Some("2026-01-01T00:00:00Z".to_owned());
     let second = destination.claim(&insistent).await.expect("it may insist");
     assert_eq!(second.start_date, first.start_date, "the start date of a filled schema stays");
+    insistent.reset_start_date = true;
+    let third = subject.destination().claim(&insistent).await.expect("it takes over");
+    assert_eq!(third.start_date, insistent.start_date, "unless it is reset");
 
     let memory = first.memory.clone();
     let mut transaction = destination.begin(&first).await.expect("a transaction can be opened");
@@ -92,7 +96,7 @@ pub async fn commits_nothing_when_overtaken(subject: &dyn Subject) {
     let states = destination.states().await.expect("states can be read");
     let people = states.iter().find(|row| row.stream == "people").expect("there is a bookmark");
     assert_ne!(people.state, Some(json!("moved")));
-    destination.release(&second).await.expect("it can be released");
+    destination.release(&third).await.expect("it can be released");
     load("after").succeed(subject.destination()).await;
     assert_eq!(by("id", subject.rows("people").await)["a"]["fullName"], json!("after"));
 }

@@ -19,7 +19,8 @@ use crate::{
     claim::{Claim, ClaimMemory, ClaimRequest},
     destination::{
         ActivationOutcome, Destination, DestinationError, DestinationErrorKind, LedgerTotals,
-        MergeOutcome, RejectRecord, RetractionOutcome, StateRow, UnitTransaction, VersionCounts,
+        MergeOutcome, RejectReason, RejectRecord, RetractionOutcome, StateRow, UnitTransaction,
+        VersionCounts,
     },
     ledger::LoadRecord,
     placement::{Dialect, Rename, StoredTable},
@@ -261,6 +262,13 @@ impl Destination for Faulty {
 
     async fn totals(&self) -> Result<BTreeMap<String, LedgerTotals>, DestinationError> {
         self.inner.totals().await
+    }
+
+    async fn reject_reasons(
+        &self,
+        table: Option<&str>,
+    ) -> Result<Vec<RejectReason>, DestinationError> {
+        self.inner.reject_reasons(table).await
     }
 
     async fn rejects(

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     event::{Event, Gap},
     reject::{ReasonCode, RejectedRow},
+    reject_limit::RejectLimit,
     run::RunError,
     stream::{Column, ColumnType, Method, StreamName, WinnerRule},
     system,
@@ -270,16 +271,27 @@ pub async fn ends_when_too_many_rows_are_rejected(subject: &dyn Subject) {
     let rows = text_rows(&schema, &[&[Some("a"), None], &[None, Some("b")], &[None, Some("c")]]);
     let script = |limit| {
         Script::new()
-            .with(|options| options.max_rejects = Some(limit))
+            .with(|options| options.max_rejects = Some(RejectLimit::Count(limit)))
             .schema(&schema)
             .rows(rows.clone())
     };
     let failure = script(1).run(subject.destination()).await.expect_err("two are too many");
-    assert!(matches!(failure.error, RunError::Rejects { rejected: 2, limit: 1 }), "{failure:?}");
+    let limit = RejectLimit::Count(1);
+    assert!(
+        matches!(failure.error, RunError::Rejects { rejected: 2, limit: found } if found == limit),
+        "{failure:?}"
+    );
     assert_eq!(subject.rows("notes").await.map(|rows| rows.len()), Some(1));
     let rejects = subject.destination().rejects(Some("notes"), 10).await.expect("they can be read");
     assert_eq!(rejects.len(), 2);
     assert!(rejects.iter().all(|reject| reject.reason_code == "missing_key"));
+    let reasons =
+        subject.destination().reject_reasons(Some("notes")).await.expect("they can be read");
+    assert_eq!((reasons.len(), reasons[0].rows, &*reasons[0].reason_code), (1, 2, "missing_key"));
+    assert!(reasons[0].first_rejected_at <= reasons[0].last_rejected_at);
+    let none =
+        subject.destination().reject_reasons(Some("others")).await.expect("they can be read");
+    assert!(none.is_empty());
     script(2).succeed(subject.destination()).await;
 }
 
