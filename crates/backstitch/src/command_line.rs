@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use clap::{
     Args, Parser, Subcommand,
     builder::styling::{AnsiColor, Effects, Styles},
@@ -193,11 +193,18 @@ pub(crate) struct ScheduleArguments {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub(crate) next: u16,
     /// Begin after this instant instead of now, such as `2026-10-24T00:00:00Z`
-    #[arg(long, value_name = "INSTANT")]
+    #[arg(long, value_name = "INSTANT", value_parser = parse_instant)]
     pub(crate) after: Option<DateTime<Utc>>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+fn parse_instant(text: &str) -> Result<DateTime<Utc>, &'static str> {
+    let instant: DateTime<Utc> =
+        text.parse().map_err(|_| "write it like `2026-10-24T00:00:00Z`")?;
+    let is_near = (1970..2100).contains(&instant.year());
+    if is_near { Ok(instant) } else { Err("it must be of the years 1970 to 2099") }
 }
 
 /// Which schema of which destination: an integration's, or one that is named directly.

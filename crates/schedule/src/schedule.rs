@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, NaiveDateTime, SecondsFormat, SubsecRound, Utc};
+use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, SubsecRound, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,9 @@ use crate::{CronError, CronExpression, Frequency, ScheduleError, zone};
 
 /// How much alike two names must be (0 to 1) for one to be suggested instead of the other.
 const LIKENESS: f64 = 0.6;
+
+/// The years that are reckoned with, so that no arithmetic meets the end of the calendar.
+const YEARS: std::ops::Range<i32> = 1..9_000;
 
 /// A schedule as it is written in a configuration file, sent to the API and stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,9 +166,13 @@ impl Schedule {
         }
     }
 
-    /// The first slot after an instant. None for a cron expression whose years have passed.
+    /// The first slot after an instant. None for a cron expression whose years have passed, and for instants of other
+    /// millennia than the first nine.
     #[must_use]
     pub fn next_after(&self, instant: DateTime<Utc>, history: &History) -> Option<DateTime<Utc>> {
+        if !YEARS.contains(&instant.year()) {
+            return None;
+        }
         match &self.timing {
             Timing::Every(frequency) => next_counted(*frequency, instant, history),
             Timing::Anchored { frequency: Frequency::HalfHour, .. } => {

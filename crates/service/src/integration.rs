@@ -55,7 +55,7 @@ pub struct NewIntegration {
 }
 
 /// An edit: what is given is changed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct IntegrationEdit {
     /// A new name. The schema keeps its own.
     pub name: Option<String>,

@@ -1,12 +1,20 @@
 //! The scheduler: makes due slots into runs, takes runs from workers that disappeared, and has due runs worked on.
 //!
-//! It is told what time it is and does what that time asks for; whoever calls it sleeps until the next instant it names.
+//! A tick is told what time it is and does what that time asks for; [`Scheduler::run`] ticks by a clock that it is given.
 //! Several schedulers may share one store: each decision is written by one of them.
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::{select, sync::Notify, time::sleep};
+use tokio_util::sync::CancellationToken;
 
-use crate::{run::Run, store::Store, store::StoreError};
+use crate::{
+    run::Run,
+    store::{Store, StoreError},
+};
+
+/// How soon a tick that failed is repeated.
+const AFTER_FAILURE: TimeDelta = TimeDelta::seconds(5);
 
 /// Has runs worked on, here or elsewhere.
 #[async_trait]
@@ -50,12 +58,40 @@ pub struct Scheduler<'s, D> {
     store: &'s Store,
     dispatch: D,
     limits: SchedulerLimits,
+    wake: Notify,
 }
 
 impl<'s, D: Dispatch> Scheduler<'s, D> {
     /// A scheduler over a store.
     pub fn new(store: &'s Store, dispatch: D, limits: SchedulerLimits) -> Self {
-        Self { store, dispatch, limits }
+        Self { store, dispatch, limits, wake: Notify::new() }
+    }
+
+    /// Ticks whenever it is time, until it is told to stop; then it ends between two ticks. A store that can't be reached
+    /// is tried again.
+    pub async fn run(&self, clock: impl Fn() -> DateTime<Utc>, stop: &CancellationToken) {
+        loop {
+            let now = clock();
+            let next = match self.tick(now).await {
+                Ok(tick) => tick.next,
+                Err(error) => {
+                    let (error, remedy) = (&error as &dyn std::error::Error, error.remedy());
+                    tracing::error!(error, remedy, "The scheduler can't use the control store");
+                    now + AFTER_FAILURE
+                }
+            };
+            let pause = (next - clock()).max(TimeDelta::milliseconds(10));
+            select! {
+                () = stop.cancelled() => return,
+                () = self.wake.notified() => {}
+                () = sleep(pause.to_std().unwrap_or_default()) => {}
+            }
+        }
+    }
+
+    /// Has [`Scheduler::run`] tick at once, for something that was done by hand.
+    pub fn wake(&self) {
+        self.wake.notify_one();
     }
 
     /// Does all that an instant asks for. What it did before an error stays; calling it again does the rest.

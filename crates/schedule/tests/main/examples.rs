@@ -1,5 +1,6 @@
 //! Stitch's worked examples of Replication Frequency and Anchor Scheduling, and what follows from their rules.
 
+use chrono::{DateTime, Utc};
 use schedule::{Frequency, History};
 
 use crate::{at, schedule, starts};
@@ -121,4 +122,24 @@ fn frequencies_read_as_they_are_written() {
     }
     assert_eq!(Frequency::from_minutes(1), None);
     assert_eq!(Frequency::parse("6H"), None);
+}
+
+#[test]
+fn the_ends_of_the_calendar_have_no_starts() {
+    let last_start = Some(at("05-01 13:00"));
+    let history = History { created_at: at("05-01 08:00"), last_start };
+    for pairs in [
+        vec![("every", "24h")],
+        vec![("every", "24h"), ("anchor", "2026-05-01T13:00:00Z"), ("zone", "Asia/Tokyo")],
+        vec![("cron", "0 0 9 ? * *"), ("zone", "Asia/Tokyo")],
+    ] {
+        let schedule = schedule(&pairs);
+        for instant in [DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC] {
+            assert_eq!(schedule.next_after(instant, &history), None, "{pairs:?}");
+        }
+        for instant in ["0001-01-01 00:00", "8999-12-31 23:59:59"] {
+            let next = schedule.next_after(at(instant), &history);
+            assert!(next.is_none_or(|next| next > at(instant)), "{pairs:?}");
+        }
+    }
 }

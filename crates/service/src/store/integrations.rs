@@ -120,6 +120,51 @@ impl Store {
         Ok(edited)
     }
 
+    /// Makes the integrations that a file declares what it says: those that are new are made, those that differ edited, and
+    /// those that it no longer has paused by the system; their data stays. Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// When a name or schema is taken by one that the API made. What came before it is done.
+    pub async fn declare_integrations(
+        &self,
+        declared: &[NewIntegration],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let known = self.integrations().await?;
+        for new in declared {
+            let Some(old) = known.iter().find(|old| old.name == new.name) else {
+                self.create_integration(new, now).await?;
+                continue;
+            };
+            if old.origin != Origin::File || old.schema_name != new.schema_name {
+                return Err(StoreError::Taken { what: "an integration", name: new.name.clone() });
+            }
+            // A schedule that is the same goes on as it was.
+            let is_same = old.schedule.as_ref().map(Schedule::fields) == new.schedule;
+            let edit = IntegrationEdit {
+                name: None,
+                settings: Some(new.settings.clone()).filter(|settings| *settings != old.settings),
+                schedule: (!is_same).then(|| new.schedule.clone()),
+                start_date: Some(new.start_date).filter(|date| *date != old.start_date),
+            };
+            if edit != IntegrationEdit::default() {
+                self.edit_integration(&old.id, old.version, &edit, now).await?;
+            }
+            if matches!(old.paused, Some((_, PausedBy::System))) {
+                self.resume(&old.id, now).await?;
+            }
+        }
+        let is_gone = |old: &&Integration| {
+            old.origin == Origin::File
+                && old.paused.is_none()
+                && !declared.iter().any(|new| new.name == old.name)
+        };
+        for old in known.iter().filter(is_gone) {
+            self.pause(&old.id, PausedBy::System, now).await?;
+        }
+        Ok(())
+    }
+
     /// Pauses an integration: no run is started any more but by hand. One that is alive goes on.
     ///
     /// # Errors

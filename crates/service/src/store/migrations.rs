@@ -102,9 +102,30 @@ create table loads (
     bookmark text,
     started_at bigint not null,
     committed_at bigint not null,
-    primary key (batch_id, table_name)
+    primary key (integration_id, batch_id, table_name)
 );
 create index loads_by_table on loads (integration_id, table_name, committed_at);
+
+create table schema_events (
+    id text primary key,
+    integration_id text not null references integrations (id),
+    run_id text not null,
+    table_name text not null,
+    column_name text not null,
+    kind text not null,
+    detail text not null,
+    happened_at bigint not null
+);
+create index schema_events_by_integration on schema_events (integration_id, happened_at);
+
+create table secrets (
+    integration_id text not null references integrations (id),
+    name text not null,
+    key_id text not null,
+    sealed text not null,
+    sealed_at bigint not null,
+    primary key (integration_id, name)
+);
 
 create table usage_days (
     integration_id text not null references integrations (id),

@@ -15,7 +15,9 @@ mod loads;
 mod logs;
 mod migrations;
 mod postgres;
+mod reports;
 mod runs;
+mod secrets;
 mod slots;
 mod sqlite;
 
@@ -30,6 +32,8 @@ pub use self::{
     error::StoreError,
     loads::{Load, Usage},
     logs::{LogLevel, LogLimits, LogLine, NewLogLine},
+    reports::{Period, SchemaChange, SchemaEvent, TableReport},
+    secrets::SealedSecret,
     slots::Start,
 };
 

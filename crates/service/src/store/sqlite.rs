@@ -44,6 +44,7 @@ impl Sqlite {
         let opened = {
             let path = path.clone();
             spawn_blocking(move || {
+                make_private(&path);
                 let connection = Connection::open(path)?;
                 connection.busy_timeout(PATIENCE)?;
                 connection.set_prepared_statement_cache_capacity(128);
@@ -54,6 +55,16 @@ impl Sqlite {
         let connection = joined(opened.await, &place)?;
         Ok(Self { path, connection: Arc::new(Mutex::new(connection)) })
     }
+}
+
+/// Makes a file that is missing so that nobody else can read it: it holds sealed secrets and digests. SQLite gives its
+/// other files the same rights, and complains itself where a file can't be made.
+fn make_private(path: &Path) {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let _made_or_there_already = options.open(path);
 }
 
 fn place(path: &Path) -> String {

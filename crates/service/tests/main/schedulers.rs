@@ -109,3 +109,34 @@ async fn two_schedulers_start_nothing_twice_in_postgresql() {
 async fn two_schedulers_start_nothing_twice_in_sqlite() {
     compete(&Subject::sqlite().await).await;
 }
+
+/// A dispatcher that tells the test.
+struct Told(tokio::sync::mpsc::Sender<String>);
+
+#[async_trait::async_trait]
+impl Dispatch for Told {
+    async fn dispatch(&self, run: &Run) {
+        self.0.send(run.id.clone()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_scheduler_that_is_woken_looks_at_once_and_ends_when_it_is_told() {
+    let subject = Subject::sqlite().await;
+    let from = at("2026-05-01 12:00");
+    let one = subject.store.create_integration(&new_integration("One", None), from).await.unwrap();
+    let (sender, mut told) = tokio::sync::mpsc::channel(10);
+    let limits =
+        SchedulerLimits { longest_sleep: TimeDelta::days(1), ..SchedulerLimits::default() };
+    let scheduler = Scheduler::new(&subject.store, Told(sender), limits);
+    let stop = tokio_util::sync::CancellationToken::new();
+    let test = async {
+        let begun = subject.other.start_by_hand(&one.id, from).await.unwrap();
+        scheduler.wake();
+        let run_id = told.recv().await.unwrap();
+        assert_eq!(begun, service::store::Start::Begun { run_id });
+        stop.cancel();
+    };
+    let both = async { tokio::join!(scheduler.run(|| from, &stop), test) };
+    tokio::time::timeout(std::time::Duration::from_secs(60), both).await.unwrap();
+}

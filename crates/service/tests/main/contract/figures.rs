@@ -4,7 +4,9 @@ use chrono::{NaiveDate, TimeDelta};
 use service::{
     StoreError,
     run::StopReason,
-    store::{Load, LogLevel, LogLimits, NewLogLine},
+    store::{
+        Load, LogLevel, LogLimits, NewLogLine, Period, SchemaChange, SchemaEvent, TableReport,
+    },
 };
 
 use super::{begun, made};
@@ -134,4 +136,60 @@ pub(super) async fn the_first_days_of_a_schema_are_free_once(subject: &Subject) 
     let usage = subject.store.usage(day("2026-05-01"), day("2026-06-01")).await.unwrap();
     let shown: Vec<_> = usage.iter().map(|usage| (usage.counted, usage.free)).collect();
     assert_eq!(shown, [(20, 10), (5, 0)]);
+}
+
+pub(super) async fn tables_are_reported(subject: &Subject) {
+    let (one, two) = (made(subject, "One").await, made(subject, "Two").await);
+    let mut rejecting = load("b4", "contact", "2026-06-29 11:00", [7, 0, 50]);
+    (rejecting.rejected, rejecting.bookmark) = (3, Some("later".to_owned()));
+    let mut list = load("b4", "list", "2026-06-29 11:00", [2, 0, 0]);
+    list.bookmark = None;
+    let loads = [
+        rejecting,
+        list,
+        load("b1", "contact", "2026-05-01 23:59", [1_000, 0, 0]),
+        load("b2", "contact", "2026-05-02 00:00", [100, 10, 0]),
+        load("b3", "contact", "2026-06-01 00:00", [20, 0, 0]),
+    ];
+    subject.store.record_loads(&one.id, &loads).await.unwrap();
+    let others = [load("b1", "contact", "2026-06-29 11:00", [9, 0, 0])];
+    assert_eq!(subject.store.record_loads(&two.id, &others).await.unwrap(), 1);
+    let period = Period { from: at("2026-06-01 00:00"), length: TimeDelta::days(30) };
+    let report = |table: &str, counts: [u64; 4], bookmark: Option<&str>| TableReport {
+        table_name: table.to_owned(),
+        last_day: counts[0],
+        this_period: counts[1],
+        previous_period: counts[2],
+        rejected: counts[3],
+        last_load_at: at("2026-06-29 11:00"),
+        bookmark: bookmark.map(str::to_owned),
+    };
+    let reports = subject.other.table_reports(&one.id, period, at("2026-06-30 10:59")).await;
+    assert_eq!(
+        reports.unwrap(),
+        [report("contact", [7, 27, 110, 3], Some("later")), report("list", [2, 2, 0, 0], None)]
+    );
+    // A day later.
+    let reports =
+        subject.store.table_reports(&one.id, period, at("2026-06-30 11:00")).await.unwrap();
+    assert_eq!(reports[0].last_day, 0);
+}
+
+pub(super) async fn tables_that_change(subject: &Subject) {
+    let one = made(subject, "One").await;
+    let event = |column: &str, change, now| SchemaEvent {
+        run_id: "r".to_owned(),
+        table_name: "contact".to_owned(),
+        column_name: column.to_owned(),
+        change,
+        detail: "text".to_owned(),
+        happened_at: at(now),
+    };
+    let added = event("hobby", SchemaChange::Added, "2026-05-01 12:00");
+    let split = event("age", SchemaChange::Split, "2026-05-02 12:00");
+    let events = [added.clone(), split.clone()];
+    subject.store.record_schema_events(&one.id, &events).await.unwrap();
+    assert_eq!(subject.other.schema_events(&one.id, 10).await.unwrap(), [split.clone(), added]);
+    assert_eq!(subject.other.schema_events(&one.id, 1).await.unwrap(), [split]);
+    assert!(subject.store.record_schema_events("nothing", &events).await.is_err());
 }

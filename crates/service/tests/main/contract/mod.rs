@@ -9,14 +9,15 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use service::{
     Dispatch, Scheduler, SchedulerLimits, StoreError,
-    integration::{Integration, IntegrationEdit, PausedBy},
+    integration::{Integration, IntegrationEdit, Origin, PausedBy},
     run::{Claim, Run, StopReason},
-    store::{Role, Scope, Start},
+    store::{Role, Scope, SealedSecret, Start},
 };
 
 use self::{
     figures::{
-        a_log_is_kept_within_bounds, loads_count_once, the_first_days_of_a_schema_are_free_once,
+        a_log_is_kept_within_bounds, loads_count_once, tables_are_reported, tables_that_change,
+        the_first_days_of_a_schema_are_free_once,
     },
     runs::{
         a_run_beyond_its_time_is_asked_to_stop, a_run_whose_workers_disappear_is_lost_in_the_end,
@@ -56,6 +57,7 @@ on_both!(
     an_integration_reads_as_it_was_written,
     names_and_schemas_are_unique_until_they_are_free,
     an_edit_of_what_was_changed_is_refused,
+    what_a_file_declares_is_applied_once,
     pausing_and_resuming,
     one_run_lives_at_a_time,
     one_worker_claims_a_run,
@@ -67,10 +69,30 @@ on_both!(
     a_log_is_kept_within_bounds,
     loads_count_once,
     the_first_days_of_a_schema_are_free_once,
+    tables_are_reported,
+    tables_that_change,
+    sealed_secrets,
     users_and_tokens,
     an_interrupted_call_leaves_nothing_open,
     opened_again_it_is_the_same_and_a_later_one_is_refused,
 );
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_can_read_the_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control.db");
+    let store = service::Store::sqlite(&path, at("2026-05-01 12:00")).await.unwrap();
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let mode = entry.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    drop(store);
+    let missing = folder.path().join("nowhere/control.db");
+    let error = service::Store::sqlite(&missing, at("2026-05-01 12:00")).await.unwrap_err();
+    assert!(error.is_retriable() && error.to_string().contains("nowhere/control.db"));
+}
 
 /// A dispatcher for runs that nobody is to work on.
 pub(crate) struct Nowhere;
@@ -158,6 +180,52 @@ async fn an_edit_of_what_was_changed_is_refused(subject: &Subject) {
     let taken = IntegrationEdit { name: Some("Two".to_owned()), ..IntegrationEdit::default() };
     let taken = subject.store.edit_integration(&one.id, 2, &taken, at("2026-05-02 09:00")).await;
     assert!(matches!(taken, Err(StoreError::Taken { .. })), "{taken:?}");
+}
+
+async fn what_a_file_declares_is_applied_once(subject: &Subject) {
+    let store = &subject.store;
+    let declared = |name, every: &str| service::integration::NewIntegration {
+        origin: Origin::File,
+        ..new_integration(name, Some(fields(json!({ "every": every }))))
+    };
+    let both = [declared("One", "1h"), declared("Two", "6h")];
+    store.declare_integrations(&both, at("2026-05-01 12:00")).await.unwrap();
+    let first = store.integrations().await.unwrap();
+    store.declare_integrations(&both, at("2026-05-01 13:00")).await.unwrap();
+    assert_eq!(store.integrations().await.unwrap(), first);
+    // Another schedule for one, and the other is gone.
+    let one = [declared("One", "3h")];
+    store.declare_integrations(&one, at("2026-05-01 14:00")).await.unwrap();
+    let second = store.integrations().await.unwrap();
+    assert_eq!((second[0].version, second[0].decided_until), (2, at("2026-05-01 14:00")));
+    assert_eq!(second[1].paused, Some((at("2026-05-01 14:00"), PausedBy::System)));
+    // It comes back.
+    store.declare_integrations(&both, at("2026-05-01 15:00")).await.unwrap();
+    let third = store.integrations().await.unwrap();
+    assert_eq!((third[1].paused, &third[1].id), (None, &first[1].id));
+    made(subject, "By API").await;
+    let refused =
+        store.declare_integrations(&[declared("By API", "1h")], at("2026-05-01 16:00")).await;
+    assert!(matches!(refused, Err(StoreError::Taken { .. })), "{refused:?}");
+}
+
+async fn sealed_secrets(subject: &Subject) {
+    let one = made(subject, "One").await;
+    let secret = |name: &str, key: &str, sealed: &[u8]| SealedSecret {
+        name: name.to_owned(),
+        key_id: key.to_owned(),
+        sealed: sealed.to_vec(),
+    };
+    let now = at("2026-05-01 12:00");
+    let token = secret("token", "k1", &[0, 255, 7]);
+    subject.store.put_secret(&one.id, &token, now).await.unwrap();
+    subject.store.put_secret(&one.id, &secret("password", "k1", b"x"), now).await.unwrap();
+    let renewed = secret("password", "k2", b"y");
+    subject.other.put_secret(&one.id, &renewed, now).await.unwrap();
+    assert_eq!(subject.store.secrets(&one.id).await.unwrap(), [renewed, token.clone()]);
+    assert!(subject.store.put_secret("nothing", &token, now).await.is_err());
+    subject.store.forget_secrets(&one.id).await.unwrap();
+    assert!(subject.other.secrets(&one.id).await.unwrap().is_empty());
 }
 
 async fn pausing_and_resuming(subject: &Subject) {
