@@ -267,6 +267,7 @@ impl Committer {
             books::check_retraction(schema.table(), &outcome)?;
             records.retracted(&schema.stream, &outcome);
         }
+        hold::reach(HoldPoint::TablesPrepared);
         for load in &unit.loads {
             let placement = placements.of(&load.schema);
             let (load, outcome) = self.merge(transaction, load, &placement).await?;
@@ -293,7 +294,9 @@ impl Committer {
         records.bookmarks_and_gaps();
         let records = records.finish(self.clock.now());
         transaction.record(&records).await?;
+        hold::reach(HoldPoint::LedgerWritten);
         transaction.bookmark(&states(&unit.bookmarks)).await?;
+        hold::reach(HoldPoint::BookmarksStored);
         transaction.fence(&self.claim, memory).await?;
         Ok(Attempt { records, waiting, kept })
     }
@@ -319,7 +322,7 @@ impl Committer {
         books::check_load(&load)?;
         let outcome = match load.row_count() {
             0 => MergeOutcome::default(),
-            _ => transaction.merge(&load).await?,
+            _ => transaction.merge(&hold::handed_over(&load)).await?,
         };
         books::check_merge(&load, &outcome)?;
         hold::reach(HoldPoint::TableMerged);
@@ -331,6 +334,7 @@ impl Committer {
             let stored = transaction.count_rejects(&ids).await?;
             books::check_rejects(load.schema.table(), ids.len(), stored)?;
         }
+        hold::reach(HoldPoint::RejectsStored);
         Ok((load, outcome))
     }
 
@@ -354,6 +358,7 @@ impl Committer {
         books::check_waiting(schema.table(), &waited, counts.waiting)?;
         let outcome = transaction.activate(schema, version).await?;
         books::check_activation(schema.table(), counts.waiting, &outcome)?;
+        hold::reach(HoldPoint::VersionActivated);
         records.activated(&schema.stream, version, waited, &outcome);
         Ok(None)
     }

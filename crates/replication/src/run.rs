@@ -164,7 +164,9 @@ pub async fn replicate(
         Ok(claim) => claim,
         Err(error) => return Err(run.failure(RunError::Destination(error))),
     };
+    hold::reach(HoldPoint::Claimed);
     let result = run.claimed(source, &claim, &options).await;
+    hold::reach(HoldPoint::BeforeRelease);
     match timeout(RELEASE_DEADLINE, destination.release(&claim)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
@@ -417,6 +419,7 @@ impl Run {
             states.retain(|bookmark| bookmark.stream.is_none());
             observer.committed(&states).map_err(RunError::Observer)?;
         }
+        hold::reach(HoldPoint::Told);
         self.check_rejects(options, false)
     }
 
