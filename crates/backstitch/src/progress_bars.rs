@@ -104,15 +104,48 @@ fn message(progress: &StreamProgress) -> String {
     if progress.retries > 0 {
         message.push_str(&format!(" · {} retries", display::count(progress.retries)));
     }
-    if !progress.done && !progress.activity.is_empty() {
+    if progress.done {
+        return message;
+    }
+    if let Some(rate) = progress.rows_per_second.filter(|rate| *rate >= 1.0) {
+        message.push_str(&format!(" · {}/s", display::count(whole(rate))));
+    }
+    if let Some(remaining) = progress.remaining {
+        message.push_str(&format!(" · about {} left", about(remaining)));
+    }
+    if !progress.activity.is_empty() {
         message.push_str(&format!(" · {}", progress.activity));
     }
     message
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate is only looked at, and never negative"
+)]
+fn whole(rate: f64) -> u64 {
+    rate.round() as u64
+}
+
+/// A time in its largest unit, rounded up.
+fn about(time: Duration) -> String {
+    match time.as_secs_f64().ceil() {
+        seconds if seconds < 100.0 => format!("{seconds} s"),
+        seconds if seconds < 6_000.0 => format!("{} min", (seconds / 60.0).ceil()),
+        seconds => format!("{} h", (seconds / 3_600.0).ceil()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_said_in_their_largest_unit() {
+        let texts = [0.2, 99.0, 100.0, 7_200.0].map(|time| about(Duration::from_secs_f64(time)));
+        assert_eq!(texts, ["1 s", "99 s", "2 min", "2 h"]);
+    }
 
     #[test]
     fn says_how_far_a_table_is() {
@@ -125,6 +158,12 @@ mod tests {
         };
         assert_eq!(message(&progress), "12,345 read · 10,000 loaded · 2026-01-01 to 2026-01-08");
         assert_eq!(position(&progress), 250);
+        progress.rows_per_second = Some(1_234.4);
+        progress.remaining = Some(Duration::from_secs(150));
+        assert_eq!(
+            message(&progress),
+            "12,345 read · 10,000 loaded · 1,234/s · about 3 min left · 2026-01-01 to 2026-01-08"
+        );
         progress.done = true;
         progress.rejected = 3;
         assert_eq!(message(&progress), "12,345 read · 10,000 loaded · 3 rejected");

@@ -28,6 +28,8 @@
 //! **id** is the first 16 bytes, as 32 lower-case hexadecimal digits, of the SHA-256 digest of the identity followed by
 //! the activity's number among its equals as a 32-bit big-endian number, starting at 1. Equals have the same
 //! `createdDate`, and a window never splits an instant, so numbers are the same whenever a window is read again.
+//! Activities without a `createdDate` are not numbered, for which of them come in one window depends on the windows: those
+//! that are equal in all of that share the id of number 1.
 //!
 //! Ids depend on these fields alone, never on the selection of columns.
 //!

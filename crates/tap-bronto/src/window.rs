@@ -15,19 +15,29 @@
 //!   says so (fault 116) or answers with nothing.
 //! - **A5 Leaving.** The `modified` of a contact only grows, up to the server's now. So during a read contacts leave a
 //!   window (that ends before now) but never enter it.
-//! - **A6 Order.** Pages cut one order of a query's objects; when one leaves, those behind it move up and nothing else
-//!   changes. So going through the pages from the last to the first misses nobody (see [`crate::reader`]). Seen as
-//!   violated when a contact turns up on a later page than before, or for the first time when the last page is read
-//!   once more.
+//! - **A6 Order.** Pages cut one order of a query's objects, each page always at the same place; when an object leaves,
+//!   those behind it move up and nothing else changes. So going through the pages from the last to the first misses
+//!   nobody (see `crate::reader::pages`). Seen as violated when an object turns up on a later page than before, when a
+//!   page that is not the last holds another number of objects than before, or when the last page, read once more in the
+//!   end, shows somebody new. A window of a single page offers nothing to compare.
 //! - **A7 Cursor.** The cursor of an activity window lives in the session; when it is lost, the window begins again.
 //! - **A8 Span.** Activities can be read for 30 days.
 //! - **A9 Immutability.** Unsubscriptions and activities don't change or disappear within those 30 days.
 //!
 //! # Laying windows
 //!
-//! Windows begin and end at whole seconds, half open, so no instant is split between two. They adjoin, and a bookmark
-//! stands at the end of the last one that is complete. Each is laid by what the one before returned: longer when little
-//! came (an idle year takes a handful of requests), shorter when much did.
+//! Windows begin and end at whole seconds, half open, so no instant is split between two. They adjoin. Several can be
+//! read at once, each by one worker, and they are completed in any order; a bookmark stands where everything before it is
+//! complete. Each is laid by what the nearest one before it returned: longer when little came (an idle year takes a
+//! handful of requests), shorter when much did.
+//!
+//! A window that turns out too large is cut, unless it is a second. A second can hold any number of contacts (a bulk
+//! import), and is read whole: reading from the last page down is complete and needs little memory whatever the number of
+//! pages. Cutting it further, by `created`, could miss contacts that have none: no filter selects those.
+//!
+//! A server whose lower bound acts by calendar day returns, with each window, all rows of the day before it. That shows in
+//! the rows outside the window; then windows begin and end where the server's days do, in the zone that the rows show, and
+//! a day is read whole.
 
 use std::{collections::BTreeMap, fmt};
 

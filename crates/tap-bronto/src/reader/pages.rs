@@ -38,6 +38,8 @@ const MOST_PAGES: u32 = 8;
 const MOST_PAGES_ALONE: u32 = 32;
 /// How long a window is that counts as short.
 const SHORT: TimeDelta = TimeDelta::minutes(15);
+/// How many empty pages may be asked for on the way down.
+const NEAR: u32 = 3;
 /// There are no more pages than this.
 const LAST_PAGE: u32 = 1 << 20;
 /// At least so many rows are remembered, of the pages read last.
@@ -132,14 +134,19 @@ impl<R: Fn(u32) -> ReadRequest> Descent<'_, R> {
             }
             empty *= 2;
         }
-        // Asking for a few empty pages on the way down costs no more than halving, and so many were expected.
-        while empty - filled > 4 && empty > expected + 1 {
-            let middle = filled + (empty - filled) / 2;
+        // Asking for a few empty pages on the way down costs no more than halving. The first try is near to what was
+        // expected.
+        let mut middle = empty.saturating_sub(NEAR);
+        while empty - filled > NEAR + 1 {
+            if middle <= filled {
+                middle = filled + (empty - filled) / 2;
+            }
             if self.look(middle).await? {
                 filled = middle;
             } else {
                 empty = middle;
             }
+            middle = 0;
         }
         Ok(Some(empty - 1))
     }
@@ -188,7 +195,7 @@ impl<R: Fn(u32) -> ReadRequest> Descent<'_, R> {
             Motion::Still => vec![true; fetched.rows.counts.kept],
         };
         self.figures.rows += keys.inside;
-        if self.figures.page_rows.is_some() {
+        if keys.read > 0 && (page > 1 || self.figures.page_rows.is_some()) {
             self.figures.page_rows = self.figures.page_rows.max(Some(keys.read));
         }
         self.worker.emit(fetched, &Settled::without_ids(fresh)).await?;

@@ -9,6 +9,7 @@ mod corpus;
 mod custom_fields;
 mod documentation;
 mod peers;
+mod planning;
 mod program;
 mod resumption;
 mod seeded;
