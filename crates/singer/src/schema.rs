@@ -390,4 +390,19 @@ mod tests {
             json!({"properties": {"f": {"$ref": "#/definitions/0"}}, "definitions": definitions});
         assert!(matches!(StreamSchema::read(&schema), Err(SchemaError::TooLarge { .. })));
     }
+
+    #[test]
+    fn a_long_chain_of_references_costs_no_stack() {
+        let chain = |length: usize| {
+            let link =
+                |level: usize| json!({"anyOf": [{"$ref": format!("#/definitions/{}", level + 1)}]});
+            let mut definitions: Map<_, _> =
+                (0..length).map(|level| (level.to_string(), link(level))).collect();
+            definitions.insert(length.to_string(), json!({"type": "string"}));
+            json!({"properties": {"f": {"$ref": "#/definitions/0"}}, "definitions": definitions})
+        };
+        assert!(StreamSchema::read(&chain(30)).is_ok());
+        let error = StreamSchema::read(&chain(2_000)).unwrap_err();
+        assert_eq!(error.to_string(), "The schema is too large or too deep at `f`");
+    }
 }

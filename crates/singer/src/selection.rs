@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::catalog::{Catalog, CatalogEntry, Inclusion, flag, inclusion};
 
@@ -90,63 +90,12 @@ impl Selection {
     }
 
     /// Whether the place with this breadcrumb is selected; no for one that the schema doesn't have.
-    #[must_use]
-    pub fn place(&self, breadcrumb: &[&str]) -> bool {
+    fn place(&self, breadcrumb: &[&str]) -> bool {
         if breadcrumb.is_empty() {
             return self.is_selected;
         }
         let breadcrumb: Vec<String> = breadcrumb.iter().map(|&step| step.to_owned()).collect();
         self.places.get(&breadcrumb).copied().unwrap_or(false)
-    }
-
-    /// The stream's schema without the fields that aren't selected, and without selection marks:
-    /// what a SCHEMA message carries.
-    #[must_use]
-    pub fn prune(&self, schema: &Value) -> Value {
-        self.prune_below(&mut Vec::new(), schema)
-    }
-
-    fn prune_below(&self, breadcrumb: &mut Vec<String>, schema: &Value) -> Value {
-        let Value::Object(keywords) = schema else {
-            return schema.clone();
-        };
-        let mut pruned = Map::new();
-        for (keyword, value) in keywords {
-            let value = match (keyword.as_str(), value) {
-                ("selected" | "inclusion", _) => continue,
-                ("properties", Value::Object(properties)) => {
-                    let mut kept = Map::new();
-                    for (name, property) in properties {
-                        breadcrumb.extend(["properties".to_owned(), name.clone()]);
-                        if self.places.get(breadcrumb.as_slice()) == Some(&true) {
-                            kept.insert(name.clone(), self.prune_below(breadcrumb, property));
-                        }
-                        breadcrumb.truncate(breadcrumb.len() - 2);
-                    }
-                    Value::Object(kept)
-                }
-                ("items", items) => {
-                    breadcrumb.push("items".to_owned());
-                    let items = self.prune_below(breadcrumb, items);
-                    breadcrumb.pop();
-                    items
-                }
-                ("required", Value::Array(names)) => {
-                    let is_kept = |name: &&Value| {
-                        let Some(name) = name.as_str() else {
-                            return true;
-                        };
-                        let mut field = breadcrumb.clone();
-                        field.extend(["properties".to_owned(), name.to_owned()]);
-                        self.places.get(&field) != Some(&false)
-                    };
-                    Value::Array(names.iter().filter(is_kept).cloned().collect())
-                }
-                (_, value) => value.clone(),
-            };
-            pruned.insert(keyword.clone(), value);
-        }
-        Value::Object(pruned)
     }
 }
 
@@ -298,26 +247,6 @@ mod tests {
             &json!({"selected-by-default": false}),
             &json!({"selected": true})
         ));
-    }
-
-    #[test]
-    fn t20_deselected_fields_leave_the_schema() {
-        let schema = json!({"type": "object", "required": ["a", "b"], "properties": {
-            "a": {"type": "string", "inclusion": "available"},
-            "b": {"type": "integer"},
-            "c": {"type": "array", "items": {"properties": {"x": {}, "y": {}}}}}});
-        let metadata = json!([
-            {"breadcrumb": [], "metadata": {"selected": true}},
-            {"breadcrumb": ["properties", "b"], "metadata": {"selected": false}},
-            {"breadcrumb": ["properties", "c", "items", "properties", "y"], "metadata": {"selected": false}},
-        ]);
-        let pruned = Selection::of(&entry(&schema, &metadata)).prune(&schema);
-        assert_eq!(
-            pruned,
-            json!({"type": "object", "required": ["a"], "properties": {
-                "a": {"type": "string"},
-                "c": {"type": "array", "items": {"properties": {"x": {}}}}}})
-        );
     }
 
     #[test]

@@ -5,7 +5,6 @@
 //! A tap reads back what it or its predecessor wrote. Whatever else stands in a state passes
 //! through unchanged; numbers keep their digits.
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -41,16 +40,6 @@ pub enum StateError {
         /// The stream.
         stream: String,
     },
-    /// A part of a bookmark has the wrong shape.
-    #[error("`{key}` in the bookmark of stream `{stream}` is not {expected}")]
-    InvalidField {
-        /// The stream.
-        stream: String,
-        /// The part.
-        key: String,
-        /// What would be right.
-        expected: &'static str,
-    },
 }
 
 impl StateError {
@@ -64,7 +53,7 @@ impl StateError {
             Self::NotAnObject | Self::InvalidBookmarks => {
                 "Give the `value` of the tap's last STATE message"
             }
-            Self::InvalidBookmark { .. } | Self::InvalidField { .. } => {
+            Self::InvalidBookmark { .. } => {
                 "Correct the bookmark, or remove it to read the stream from the start date again"
             }
         }
@@ -105,48 +94,6 @@ impl State {
         object_at(object_at(&mut self.0, BOOKMARKS), stream)
     }
 
-    /// Removes the bookmark of a stream, so that it is read from its start again.
-    pub fn remove_bookmark(&mut self, stream: &str) -> Option<Map<String, Value>> {
-        match self.0.get_mut(BOOKMARKS)?.as_object_mut()?.shift_remove(stream)? {
-            Value::Object(bookmark) => Some(bookmark),
-            _ => None,
-        }
-    }
-
-    /// A text in the bookmark of a stream; `None` if it is missing or null.
-    ///
-    /// # Errors
-    /// [`StateError::InvalidField`] if it is there and no text.
-    pub fn text(&self, stream: &str, key: &str) -> Result<Option<&str>, StateError> {
-        match self.bookmark(stream).and_then(|bookmark| bookmark.get(key)) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(invalid(stream, key, "a string")),
-        }
-    }
-
-    /// A time in the bookmark of a stream; `None` if it is missing or null.
-    ///
-    /// Bookmarks are compared as instants, never as texts.
-    ///
-    /// # Errors
-    /// [`StateError::InvalidField`] if it is there and no RFC 3339 time with an offset.
-    pub fn instant(&self, stream: &str, key: &str) -> Result<Option<DateTime<Utc>>, StateError> {
-        self.text(stream, key)?
-            .map(|text| {
-                DateTime::parse_from_rfc3339(text)
-                    .map(|time| time.with_timezone(&Utc))
-                    .map_err(|_| invalid(stream, key, "an RFC 3339 time with an offset"))
-            })
-            .transpose()
-    }
-
-    /// The stream that an interrupted run was reading.
-    #[must_use]
-    pub fn currently_syncing(&self) -> Option<&str> {
-        self.0.get(CURRENTLY_SYNCING)?.as_str()
-    }
-
     /// Sets or, with `None`, clears the stream that is being read.
     pub fn set_currently_syncing(&mut self, stream: Option<&str>) {
         if stream.is_some() || self.0.contains_key(CURRENTLY_SYNCING) {
@@ -162,10 +109,6 @@ impl State {
     pub fn to_json(&self) -> String {
         serde_json::to_string(&self.0).expect("a state holds only JSON values")
     }
-}
-
-fn invalid(stream: &str, key: &str, expected: &'static str) -> StateError {
-    StateError::InvalidField { stream: stream.to_owned(), key: key.to_owned(), expected }
 }
 
 /// The object under a key; puts an empty one there if there is none.
@@ -218,11 +161,7 @@ mod tests {
         let state = State::parse(STATE).unwrap();
         assert_eq!(state.to_json(), STATE);
         assert_eq!(serde_json::to_string(&state).unwrap(), STATE);
-        assert_eq!(state.currently_syncing(), Some("contact"));
         assert_eq!(state.streams().collect::<Vec<_>>(), ["contact", "list"]);
-        assert_eq!(state.text("contact", "field"), Ok(Some("modified")));
-        assert_eq!(state.text("contact", "x"), Ok(None));
-        assert_eq!(state.text("nowhere", "x"), Ok(None));
     }
 
     #[test]
@@ -231,8 +170,7 @@ mod tests {
         state.bookmark_mut("contact").insert("last_record".into(), "2027-01-01T00:00:00Z".into());
         state.bookmark_mut("unsubscribe").insert("n".into(), 1.into());
         state.set_currently_syncing(None);
-        state.remove_bookmark("list");
-        insta::assert_snapshot!(state.to_json(), @r#"{"own":{"deep":[1.10]},"bookmarks":{"contact":{"field":"modified","last_record":"2027-01-01T00:00:00Z","x":null},"unsubscribe":{"n":1}},"currently_syncing":null}"#);
+        insta::assert_snapshot!(state.to_json(), @r#"{"own":{"deep":[1.10]},"bookmarks":{"contact":{"field":"modified","last_record":"2027-01-01T00:00:00Z","x":null},"list":{},"unsubscribe":{"n":1}},"currently_syncing":null}"#);
     }
 
     #[test]
@@ -242,18 +180,6 @@ mod tests {
         assert_eq!(state.to_json(), "{}");
         state.bookmark_mut("a").insert("last_record".into(), "x".into());
         assert_eq!(state.to_json(), r#"{"bookmarks":{"a":{"last_record":"x"}}}"#);
-    }
-
-    #[test]
-    fn t36_bookmarks_are_instants() {
-        let mut state = State::parse(STATE).unwrap();
-        let expected = DateTime::from_timestamp(1_767_323_045, 0).unwrap();
-        assert_eq!(state.instant("contact", "last_record"), Ok(Some(expected)));
-        state.bookmark_mut("contact").insert("last_record".into(), "2026-01-02T03:04:05".into());
-        assert_eq!(
-            state.instant("contact", "last_record").unwrap_err().to_string(),
-            "`last_record` in the bookmark of stream `contact` is not an RFC 3339 time with an offset"
-        );
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::io::{self, Write};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use crate::message::SchemaMessage;
 use crate::{instant, json};
@@ -107,17 +106,6 @@ impl<W: Write> MessageWriter<W> {
         );
         self.lines.extend_from_slice(&frame.after);
         self.send_if_full()
-    }
-
-    /// Writes a RECORD line from a row that is JSON already.
-    ///
-    /// # Errors
-    /// What the output returns.
-    pub fn raw_record(&mut self, frame: &RecordFrame, record: &RawValue) -> io::Result<()> {
-        // A pretty-printed row must not break the line.
-        self.record(frame, |line| {
-            line.extend(record.get().bytes().filter(|byte| !matches!(byte, b'\n' | b'\r')));
-        })
     }
 
     /// Writes a STATE line and flushes, so that whoever reads has it now.
@@ -243,15 +231,12 @@ mod tests {
                 row.end();
             })?;
             writer.activate_version("contact", 3)?;
-            let pretty = RawValue::from_string("{\r\n\"a\":\n1.50}".into()).unwrap();
-            writer.raw_record(&RecordFrame::new("contact", RecordHeader::default()), &pretty)?;
             writer.state(&json!({"bookmarks": {}}))
         });
         insta::assert_snapshot!(lines, @r#"
         {"type":"SCHEMA","stream":"contact","schema":{"type":"object","properties":{"id":{"type":"string"}}},"key_properties":[],"bookmark_properties":["modified"]}
         {"type":"RECORD","stream":"contact","record":{"id":"a\nb"},"time_extracted":"1970-01-01T00:00:00.000001Z","version":3}
         {"type":"ACTIVATE_VERSION","stream":"contact","version":3}
-        {"type":"RECORD","stream":"contact","record":{"a":1.50}}
         {"type":"STATE","value":{"bookmarks":{}}}
         "#);
     }

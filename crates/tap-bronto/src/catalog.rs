@@ -36,10 +36,21 @@ pub fn discover(custom_fields: &[CustomField]) -> Catalog {
     Catalog { streams, other: Map::new() }
 }
 
-/// Marks every stream and column of a catalog as selected.
+/// Marks every stream of a catalog as selected, and every column that its schema or metadata names, whether or not it
+/// has metadata of its own.
 pub fn select_all(catalog: &mut Catalog) {
-    for metadata in catalog.streams.iter_mut().flat_map(|entry| &mut entry.metadata) {
-        metadata.metadata.insert("selected".to_owned(), true.into());
+    for entry in &mut catalog.streams {
+        let properties = entry.schema.get("properties").and_then(Value::as_object);
+        let fields = properties.into_iter().flat_map(Map::keys);
+        let fields = fields.map(|name| vec!["properties".to_owned(), name.clone()]);
+        for place in std::iter::once(Vec::new()).chain(fields) {
+            if entry.metadata_of(&place).is_none() {
+                entry.metadata.push(Metadata::new(place));
+            }
+        }
+        for metadata in &mut entry.metadata {
+            metadata.metadata.insert("selected".to_owned(), true.into());
+        }
     }
 }
 
@@ -273,6 +284,20 @@ mod tests {
         contact.schema["properties"].as_object_mut().unwrap().remove("email").unwrap();
         let selected = selection(&catalog).unwrap();
         assert!(selected.iter().any(|stream| stream.has("email")));
+    }
+
+    #[test]
+    fn everything_that_a_trimmed_catalog_names_can_be_selected() {
+        let trimmed = r#"{"streams": [{"stream": "list", "schema": {"properties": {
+            "name": {"selected": false}, "label": {}}}, "metadata": [
+            {"breadcrumb": ["properties", "status"], "metadata": {"selected": false}}]}]}"#;
+        let mut catalog = Catalog::parse(trimmed).unwrap();
+        assert_eq!(columns(&selection(&catalog).unwrap()), []);
+        select_all(&mut catalog);
+        let selected = selection(&catalog).unwrap();
+        let named = ["name", "label", "status"];
+        assert!(selected.len() == 1 && named.iter().all(|column| selected[0].has(column)));
+        assert!(!selected[0].has("activeCount"), "what the catalog leaves out stays out");
     }
 
     #[test]

@@ -9,8 +9,9 @@ use super::{PropertyType, SchemaError, Shape, TextFormat};
 /// can make a short text describe an endless schema.
 const MAX_PLACES: usize = 100_000;
 
-/// How deep places may lie within each other.
-const MAX_DEPTH: usize = 64;
+/// How many schemas may be open at once: places within each other, alternatives, and references to references. It bounds
+/// the stack.
+const MAX_DEPTH: usize = 128;
 
 /// Walks a schema from the outside in.
 pub(super) struct Reader<'schema> {
@@ -18,20 +19,28 @@ pub(super) struct Reader<'schema> {
     path: Vec<String>,
     /// The references being followed: meeting one of them again means that the schema is recursive.
     open_references: Vec<&'schema str>,
+    depth: usize,
     places: usize,
 }
 
 impl<'schema> Reader<'schema> {
     /// A reader of the schema `root`, which references are looked up in.
     pub(super) fn new(root: &'schema Value) -> Self {
-        Self { root, path: Vec::new(), open_references: Vec::new(), places: 0 }
+        Self { root, path: Vec::new(), open_references: Vec::new(), depth: 0, places: 0 }
     }
 
     pub(super) fn property(&mut self, schema: &'schema Value) -> Result<PropertyType, SchemaError> {
         self.places += 1;
-        if self.places > MAX_PLACES || self.path.len() > MAX_DEPTH {
+        if self.places > MAX_PLACES || self.depth == MAX_DEPTH {
             return Err(SchemaError::TooLarge { path: self.path.clone() });
         }
+        self.depth += 1;
+        let property = self.open(schema);
+        self.depth -= 1;
+        property
+    }
+
+    fn open(&mut self, schema: &'schema Value) -> Result<PropertyType, SchemaError> {
         let keywords = match schema {
             Value::Object(keywords) => keywords,
             Value::Bool(_) => return Ok(PropertyType::untyped()),

@@ -44,6 +44,20 @@ impl Exit {
         }
     }
 
+    /// Of several exits the one to end with: what needs a person comes before what another run may get over, and a defect
+    /// before all. So a scheduler that repeats a run after code 4 never repeats one that can't succeed.
+    fn severity(self) -> u8 {
+        match self {
+            Self::Bug => 6,
+            Self::Usage => 5,
+            Self::Refused => 4,
+            Self::ReaderGone => 3,
+            Self::Unavailable => 2,
+            Self::Terminated | Self::Interrupted => 1,
+            Self::Done => 0,
+        }
+    }
+
     /// The exit that a failure of the source leads to.
     pub(crate) fn of(kind: SourceErrorKind) -> Self {
         match kind {
@@ -76,8 +90,13 @@ impl Failure {
         Self { exit, lines: vec![message.into()], remedies: vec![remedy.into()] }
     }
 
-    /// Several failures, ending as the first.
+    /// Several failures, ending as the most severe, which is told first.
     pub(crate) fn all(failures: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut failures: Vec<_> = failures.into_iter().collect();
+        failures.sort_by(|one, other| {
+            let severity = |failure: &Self| std::cmp::Reverse(failure.exit.severity());
+            severity(one).cmp(&severity(other)).then_with(|| one.lines.cmp(&other.lines))
+        });
         failures.into_iter().reduce(|mut first, other| {
             first.lines.extend(other.lines);
             first.remedies.extend(other.remedies);
@@ -169,5 +188,30 @@ impl Failure {
             log::critical(line);
         }
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_failures_end_as_the_most_severe_in_whatever_order_they_came() {
+        let failure = |exit, stream: &str| Failure::new(exit, format!("{stream}: failed"), stream);
+        let failures = |reversed: bool| {
+            let mut all = vec![
+                failure(Exit::Unavailable, "contact"),
+                failure(Exit::Refused, "unsubscribe"),
+                failure(Exit::Refused, "list"),
+            ];
+            if reversed {
+                all.reverse();
+            }
+            Failure::all(all).map(|failure| (failure.exit, failure.lines))
+        };
+        let lines = ["list: failed", "unsubscribe: failed", "contact: failed"];
+        let expected = Some((Exit::Refused, lines.map(str::to_owned).to_vec()));
+        assert_eq!((failures(false), failures(true)), (expected.clone(), expected));
+        assert!(Failure::all([]).is_none());
     }
 }
