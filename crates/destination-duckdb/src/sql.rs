@@ -87,7 +87,7 @@ pub(crate) fn type_name(column_type: &ColumnType) -> String {
         ColumnType::Number => format!("decimal({NUMBER_PRECISION},{NUMBER_SCALE})"),
         ColumnType::Boolean => "boolean".to_owned(),
         ColumnType::Timestamp => "timestamp with time zone".to_owned(),
-        ColumnType::Json => "json".to_owned(),
+        ColumnType::Json | ColumnType::Objects(_) => "json".to_owned(),
         ColumnType::List(item) => format!("{}[]", type_name(item)),
     }
 }

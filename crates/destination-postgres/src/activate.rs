@@ -60,10 +60,10 @@ impl Session<'_> {
             figures(&self.connection.query_one(&compare, &[], &doing).await?)
                 .ok_or_else(|| unexpected(&doing))?;
         let mut children = Vec::new();
-        for (from, to) in waiting.children.iter().zip(&live.children) {
+        for (place, (from, to)) in waiting.children.iter().zip(&live.children).enumerate() {
             let deleted =
                 self.connection.execute(&activation::clear(self.schema, to), &[], &doing).await?;
-            let fill = activation::fill_child(self.schema, &layout, from, to);
+            let fill = activation::fill_child(self.schema, &layout, place, from, to);
             let inserted = self.connection.execute(&fill, &[], &doing).await?;
             children.push(ChildOutcome { table: to.clone(), inserted, deleted, growth: 0 });
         }

@@ -128,7 +128,9 @@ fn fields_of<'a>(
 ) -> Result<Vec<Field<'a>>, DestinationError> {
     let rows = batch.num_rows();
     let lists: &[List] = if with_lists { &layout.lists } else { &[] };
-    let scalars = layout.columns().map(|column| Values::scalar(column, batch));
+    let documents: &[Scalar] = if with_lists { &layout.documents } else { &[] };
+    let scalars = layout.columns().chain(documents);
+    let scalars = scalars.map(|column| Values::scalar(column, batch));
     let lists = lists.iter().map(|list| Values::list(list, batch));
     scalars.chain(lists).map(|values| Ok(Field { values: values?, rows })).collect()
 }

@@ -8,7 +8,10 @@ use replication::{
     system::{self, NEXT_VERSION_PREFIX},
 };
 
-use crate::config::IDENTIFIER_BYTES;
+use crate::{
+    config::IDENTIFIER_BYTES,
+    nested::{self, Nested},
+};
 
 /// The longest name of a user column in bytes: leaves room for a suffix that tells its type.
 const COLUMN_BYTES: usize = 59;
@@ -59,7 +62,7 @@ pub(crate) enum SqlType {
 
 impl SqlType {
     /// The type that holds a scalar type's values without loss; none for lists.
-    fn of(column_type: &ColumnType) -> Option<Self> {
+    pub(crate) fn of(column_type: &ColumnType) -> Option<Self> {
         Some(match column_type {
             ColumnType::Text => Self::Text,
             ColumnType::Integer => Self::Bigint,
@@ -67,7 +70,7 @@ impl SqlType {
             ColumnType::Boolean => Self::Boolean,
             ColumnType::Timestamp => Self::Timestamptz,
             ColumnType::Json => Self::Json,
-            ColumnType::List(_) => return None,
+            ColumnType::List(_) | ColumnType::Objects(_) => return None,
         })
     }
 
@@ -173,8 +176,12 @@ pub(crate) struct Layout {
     pub(crate) scalars: Vec<Scalar>,
     /// Its system columns.
     pub(crate) system: Vec<Scalar>,
-    /// Its arrays.
+    /// Its arrays of plain values.
     pub(crate) lists: Vec<List>,
+    /// Its arrays of objects: the columns of the stage that hold them as documents.
+    pub(crate) documents: Vec<Scalar>,
+    /// The subtables of these.
+    pub(crate) nested: Vec<Nested>,
     /// Who wins.
     pub(crate) winner: Winner,
 }
@@ -184,7 +191,7 @@ pub(crate) struct Layout {
 pub(crate) struct Tables {
     /// The table.
     pub(crate) parent: String,
-    /// Its subtables, in the order of [`Layout::lists`].
+    /// Its subtables: those of [`Layout::lists`], then those of [`Layout::nested`].
     pub(crate) children: Vec<String>,
 }
 
@@ -212,7 +219,7 @@ impl Layout {
                 is_key: true,
             });
         }
-        let mut lists = Vec::new();
+        let (mut lists, mut documents, mut nested) = (Vec::new(), Vec::new(), Vec::new());
         for (position, column) in schema.columns.iter().enumerate() {
             let name = column_name(table, column)?;
             let is_key = schema.key.contains(&column.name);
@@ -227,6 +234,17 @@ impl Layout {
                     });
                 }
                 None if is_key => return Err(impossible_key(table, &column.name)),
+                None if let ColumnType::Objects(items) = &column.column_type => {
+                    let child = child_table(table, &name);
+                    let steps = [Vec::new()];
+                    nested.extend(nested::subtables(&child, &name, &steps, &items.fields));
+                    documents.push(Scalar {
+                        name,
+                        sql_type: SqlType::Json,
+                        origin: Origin::Batch(position),
+                        is_key: false,
+                    });
+                }
                 None => lists.push(List { name, item: item_type(table, column)?, position }),
             }
         }
@@ -245,6 +263,8 @@ impl Layout {
             scalars,
             system: system.collect(),
             lists,
+            documents,
+            nested,
             winner: Winner::Sequence,
         };
         layout.winner = layout.winner_by(schema);
@@ -274,8 +294,9 @@ impl Layout {
 
     /// The live tables.
     pub(crate) fn live(&self) -> Tables {
-        let children = self.lists.iter().map(|list| child_table(&self.table, &list.name)).collect();
-        Tables { parent: self.table.clone(), children }
+        let lists = self.lists.iter().map(|list| child_table(&self.table, &list.name));
+        let nested = self.nested.iter().map(|nested| nested.table.clone());
+        Tables { parent: self.table.clone(), children: lists.chain(nested).collect() }
     }
 
     /// The tables in which a version waits.
@@ -321,6 +342,7 @@ impl Layout {
         }
         let mut names: Vec<&str> = self.columns().map(|column| column.name.as_str()).collect();
         names.extend(self.lists.iter().map(|list| list.name.as_str()));
+        names.extend(self.documents.iter().map(|document| document.name.as_str()));
         names.sort_unstable();
         if let Some(name) = names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]) {
             return Err(refused(
@@ -399,7 +421,7 @@ pub(crate) fn digest(name: &str) -> u32 {
 }
 
 fn is_list(column_type: &ColumnType) -> bool {
-    matches!(column_type, ColumnType::List(_))
+    matches!(column_type, ColumnType::List(_) | ColumnType::Objects(_))
 }
 
 fn item_type(table: &str, column: &Column) -> Result<SqlType, DestinationError> {

@@ -20,6 +20,7 @@ mod layout;
 mod ledger;
 mod limits;
 mod merge;
+mod nested;
 mod numeric;
 mod password;
 mod prepare;

@@ -15,8 +15,8 @@ use crate::{
     layout::{Layout, Origin, Tables},
     session::Session,
     sql::{
-        merge::{DROP_STAGE, Merge},
-        tables,
+        merge::{DROP_STAGE, Merge, STAGE},
+        nested, tables,
     },
 };
 
@@ -47,6 +47,13 @@ impl Session<'_> {
             let deleted = self.connection.execute(&sql.delete_items(child), &[], &doing).await?;
             let inserted =
                 self.connection.execute(&sql.insert_items(child, list), &[], &doing).await?;
+            children.push(ChildOutcome { table: child.clone(), inserted, deleted, growth: 0 });
+        }
+        for (nested, child) in layout.nested.iter().zip(&tables.children[layout.lists.len()..]) {
+            let doing = Doing::rows(child);
+            let deleted = self.connection.execute(&sql.delete_items(child), &[], &doing).await?;
+            let insert = nested::insert_items(self.schema, child, &layout, nested, STAGE);
+            let inserted = self.connection.execute(&insert, &[], &doing).await?;
             children.push(ChildOutcome { table: child.clone(), inserted, deleted, growth: 0 });
         }
         let growth = self.growth(&tables, &before, &mut children).await?;

@@ -15,7 +15,7 @@ use crate::{
     failure::Doing,
     layout::{Layout, SqlType, Tables},
     session::Session,
-    sql::tables,
+    sql::{nested, tables},
 };
 
 /// A relation as the database has it.
@@ -144,6 +144,13 @@ impl Session<'_> {
             let key: Vec<&str> =
                 wanted[..=key.len()].iter().map(|(name, _)| name.as_str()).collect();
             let create = || tables::create_child(self.schema, child, layout, list);
+            self.fit_one(child, relations.get(child), &wanted, &key, create).await?;
+        }
+        for (nested, child) in layout.nested.iter().zip(&names.children[layout.lists.len()..]) {
+            let wanted = nested::columns(layout, nested);
+            let key = nested::key_columns(layout, nested);
+            let key: Vec<&str> = key.iter().map(|(name, _)| name.as_str()).collect();
+            let create = || tables::create_nested(self.schema, child, &wanted, &key);
             self.fit_one(child, relations.get(child), &wanted, &key, create).await?;
         }
         Ok(())

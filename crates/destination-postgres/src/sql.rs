@@ -2,6 +2,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod merge;
+pub(crate) mod nested;
 pub(crate) mod system;
 pub(crate) mod tables;
 

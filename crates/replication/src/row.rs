@@ -60,7 +60,9 @@ pub fn render(schema: &StreamSchema, batch: &RecordBatch, row: usize) -> String 
 /// without a change.
 fn text(column_type: &ColumnType, array: &dyn Array, row: usize) -> String {
     match column_type {
-        ColumnType::Json if array.is_valid(row) => array.as_string::<i32>().value(row).to_owned(),
+        ColumnType::Json | ColumnType::Objects(_) if array.is_valid(row) => {
+            array.as_string::<i32>().value(row).to_owned()
+        }
         ColumnType::List(item) if array.is_valid(row) => {
             let items = array.as_list::<i32>().value(row);
             let items = (0..items.len()).map(|index| text(item, &items, index));
@@ -115,7 +117,7 @@ fn value(column_type: &ColumnType, array: &dyn Array, row: usize) -> Value {
     }
     match column_type {
         ColumnType::Text => Value::String(array.as_string::<i32>().value(row).to_owned()),
-        ColumnType::Json => {
+        ColumnType::Json | ColumnType::Objects(_) => {
             let text = array.as_string::<i32>().value(row);
             serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
         }
@@ -176,7 +178,9 @@ pub(crate) fn greatest_key(column_type: &ColumnType, array: &ArrayRef) -> Option
             .flatten()
             .max_by(|left, right| compare_keys(left, right))
             .map(str::to_owned),
-        ColumnType::Boolean | ColumnType::Json | ColumnType::List(_) => None,
+        ColumnType::Boolean | ColumnType::Json | ColumnType::List(_) | ColumnType::Objects(_) => {
+            None
+        }
     }
 }
 

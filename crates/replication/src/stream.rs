@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+pub use crate::singer_source::{ItemField, Items};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
@@ -50,8 +51,10 @@ pub enum ColumnType {
     Timestamp,
     /// A JSON document, kept as its text.
     Json,
-    /// An ordered list of one of the other types; lists do not nest.
+    /// An ordered list of one of the types above; lists do not nest.
     List(Box<ColumnType>),
+    /// An ordered list of objects, kept as the text of its JSON array. Destinations with subtables take it apart.
+    Objects(Items),
 }
 
 impl ColumnType {
@@ -59,7 +62,7 @@ impl ColumnType {
     #[must_use]
     pub fn arrow(&self) -> DataType {
         match self {
-            Self::Text | Self::Json => DataType::Utf8,
+            Self::Text | Self::Json | Self::Objects(_) => DataType::Utf8,
             Self::Integer => DataType::Int64,
             Self::Number => DataType::Decimal128(NUMBER_PRECISION, NUMBER_SCALE),
             Self::Boolean => DataType::Boolean,

@@ -245,7 +245,7 @@ fn json_type(column_type: &ColumnType, is_key: bool) -> Value {
             property["format"] = "date-time".into();
             property
         }
-        ColumnType::Json => json!({}),
+        ColumnType::Json | ColumnType::Objects(_) => json!({}),
         ColumnType::List(item) => {
             let mut property = typed("array");
             property["items"] = json_type(item, true);

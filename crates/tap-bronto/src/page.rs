@@ -389,8 +389,12 @@ fn reading(column: &StreamColumn, kind: Kind, numbers: NumberForm) -> Reading {
         (ColumnType::Number, NumberForm::Decimal) => Reading::Number(syntax),
         (ColumnType::Number, NumberForm::Lexeme) => Reading::Lexeme(syntax),
         (ColumnType::List(_), _) => Reading::TextList,
-        (ColumnType::Text | ColumnType::Json, _) if kind == Kind::DateTime => Reading::DateText,
-        (ColumnType::Text | ColumnType::Json, _) => Reading::Text,
+        (ColumnType::Text | ColumnType::Json | ColumnType::Objects(_), _)
+            if kind == Kind::DateTime =>
+        {
+            Reading::DateText
+        }
+        (ColumnType::Text | ColumnType::Json | ColumnType::Objects(_), _) => Reading::Text,
     }
 }
 

@@ -5,7 +5,7 @@ use crate::layout::{Layout, Tables};
 use super::{
     comma, identifier,
     merge::{Side, child_columns, differs, same_key},
-    table,
+    nested, table,
 };
 
 /// Compares the waiting rows `s` with the live rows `t`, and counts: rows whose key is new, rows that differ, rows that
@@ -43,9 +43,19 @@ pub(crate) fn fill_parent(schema: &str, layout: &Layout, waiting: &str, live: &s
     fill(schema, &comma(layout.columns().map(|column| identifier(&column.name))), waiting, live)
 }
 
-/// Moves the items of the waiting rows.
-pub(crate) fn fill_child(schema: &str, layout: &Layout, waiting: &str, live: &str) -> String {
-    fill(schema, &comma(child_columns(layout)), waiting, live)
+/// Moves the items of the waiting rows, for the subtable at this place of [`Tables::children`].
+pub(crate) fn fill_child(
+    schema: &str,
+    layout: &Layout,
+    place: usize,
+    waiting: &str,
+    live: &str,
+) -> String {
+    let columns = match place.checked_sub(layout.lists.len()) {
+        None => child_columns(layout),
+        Some(place) => nested::column_names(layout, &layout.nested[place]),
+    };
+    fill(schema, &comma(columns), waiting, live)
 }
 
 fn fill(schema: &str, columns: &str, waiting: &str, live: &str) -> String {

@@ -8,9 +8,10 @@ use replication::system;
 
 use crate::layout::{ITEM, LEVEL, Layout, List, Scalar, SqlType, Tables, Winner, source_key};
 
-use super::{all_of, comma, identifier, join, table};
+use super::{all_of, comma, identifier, join, nested, table};
 
-const STAGE: &str = "pg_temp._sdc_stage";
+/// The stage.
+pub(crate) const STAGE: &str = "pg_temp._sdc_stage";
 
 /// From here on, rows are looked up by key, one by one: the stage is small, the table may be huge, and its planner
 /// would rather read it whole. `insert … on conflict` does as many look-ups anyway.
@@ -30,7 +31,7 @@ pub(crate) struct Merge<'a> {
 impl Merge<'_> {
     /// Creates the stage.
     pub(crate) fn create_stage(&self) -> String {
-        let scalars = self.layout.columns();
+        let scalars = self.layout.columns().chain(&self.layout.documents);
         let scalars = scalars
             .map(|column| format!("{} {}", identifier(&column.name), column.sql_type.name()));
         let lists = self.layout.lists.iter();
@@ -41,7 +42,8 @@ impl Merge<'_> {
 
     /// Fills the stage.
     pub(crate) fn copy_into_stage(&self) -> String {
-        let scalars = self.layout.columns().map(|column| identifier(&column.name));
+        let scalars = self.layout.columns().chain(&self.layout.documents);
+        let scalars = scalars.map(|column| identifier(&column.name));
         let lists = self.layout.lists.iter().map(|list| identifier(&list.name));
         format!("copy {STAGE} ({}) from stdin with (format binary)", comma(scalars.chain(lists)))
     }
@@ -188,6 +190,16 @@ pub(crate) fn differs(
         };
         conditions.push(format!("{} is distinct from {}", array(left), array(right)));
     }
+    for (position, nested) in layout.nested.iter().enumerate() {
+        let items = |(alias, side): (&str, Side<'_>)| match side {
+            Side::Staged => nested::staged_items(nested, alias),
+            Side::Stored(children) => {
+                let child = &children[layout.lists.len() + position];
+                nested::stored_items(schema, child, layout, nested, alias)
+            }
+        };
+        conditions.push(format!("{} is distinct from {}", items(left), items(right)));
+    }
     if conditions.is_empty() {
         "false".to_owned()
     } else {
@@ -228,7 +240,7 @@ fn items(
 }
 
 /// Whether `c`, a row of a subtable, belongs to the row under this alias.
-fn child_of(layout: &Layout, parent: &str) -> String {
+pub(super) fn child_of(layout: &Layout, parent: &str) -> String {
     all_of(layout.key().map(|column| {
         format!(
             "c.{} = {parent}.{}",

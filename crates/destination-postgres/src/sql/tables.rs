@@ -88,6 +88,21 @@ pub(crate) fn create_child(schema: &str, name: &str, layout: &Layout, list: &Lis
     create(schema, name, columns, &key)
 }
 
+/// Creates a subtable of an array of objects.
+pub(crate) fn create_nested(
+    schema: &str,
+    name: &str,
+    columns: &[(String, SqlType)],
+    key: &[&str],
+) -> String {
+    let columns = columns.iter().map(|(name, of)| {
+        let not_null = if key.contains(&name.as_str()) { " not null" } else { "" };
+        format!("{} {}{not_null}", identifier(name), of.name())
+    });
+    let key: Vec<String> = key.iter().map(|name| identifier(name)).collect();
+    create(schema, name, columns.collect(), &key)
+}
+
 /// The columns that a subtable must have, with their types.
 pub(crate) fn child_columns(layout: &Layout, list: &List) -> Vec<(String, SqlType)> {
     let keys = layout.key().map(|column| (source_key(&column.name), column.sql_type));

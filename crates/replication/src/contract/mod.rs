@@ -7,6 +7,7 @@ mod faults;
 mod hostile;
 mod loading;
 mod model;
+mod nesting;
 mod placing;
 mod script;
 mod values;
@@ -24,6 +25,7 @@ pub use faults::*;
 pub use hostile::{alters_nothing_whatever_comes, keeps_large_rows_whole};
 pub use loading::*;
 pub use model::equals_a_model_whatever_happens;
+pub use nesting::*;
 pub use placing::*;
 pub use values::*;
 pub use versions::*;
@@ -66,6 +68,8 @@ macro_rules! contract_tests {
             settles_key_collisions_whichever_comes_first,
             keeps_every_value,
             grows_and_shrinks_lists,
+            takes_arrays_of_objects_apart,
+            replaces_nested_rows_with_their_version,
             alters_nothing_whatever_comes,
             keeps_large_rows_whole,
             splits_a_column_whose_type_changes,

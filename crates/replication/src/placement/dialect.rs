@@ -69,7 +69,7 @@ pub(crate) fn suffix(column_type: &ColumnType) -> String {
         ColumnType::Boolean => "bo",
         ColumnType::Timestamp => "ti",
         ColumnType::Text => "st",
-        ColumnType::Json => "js",
+        ColumnType::Json | ColumnType::Objects(_) => "js",
         ColumnType::List(item) => return format!("ar_{}", suffix(item)),
     };
     plain.to_owned()

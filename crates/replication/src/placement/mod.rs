@@ -6,6 +6,7 @@
 //! are then laid out as the table has them, so destinations never meet a name or a type that doesn't fit.
 
 mod dialect;
+mod nested;
 mod plan;
 mod registry;
 mod stored;
@@ -31,7 +32,7 @@ use crate::{
     destination::{DestinationError, UnitTransaction, UnsupportedRow},
     reject::ReasonCode,
     row,
-    stream::{NUMBER_PRECISION, NUMBER_SCALE, StreamSchema},
+    stream::{ColumnType, NUMBER_PRECISION, NUMBER_SCALE, StreamSchema},
     system,
     unit::TableLoad,
 };
@@ -54,6 +55,8 @@ pub(crate) struct Placement {
     origins: Vec<Origin>,
     /// Columns that get another name first.
     pub(crate) renames: Vec<Rename>,
+    /// The same for the subtables of arrays of objects.
+    subtable_renames: Vec<(StreamSchema, Vec<Rename>)>,
     /// Columns of the stream that have no place: rows with a value there can't be loaded.
     unplaced: Vec<Unplaced>,
     /// Why no row of the stream can be loaded.
@@ -116,6 +119,21 @@ impl Placement {
                     .filter(|&row| array.is_valid(row))
                     .for_each(|row| report(row, why));
             }
+            let stored = self.stored.iter().flat_map(|stored| &stored.columns);
+            for (column, origin) in stored.zip(&self.origins) {
+                let (ColumnType::Objects(items), Origin::Column(position)) =
+                    (&column.column_type, *origin)
+                else {
+                    continue;
+                };
+                let texts = columns.column(position).as_string::<i32>();
+                for (row, text) in texts.iter().enumerate() {
+                    let fault = text.and_then(|text| items.fault(&column.name, text));
+                    if let Some((code, reason)) = fault {
+                        report(row, &Refusal::new(code, reason));
+                    }
+                }
+            }
         }
         rows
     }
@@ -126,6 +144,7 @@ impl Placement {
             stored: Some(Arc::new(schema.clone())),
             origins: (0..schema.columns.len()).map(Origin::Column).collect(),
             renames: Vec::new(),
+            subtable_renames: Vec::new(),
             unplaced: Vec::new(),
             refusal: None,
             changes: Vec::new(),
@@ -156,6 +175,9 @@ impl Placement {
         let Some(stored) = &self.stored else { return Ok(()) };
         if !self.renames.is_empty() {
             transaction.rename(stored, &self.renames).await?;
+        }
+        for (subtable, renames) in &self.subtable_renames {
+            transaction.rename(subtable, renames).await?;
         }
         transaction.prepare(stored, version).await
     }

@@ -1,6 +1,7 @@
 //! Planning where the columns of a stream go.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     sync::Arc,
 };
@@ -25,6 +26,7 @@ pub(crate) fn plan(
     dialect: &Dialect,
     schema: &Arc<StreamSchema>,
     stored: Option<&StoredTable>,
+    subtables: &HashMap<String, StoredTable>,
 ) -> Result<Placement, DestinationError> {
     let table = schema.table();
     let is_subtable =
@@ -35,7 +37,7 @@ pub(crate) fn plan(
     if let Some(key) = stored.and_then(|stored| stored.key.as_ref()) {
         check_key(dialect, schema, key)?;
     }
-    let mut plan = Plan::new(dialect, schema, stored);
+    let mut plan = Plan::new(dialect, schema, stored, subtables);
     for position in plan.order() {
         plan.place(position)?;
     }
@@ -80,6 +82,7 @@ pub(crate) fn refused(why: Refusal) -> Placement {
         stored: None,
         origins: Vec::new(),
         renames: Vec::new(),
+        subtable_renames: Vec::new(),
         unplaced: Vec::new(),
         refusal: Some(why),
         changes: Vec::new(),
@@ -113,30 +116,34 @@ pub(super) fn refused_name(dialect: &Dialect, table: &str) -> Option<Refusal> {
     None
 }
 
-struct Plan<'a> {
-    dialect: &'a Dialect,
-    source: &'a Arc<StreamSchema>,
+pub(super) struct Plan<'a> {
+    pub(super) dialect: &'a Dialect,
+    pub(super) source: &'a StreamSchema,
+    /// The subtables that there are, by name.
+    pub(super) subtables: &'a HashMap<String, StoredTable>,
     /// The columns that the table has, by their name as the destination compares it.
     existing: HashMap<String, &'a StoredColumn>,
     is_new: bool,
     /// The names that are given, as the destination compares them.
-    claimed: HashSet<String>,
+    pub(super) claimed: HashSet<String>,
     /// How many columns the table has so far.
     count: usize,
-    columns: Vec<Column>,
-    origins: Vec<Origin>,
+    pub(super) columns: Vec<Column>,
+    pub(super) origins: Vec<Origin>,
     /// The stored name of each of the stream's columns.
     names: Vec<Option<String>>,
-    renames: Vec<Rename>,
-    unplaced: Vec<Unplaced>,
+    pub(super) renames: Vec<Rename>,
+    pub(super) subtable_renames: Vec<(StreamSchema, Vec<Rename>)>,
+    pub(super) unplaced: Vec<Unplaced>,
     changes: Vec<String>,
 }
 
 impl<'a> Plan<'a> {
-    fn new(
+    pub(super) fn new(
         dialect: &'a Dialect,
-        source: &'a Arc<StreamSchema>,
+        source: &'a StreamSchema,
         stored: Option<&'a StoredTable>,
+        subtables: &'a HashMap<String, StoredTable>,
     ) -> Self {
         let columns = stored.map_or(&[][..], |table| &table.columns);
         let takes_room = |column: &&StoredColumn| {
@@ -151,6 +158,7 @@ impl<'a> Plan<'a> {
         Self {
             dialect,
             source,
+            subtables,
             existing: columns.iter().map(|column| (dialect.folded(&column.name), column)).collect(),
             is_new: stored.is_none(),
             claimed: HashSet::new(),
@@ -159,6 +167,7 @@ impl<'a> Plan<'a> {
             origins: Vec::new(),
             names: vec![None; source.columns.len()],
             renames: Vec::new(),
+            subtable_renames: Vec::new(),
             unplaced: Vec::new(),
             changes: Vec::new(),
         }
@@ -176,16 +185,34 @@ impl<'a> Plan<'a> {
         order
     }
 
-    fn place(&mut self, position: usize) -> Result<(), DestinationError> {
-        let column = &self.source.columns[position];
-        let base = match self.usable_name(column) {
+    pub(super) fn place(&mut self, position: usize) -> Result<(), DestinationError> {
+        let mut column = Cow::Borrowed(&self.source.columns[position]);
+        let base = match self.usable_name(&column) {
             Ok(base) => base,
             Err(why) => {
                 self.unplaced.push(Unplaced { position, why });
                 return Ok(());
             }
         };
-        match self.choose(column, &base)? {
+        if let ColumnType::Objects(items) = &column.column_type {
+            match self.nested(&base, items)? {
+                Some(items) => {
+                    let existing = self.existing.get(&self.dialect.folded(&base)).copied();
+                    if let Some(stored) = existing.filter(|stored| !is_list(stored)) {
+                        self.rename_original(stored, &base)?;
+                    }
+                    self.give(
+                        position,
+                        base.clone(),
+                        ColumnType::Objects(items),
+                        Origin::Column(position),
+                    );
+                    return self.clear_others(position, &base);
+                }
+                None => column.to_mut().column_type = ColumnType::Json,
+            }
+        }
+        match self.choose(&column, &base)? {
             Choice::Existing(stored, origin) => {
                 let (name, column_type) = (stored.name.clone(), stored_type(stored)?);
                 self.give(position, name, column_type, origin(position));
@@ -322,6 +349,7 @@ impl<'a> Plan<'a> {
             let renamed = self.renames.iter().find(|rename| rename.from == stored.name);
             let name = renamed.map_or(&stored.name, |rename| &rename.to).clone();
             if self.names[position].as_ref() == Some(&name) {
+                // Lists and objects of one name share their subtable.
                 continue;
             }
             self.columns.push(Column { name, column_type: stored_type(stored)? });
@@ -404,6 +432,7 @@ impl<'a> Plan<'a> {
             stored: Some(Arc::new(stored)),
             origins: self.origins,
             renames: self.renames,
+            subtable_renames: self.subtable_renames,
             unplaced: self.unplaced,
             refusal: None,
             changes: self.changes,
@@ -427,6 +456,10 @@ impl<'a> Plan<'a> {
 enum Choice<'a> {
     Existing(&'a StoredColumn, fn(usize) -> Origin),
     New(String),
+}
+
+fn is_list(stored: &StoredColumn) -> bool {
+    matches!(stored.column_type, Some(ColumnType::List(_)))
 }
 
 fn stored_type(stored: &StoredColumn) -> Result<ColumnType, DestinationError> {

@@ -5,10 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{Placement, plan};
+use super::{Nesting, Placement, nested, plan};
 use crate::{
     destination::{Destination, DestinationError},
-    stream::{StreamName, StreamSchema},
+    stream::{ColumnType, StreamName, StreamSchema},
 };
 
 /// Where the streams of a run lie.
@@ -39,7 +39,17 @@ impl Placements {
             plan::refused(why)
         } else if *owner.or_insert_with(|| schema.stream.clone()) == schema.stream {
             let stored = destination.stored_table(table).await?;
-            plan::plan(&dialect, schema, stored.as_ref())?
+            let mut subtables = HashMap::new();
+            for column in schema.columns.iter().filter(|_| dialect.nesting == Nesting::Subtables) {
+                let ColumnType::Objects(items) = &column.column_type else { continue };
+                let name = nested::subtable(table, &(dialect.canonical)(&column.name));
+                for name in nested::names(dialect.canonical, &name, items) {
+                    if let Some(stored) = destination.stored_table(&name).await? {
+                        subtables.insert(name, stored);
+                    }
+                }
+            }
+            plan::plan(&dialect, schema, stored.as_ref(), &subtables)?
         } else {
             plan::table_collision(&dialect, table)
         };

@@ -4,6 +4,8 @@ use super::{
     plan::{self, plan},
     *,
 };
+use std::collections::HashMap;
+
 use crate::stream::{Column, ColumnType, Method, WinnerRule};
 
 const RENAMING: Dialect = Dialect {
@@ -60,7 +62,7 @@ fn table(columns: &[(&str, ColumnType)]) -> StoredTable {
 
 /// Names, origins, renames: `age__bi=- age__de=age; age>age__bi`.
 fn shown(dialect: &Dialect, schema: &Arc<StreamSchema>, stored: &StoredTable) -> String {
-    let placement = plan(dialect, schema, Some(stored)).expect("there is a place");
+    let placement = plan(dialect, schema, Some(stored), &HashMap::new()).expect("there is a place");
     let Some(as_stored) = &placement.stored else {
         return format!("refused: {}", placement.refusal.expect("there is a reason").reason);
     };
@@ -186,6 +188,7 @@ fn a_key_never_splits() {
     let schema = stream(&[]);
     let mut stored = table(&[]);
     stored.columns[0].column_type = Some(ColumnType::Integer);
-    let error = plan(&KEEPING, &schema, Some(&stored)).expect_err("the key has another type");
+    let error = plan(&KEEPING, &schema, Some(&stored), &HashMap::new())
+        .expect_err("the key has another type");
     assert!(error.message.starts_with("Key column `id` of `t`"), "{error}");
 }

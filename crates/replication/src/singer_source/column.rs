@@ -42,7 +42,7 @@ impl Column {
     /// An empty column with room for as many rows, and as many bytes of text.
     pub(super) fn new(kind: &ValueKind, rows: usize, bytes: usize) -> Self {
         let values = match kind {
-            ValueKind::Text | ValueKind::Json => {
+            ValueKind::Text | ValueKind::Json | ValueKind::Objects(_) => {
                 Values::Text(StringBuilder::with_capacity(rows, bytes))
             }
             ValueKind::Integer => Values::Integer(Int64Builder::with_capacity(rows)),

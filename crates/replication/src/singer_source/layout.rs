@@ -1,7 +1,7 @@
 //! From a stream's JSON Schema to columns: which column each field goes to, decided once per schema.
 //!
 //! Objects are flattened to `a__b`; arrays of plain values are lists; whatever has no fixed shape (untyped, mixed, free
-//! objects, arrays of objects) is kept as a JSON document, which loses nothing.
+//! objects, arrays of anything else) is kept as a JSON document, which loses nothing.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,6 +11,7 @@ use singer::{
     schema::{Shape, TextFormat},
 };
 
+use super::items::Items;
 use crate::{
     placement::has_reserved_suffix,
     stream::{Column, ColumnType},
@@ -36,6 +37,8 @@ pub(super) enum ValueKind {
     Timestamp,
     /// An array of plain values.
     List(Box<ValueKind>),
+    /// An array of objects, kept as its text.
+    Objects(Items),
 }
 
 impl ValueKind {
@@ -49,19 +52,20 @@ impl ValueKind {
             Self::Boolean => ColumnType::Boolean,
             Self::Timestamp => ColumnType::Timestamp,
             Self::List(item) => ColumnType::List(Box::new(item.column_type())),
+            Self::Objects(items) => ColumnType::Objects(items.clone()),
         }
     }
 
     /// Whether a row can be identified by such values.
     pub(super) fn can_be_key(&self) -> bool {
-        !matches!(self, Self::Json | Self::List(_))
+        !matches!(self, Self::Json | Self::List(_) | Self::Objects(_))
     }
 
     /// What a value must be, for people.
     pub(super) fn expected(&self) -> &'static str {
         match self {
             Self::Text => "a string",
-            Self::Json => "a value",
+            Self::Json | Self::Objects(_) => "a value",
             Self::Integer => "a whole number",
             Self::Number | Self::NumberText => "a number",
             Self::Boolean => "true or false",
@@ -118,6 +122,11 @@ impl FieldTree {
         let target = self.targets.get(*cursor);
         *cursor += 1;
         target
+    }
+
+    /// The fields and their targets.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&String, &FieldTarget)> {
+        self.names.iter().zip(&self.targets)
     }
 
     fn add(&mut self, name: &str, target: FieldTarget) {
@@ -191,6 +200,9 @@ fn nested_name(column: &str, name: &str) -> String {
 fn value_kind(property: &PropertyType) -> ValueKind {
     match property.shape() {
         Some(Shape::Array(items)) => match items.shape() {
+            Some(Shape::Object(properties)) if !properties.is_empty() => {
+                ValueKind::Objects(Items::of(properties))
+            }
             Some(shape) => {
                 plain_kind(shape).map_or(ValueKind::Json, |item| ValueKind::List(Box::new(item)))
             }

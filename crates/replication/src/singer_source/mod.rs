@@ -8,6 +8,7 @@
 //! | `layout` | turns a JSON Schema into columns, once per schema |
 //! | `record`, `column`, `number` | read a record's text straight into columns |
 //! | `retraction` | knows which rows without a key a stored state covers |
+//! | `items` | reads the objects of an array |
 //! | `version` | keeps the order of table versions |
 //! | `not_a_number` | lets `NaN` cost one row instead of the run |
 //!
@@ -30,6 +31,7 @@ use crate::source::{
 
 mod column;
 mod extraction;
+mod items;
 mod layout;
 mod line;
 mod not_a_number;
@@ -38,6 +40,8 @@ mod record;
 mod retraction;
 mod stream;
 mod version;
+
+pub use items::{ItemField, Items};
 
 #[cfg(test)]
 mod tests;

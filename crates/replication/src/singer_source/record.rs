@@ -246,7 +246,11 @@ impl<'de> DeserializeSeed<'de> for ValueSeed<'_, '_> {
             ValueKind::Text | ValueKind::Timestamp | ValueKind::Boolean | ValueKind::List(_) => {
                 deserializer.deserialize_any(self)
             }
-            ValueKind::Json | ValueKind::Integer | ValueKind::Number | ValueKind::NumberText => {
+            ValueKind::Json
+            | ValueKind::Objects(_)
+            | ValueKind::Integer
+            | ValueKind::Number
+            | ValueKind::NumberText => {
                 let value = <&RawValue as serde::Deserialize>::deserialize(deserializer)?;
                 self.raw(value.get())
             }
@@ -259,7 +263,9 @@ impl ValueSeed<'_, '_> {
     fn raw<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
         match text.as_bytes().first() {
             Some(b'n') => self.column.push_null(),
-            _ if *self.column.kind() == ValueKind::Json => self.column.push_text(text),
+            _ if matches!(self.column.kind(), ValueKind::Json | ValueKind::Objects(_)) => {
+                self.column.push_text(text);
+            }
             Some(b'-' | b'0'..=b'9') => return self.number(text),
             Some(b'"') if *self.column.kind() == ValueKind::NumberText => {
                 return self.number_text(text);

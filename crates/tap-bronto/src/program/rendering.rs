@@ -65,7 +65,7 @@ impl<'batch> Column<'batch> {
     fn new(column_type: &ColumnType, array: &'batch dyn Array) -> Self {
         match column_type {
             ColumnType::Text => Self::Text(array.as_string()),
-            ColumnType::Json => Self::Json(array.as_string()),
+            ColumnType::Json | ColumnType::Objects(_) => Self::Json(array.as_string()),
             ColumnType::Integer => Self::Integer(array.as_primitive::<Int64Type>()),
             ColumnType::Number => Self::Number(array.as_primitive::<Decimal128Type>()),
             ColumnType::Boolean => Self::Boolean(array.as_boolean()),

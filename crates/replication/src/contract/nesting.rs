@@ -1,0 +1,157 @@
+//! Clauses on arrays of objects: subtables without stale rows where a destination has them, documents elsewhere.
+
+use serde_json::{Map, Value, json};
+
+use super::{Subject, hostile::load, script::by};
+use crate::{ledger::LoadCounts, run::RunReport, system};
+
+const ORDER: &str = r#"{"type":"SCHEMA","stream":"orders","key_properties":["id"],"schema":{"properties":{
+    "id":{"type":"integer"},"note":{"type":"string"},
+    "lines":{"type":["array","null"],"items":{"type":"object","properties":{
+        "product":{"type":"integer"},"price":{"type":["PRICE","null"]},"at":{"type":"string","format":"date-time"},
+        "meta":{"type":"object","properties":{"it's":{"type":"string"},"free":{}}},
+        "tags":{"type":"array","items":{"type":"string"}},
+        "taxes":{"type":"array","items":{"type":"object","properties":{
+            "rate":{"type":"number"},"ok":{"type":"boolean"}}}}}}}}}}"#;
+
+fn input(price: &str, records: &[&str]) -> String {
+    let mut input = ORDER.replace('\n', "").replace("PRICE", price);
+    for record in records {
+        input.push_str("\n{\"type\":\"RECORD\",\"stream\":\"orders\",\"record\":");
+        input.push_str(record);
+        input.push('}');
+    }
+    input
+}
+
+fn counts(report: &RunReport) -> LoadCounts {
+    report.tables.iter().find(|table| table.table == "orders").expect("it was loaded").counts
+}
+
+/// The rows of a subtable as texts: key, levels, then the columns.
+async fn nested(subject: &dyn Subject, table: &str, columns: &[&str]) -> Vec<String> {
+    let rows = subject.rows(table).await.unwrap_or_else(|| panic!("`{table}` exists"));
+    let mut lines: Vec<String> = rows
+        .iter()
+        .map(|row: &Map<String, Value>| {
+            assert!(row[system::SEQUENCE].is_i64(), "nested rows have system columns");
+            let names = ["_sdc_source_key_id", "_sdc_level_0_id", "_sdc_level_1_id"];
+            let cells = names.iter().chain(columns).filter_map(|name| row.get(*name));
+            cells.map(Value::to_string).collect::<Vec<_>>().join(" ")
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
+/// Arrays of objects are held whole, item by item where there are subtables; they follow their row when it changes.
+pub async fn takes_arrays_of_objects_apart(subject: &dyn Subject) {
+    let first = r#"{"id":1,"note":"a","lines":[
+        {"product":5,"price":5.990,"at":"2024-02-29T23:30:00.5+05:30","meta":{"it's":"\u00e9\"\\","free":{"b":[1]}},
+         "tags":["x",null,""],"taxes":[{"rate":0.06,"ok":true},{"rate":1e2}]},
+        {"product":6},null]}"#
+        .replace("\n", "");
+    let second = r#"{"id":2,"note":"b","lines":[]}"#;
+    let report = load(subject, input("number", &[&first, second])).await;
+    assert_eq!(counts(&report).inserted, 2);
+    let again = load(subject, input("number", &[&first, second])).await;
+    assert_eq!((counts(&again).updated, counts(&again).unchanged), (0, 2), "nothing has changed");
+    if !subject.has_subtables() {
+        let rows = by("note", subject.rows("orders").await);
+        assert_eq!(rows["b"]["lines"], json!("[]"));
+        let sent: Value = serde_json::from_str(&first).expect("tests write JSON");
+        let stored = rows["a"]["lines"].as_str().unwrap_or_default();
+        assert_eq!(serde_json::from_str::<Value>(stored).ok().as_ref(), Some(&sent["lines"]));
+        return;
+    }
+    let lines = ["product", "price", "at", "meta__its", "meta__free"];
+    assert_eq!(
+        nested(subject, "orders__lines", &lines).await,
+        [
+            r#"1 0 5 "5.990" "2024-02-29T18:00:00.5Z" "é\"\\" "{\"b\":[1]}""#,
+            "1 1 6 null null null null",
+            "1 2 null null null null null",
+        ]
+    );
+    assert_eq!(
+        nested(subject, "orders__lines__tags", &["value"]).await,
+        [r#"1 0 0 "x""#, "1 0 1 null", r#"1 0 2 """#]
+    );
+    assert_eq!(
+        nested(subject, "orders__lines__taxes", &["rate", "ok"]).await,
+        [r#"1 0 0 "0.06" true"#, r#"1 0 1 "100" null"#]
+    );
+
+    // A change deep within is a change of the row; what is gone leaves nothing behind, and other rows are left alone.
+    let shrunken =
+        r#"{"id":1,"note":"a","lines":[{"product":5,"tags":["x"],"taxes":[{"rate":0.07}]}]}"#;
+    let report = load(subject, input("number", &[shrunken, second])).await;
+    assert_eq!((counts(&report).updated, counts(&report).unchanged), (1, 1));
+    assert_eq!(nested(subject, "orders__lines", &["product"]).await, ["1 0 5"]);
+    assert_eq!(nested(subject, "orders__lines__tags", &["value"]).await, [r#"1 0 0 "x""#]);
+    assert_eq!(nested(subject, "orders__lines__taxes", &["rate"]).await, [r#"1 0 0 "0.07""#]);
+
+    // A field of the items changes its type, as a column would; an item that doesn't fit costs its own row.
+    let texts = r#"{"id":2,"note":"b","lines":[{"product":7,"price":"a lot"}]}"#;
+    let wrong = r#"{"id":3,"note":"c","lines":[{"product":"seven"}]}"#;
+    let scalar = r#"{"id":4,"note":"d","lines":{"product":1}}"#;
+    let nul = r#"{"id":5,"note":"e","lines":[{"meta":{"it's":"\u0000"}}]}"#;
+    let report = load(subject, input("string", &[texts, wrong, scalar, nul])).await;
+    assert_eq!((counts(&report).updated, counts(&report).rejected), (1, 3));
+    assert_eq!(
+        nested(subject, "orders__lines", &["product", "price__de", "price__st"]).await,
+        ["1 0 5 null null", r#"2 0 7 null "a lot""#]
+    );
+    let rejects = subject.destination().rejects(Some("orders"), 10).await.expect("read");
+    for sent in [wrong, scalar, nul] {
+        let reject = rejects.iter().find(|reject| reject.record == sent);
+        assert!(reject.is_some(), "{sent} is a reject: {rejects:?}");
+    }
+}
+
+/// A version of a table takes its nested rows along.
+pub async fn replaces_nested_rows_with_their_version(subject: &dyn Subject) {
+    let versioned = |version: i64, record: &str| {
+        format!(
+            "\n{{\"type\":\"RECORD\",\"stream\":\"orders\",\"version\":{version},\"record\":{record}}}"
+        )
+    };
+    let activate = |version: i64| {
+        format!("\n{{\"type\":\"ACTIVATE_VERSION\",\"stream\":\"orders\",\"version\":{version}}}")
+    };
+    for (version, products) in [(1, [5, 6]), (2, [6, 7]), (3, [6, 7])] {
+        let mut text = input("number", &[]);
+        for (id, product) in products.iter().enumerate() {
+            let line = format!(
+                r#"{{"id":{id},"note":"n","lines":[{{"product":{product},"tags":["t"]}}]}}"#
+            );
+            text.push_str(&versioned(version, &line));
+        }
+        text.push_str(&activate(version));
+        let report = load(subject, text).await;
+        let counts = counts(&report);
+        assert_eq!(
+            (counts.inserted, counts.updated, counts.unchanged),
+            match version {
+                1 => (2, 0, 0),
+                2 => (0, 2, 0),
+                _ => (0, 0, 2),
+            }
+        );
+    }
+    if subject.has_subtables() {
+        assert_eq!(nested(subject, "orders__lines", &["product"]).await, ["0 0 6", "1 0 7"]);
+        assert_eq!(
+            nested(subject, "orders__lines__tags", &["value"]).await,
+            [r#"0 0 0 "t""#, r#"1 0 0 "t""#]
+        );
+    }
+    for (table, totals) in subject.destination().totals().await.expect("the ledger can be summed") {
+        let count = subject.destination().count(&table).await.expect("it can be counted");
+        assert_eq!(
+            Some(totals.inserted - totals.deleted),
+            count,
+            "the ledger accounts for `{table}`"
+        );
+    }
+}

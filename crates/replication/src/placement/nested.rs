@@ -1,0 +1,132 @@
+//! Arrays of objects, where these become subtables: their fields are placed as the columns of a stream would be.
+
+use super::{Nesting, Origin, SOURCE_KEY_PREFIX, plan::Plan};
+use crate::{
+    destination::DestinationError,
+    stream::{Column, ColumnType, ItemField, Items, Method, StreamName, StreamSchema, WinnerRule},
+};
+
+/// The column of a subtable that holds a plain item.
+const ITEM: &str = "value";
+
+/// The subtable of a field.
+pub(super) fn subtable(table: &str, field: &str) -> String {
+    format!("{table}__{field}")
+}
+
+/// The subtables that arrays of objects become, however deep, if all of them can be.
+pub(super) fn names(canonical: fn(&str) -> String, table: &str, items: &Items) -> Vec<String> {
+    let mut names = vec![table.to_owned()];
+    for field in &items.fields {
+        let inner = subtable(table, &canonical(&field.name));
+        match &field.column_type {
+            ColumnType::Objects(items) => names.extend(self::names(canonical, &inner, items)),
+            ColumnType::List(_) => names.push(inner),
+            _ => {}
+        }
+    }
+    names
+}
+
+impl Plan<'_> {
+    /// The items of a column as its subtables hold them. None where they can't: then the array stays one document, which
+    /// loses nothing.
+    pub(super) fn nested(
+        &mut self,
+        base: &str,
+        items: &Items,
+    ) -> Result<Option<Items>, DestinationError> {
+        let key_is_too_long =
+            |key: &String| SOURCE_KEY_PREFIX.len() + key.len() > self.dialect.identifier_bytes;
+        if self.dialect.nesting == Nesting::Native
+            || !self.source.is_keyed()
+            || self.source.key.iter().any(key_is_too_long)
+        {
+            return Ok(None);
+        }
+        let table = subtable(self.source.table(), base);
+        let mut renames = Vec::new();
+        let placed = self.placed_items(&table, items, &mut renames)?;
+        if placed.is_some() {
+            self.subtable_renames.extend(renames);
+        }
+        Ok(placed)
+    }
+
+    fn placed_items(
+        &self,
+        table: &str,
+        items: &Items,
+        renames: &mut Vec<(StreamSchema, Vec<super::Rename>)>,
+    ) -> Result<Option<Items>, DestinationError> {
+        if table.len() > self.dialect.table_bytes {
+            return Ok(None);
+        }
+        let is_plain = |field: &&ItemField| {
+            !matches!(field.column_type, ColumnType::List(_) | ColumnType::Objects(_))
+        };
+        let (plain, arrays): (Vec<&ItemField>, Vec<&ItemField>) =
+            items.fields.iter().partition(is_plain);
+        let schema = StreamSchema {
+            stream: StreamName::new(table),
+            columns: plain
+                .iter()
+                .map(|field| Column::new(&field.name, field.column_type.clone()))
+                .collect(),
+            key: Vec::new(),
+            replication_key: None,
+            method: Method::Incremental,
+            winner: WinnerRule::Sequence,
+        };
+        let mut plan = Plan::new(self.dialect, &schema, self.subtables.get(table), self.subtables);
+        for position in 0..plain.len() {
+            plan.place(position)?;
+        }
+        if !plan.unplaced.is_empty() {
+            return Ok(None);
+        }
+        let mut fields: Vec<ItemField> = plan
+            .columns
+            .iter()
+            .zip(&plan.origins)
+            .map(|(column, origin)| ItemField {
+                name: column.name.clone(),
+                path: match *origin {
+                    Origin::Column(position) | Origin::Widened(position) => {
+                        plain[position].path.clone()
+                    }
+                    Origin::Nothing => None,
+                },
+                column_type: column.column_type.clone(),
+            })
+            .collect();
+        for field in arrays {
+            let name = (self.dialect.canonical)(&field.name);
+            let inner = match &field.column_type {
+                ColumnType::Objects(inner) => inner.clone(),
+                ColumnType::List(item) => items.with_fields(vec![ItemField {
+                    name: ITEM.to_owned(),
+                    path: Some(Vec::new()),
+                    column_type: (**item).clone(),
+                }]),
+                _ => continue,
+            };
+            if name.is_empty() || !plan.claimed.insert(self.dialect.folded(&name)) {
+                return Ok(None);
+            }
+            let table = subtable(table, &name);
+            let Some(inner) = self.placed_items(&table, &inner, renames)? else {
+                return Ok(None);
+            };
+            fields.push(ItemField {
+                name,
+                path: field.path.clone(),
+                column_type: ColumnType::Objects(inner),
+            });
+        }
+        if !plan.renames.is_empty() {
+            renames.push((schema.clone(), std::mem::take(&mut plan.renames)));
+        }
+        Ok(Some(items.with_fields(fields)))
+    }
+}
