@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use replication::singer_tap::TapSettings;
+use replication::singer_tap::{TapSettings, program_name};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -173,8 +173,7 @@ impl SingerSettings {
 
     /// What people call it.
     pub(crate) fn title(&self) -> String {
-        let program = self.command.first().map(Path::new).and_then(Path::file_name);
-        format!("Singer tap {}", program.map(|name| name.to_string_lossy()).unwrap_or_default())
+        format!("Singer tap {}", program_name(&self.command))
     }
 }
 
@@ -235,7 +234,7 @@ mod tests {
 
     use super::*;
 
-    fn settings(config: Value, account: Option<&str>) -> SingerSettings {
+    fn settings(config: &Value, account: Option<&str>) -> SingerSettings {
         SingerSettings {
             command: vec!["/opt/bin/tap-shop".to_owned(), "--fast".to_owned()],
             folder: PathBuf::new(),
@@ -245,17 +244,17 @@ mod tests {
         }
     }
 
-    fn fingerprint(config: Value) -> String {
-        settings(config.clone(), None).fingerprint(&config)
+    fn fingerprint(config: &Value) -> String {
+        settings(config, None).fingerprint(config)
     }
 
     #[test]
     fn a_new_secret_is_no_other_account_and_another_host_is() {
-        let one = fingerprint(json!({"host": "a", "password": "x", "key": {"env": "A"}}));
+        let one = fingerprint(&json!({"host": "a", "password": "x", "key": {"env": "A"}}));
         assert!(one.starts_with("singer:tap-shop:"), "{one}");
-        assert_eq!(one, fingerprint(json!({"key": {"file": "B"}, "password": "y", "host": "a"})));
-        assert_ne!(one, fingerprint(json!({"host": "b", "password": "x", "key": {"env": "A"}})));
-        let named = settings(json!({"host": "b"}), Some("shop 7"));
+        assert_eq!(one, fingerprint(&json!({"key": {"file": "B"}, "password": "y", "host": "a"})));
+        assert_ne!(one, fingerprint(&json!({"host": "b", "password": "x", "key": {"env": "A"}})));
+        let named = settings(&json!({"host": "b"}), Some("shop 7"));
         assert_eq!(named.fingerprint(&json!({"host": "b"})), "singer:account:shop 7");
     }
 
@@ -264,7 +263,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("key"), "from a file\n").unwrap();
         let mut settings = settings(
-            json!({"db": {"password": {"file": "key"}, "hosts": ["a", {"file": "key"}]}, "api_token": "inline"}),
+            &json!({"db": {"password": {"file": "key"}, "hosts": ["a", {"file": "key"}]}, "api_token": "inline"}),
             None,
         );
         settings.folder = folder.path().to_owned();
@@ -281,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_secret_that_is_missing_is_named() {
-        let settings = settings(json!({"password": {"env": "BACKSTITCH_TEST_UNSET"}}), None);
+        let settings = settings(&json!({"password": {"env": "BACKSTITCH_TEST_UNSET"}}), None);
         insta::assert_snapshot!(settings.tap().unwrap_err().render(), @r"
         error: The tap's `password` is missing: `BACKSTITCH_TEST_UNSET` is not set in the environment
         hint: Set it, for example with `export BACKSTITCH_TEST_UNSET=…`

@@ -135,9 +135,9 @@ fn gets_every_row_once(warehouse: &Warehouse) {
     assert_counted(warehouse, 25);
     // Each death lies some rows behind the last state.
     for (how, words, last) in [
-        ("exit", "`python` ended with exit code 1", 60),
-        ("kill", "`python` was killed by signal 9", 100),
-        ("cut", "`python` ended with exit code 1", 140),
+        ("exit", "`python tap_counter.py` ended with exit code 1", 60),
+        ("kill", "`python tap_counter.py` was killed by signal 9", 100),
+        ("cut", "`python tap_counter.py` ended with exit code 1", 140),
     ] {
         let die_at = last - 7;
         set_counter(&workplace, &format!("last = {last}, die_at = {die_at}, die_how = \"{how}\""));
@@ -150,13 +150,26 @@ fn gets_every_row_once(warehouse: &Warehouse) {
         assert_counted(warehouse, last);
         assert_clean(&workplace, &mended);
     }
+    // Killed itself, just before and just after rows that no state covers became durable.
+    for (place, last) in [("before_commit", 160), ("after_commit", 180)] {
+        set_counter(&workplace, &format!("last = {last}, die_at = {}", last - 7));
+        let mut command = workplace.command(&["run"]);
+        command.env("BACKSTITCH_HOLD_AT", place);
+        let mut held = Running::start(command);
+        held.wait_for(&format!("holding at {place}"));
+        held.kill();
+        set_counter(&workplace, &format!("last = {last}"));
+        let mended = workplace.run(&["run"]).expect(0);
+        assert_counted(warehouse, last);
+        assert_clean(&workplace, &mended);
+    }
     let idle = workplace.run(&["run", "--json"]).expect(0).json();
     let tables = idle["tables"].as_array().unwrap();
     assert!(tables.iter().all(|table| table["inserted"] == 0), "{idle:#}");
     let balanced = format!(
         "select coalesce(sum(inserted - deleted), 0)::bigint from {SCHEMA}._sdc_loads where table_name = 'keyless'"
     );
-    assert_eq!(warehouse.number(&balanced), 140, "the ledger knows what was taken back");
+    assert_eq!(warehouse.number(&balanced), 180, "the ledger knows what was taken back");
     let taken_back = format!("select sum(deleted)::bigint from {SCHEMA}._sdc_loads");
     assert!(warehouse.number(&taken_back) > 0, "no death has left rows behind a state");
 }

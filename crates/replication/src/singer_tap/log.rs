@@ -72,13 +72,21 @@ fn percent_encoded(text: &str) -> String {
     encoded
 }
 
-/// The last lines of a tap's log.
+/// The last lines of a tap's log that may tell why it ended: those that call themselves information only count where
+/// there are no others.
 #[derive(Debug, Clone, Default)]
-pub(super) struct LastLines(Arc<Mutex<VecDeque<String>>>);
+pub(super) struct LastLines(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    telling: VecDeque<String>,
+    any: VecDeque<String>,
+}
 
 impl LastLines {
-    fn add(&self, line: &str) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn add(&self, line: &str, is_information: bool) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = if is_information { &mut kept.any } else { &mut kept.telling };
         if lines.len() == LAST_LINES {
             lines.pop_front();
         }
@@ -87,7 +95,9 @@ impl LastLines {
 
     /// The lines, the newest last.
     pub(super) fn lines(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = if kept.telling.is_empty() { &kept.any } else { &kept.telling };
+        lines.iter().cloned().collect()
     }
 }
 
@@ -150,10 +160,8 @@ fn say(line: &str, masks: &Masks, last: &LastLines) {
     }
     let line = masks.apply(line);
     let (level, body) = level(&line);
-    if !body.starts_with("METRIC: ") {
-        last.add(&line);
-    }
-    match level {
+    last.add(&line, matches!(level, Some(Level::Debug | Level::Info)));
+    match level.unwrap_or(Level::Info) {
         Level::Debug => tracing::debug!(target: "singer::tap", "{body}"),
         Level::Info => tracing::info!(target: "singer::tap", "{body}"),
         Level::Warning => tracing::warn!(target: "singer::tap", "{body}"),
@@ -183,16 +191,16 @@ impl Level {
 
 /// The level of a line, by the first of its leading words that names one, and what is left of it if that word stands in
 /// front.
-fn level(line: &str) -> (Level, &str) {
+fn level(line: &str) -> (Option<Level>, &str) {
     const LEADING_WORDS: usize = 12;
     if let Some((first, rest)) = line.split_once(' ')
         && let Some(level) = Level::named(first.trim_end_matches(':'))
     {
-        return (level, rest.trim_start());
+        return (Some(level), rest.trim_start());
     }
     let words = line.split(|c: char| c.is_whitespace() || "|:[]-,=".contains(c));
     let level = words.filter(|word| !word.is_empty()).take(LEADING_WORDS).find_map(Level::named);
-    (level.unwrap_or(Level::Info), line)
+    (level, line)
 }
 
 #[cfg(test)]
@@ -214,13 +222,13 @@ mod tests {
 
     #[test]
     fn levels_are_found_where_taps_write_them() {
-        assert_eq!(level("INFO Starting sync"), (Level::Info, "Starting sync"));
-        assert_eq!(level("CRITICAL no such host"), (Level::Error, "no such host"));
+        assert_eq!(level("INFO Starting sync"), (Some(Level::Info), "Starting sync"));
+        assert_eq!(level("CRITICAL no such host"), (Some(Level::Error), "no such host"));
         let sdk = "2026-11-23 13:00:00,125 | WARNING  | tap-x | slow";
-        assert_eq!(level(sdk), (Level::Warning, sdk));
+        assert_eq!(level(sdk), (Some(Level::Warning), sdk));
         let pipelinewise = "time=2026-11-23 13:00:00 name=tap_postgres level=ERROR message=no";
-        assert_eq!(level(pipelinewise), (Level::Error, pipelinewise));
-        assert_eq!(level("ValueError: bad").0, Level::Info);
+        assert_eq!(level(pipelinewise), (Some(Level::Error), pipelinewise));
+        assert_eq!(level("ValueError: bad").0, None);
     }
 
     #[tokio::test]
@@ -231,5 +239,8 @@ mod tests {
         pass_on(input.as_bytes(), Masks::new(&[]), last.clone()).await;
         let expected = ["two … (8196 bytes more)", "three", "four", "five ", "six"];
         assert_eq!(last.lines(), expected);
+        let last = LastLines::default();
+        pass_on("INFO one\nDEBUG two\n".as_bytes(), Masks::new(&[]), last.clone()).await;
+        assert_eq!(last.lines(), ["INFO one", "DEBUG two"]);
     }
 }

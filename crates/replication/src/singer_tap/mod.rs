@@ -301,10 +301,18 @@ impl Source for SingerTap {
 #[error("Its log ended with: {}", .0.join(" ⏎ "))]
 struct LastWords(Vec<String>);
 
-/// The name by which people know the tap.
-fn program_name(command: &[String]) -> String {
-    let program = command.first().map(Path::new).and_then(Path::file_name);
-    program.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+/// The name by which people know the tap: its program's, and its script's where the program is an interpreter.
+#[must_use]
+pub fn program_name(command: &[String]) -> String {
+    let file_name =
+        |part: &String| Path::new(part).file_name().map(|name| name.to_string_lossy().into_owned());
+    let program = command.first().and_then(file_name).unwrap_or_default();
+    let script =
+        command.get(1).filter(|argument| !argument.starts_with('-') && argument.contains('.'));
+    match script.and_then(file_name) {
+        Some(script) => format!("{program} {script}"),
+        None => program,
+    }
 }
 
 fn absolute(path: &Path) -> PathBuf {
