@@ -21,6 +21,7 @@ Commands:
   soak extract [--cases N] [--seed S]
                            Play N random cases of extraction (1000 by default) and report what they met
   bench extract [PARTS…]   Measure extraction: processor time, requests and memory, as Markdown
+  bench load [SIZES…]      Measure loading beside other people's targets and floors, as Markdown
   fuzz [TARGET] [--seconds N]
                            Fuzz one target, or all, for N seconds each (60 by default); needs
                            nightly and cargo-fuzz

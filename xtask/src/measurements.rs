@@ -26,8 +26,10 @@ pub(crate) struct Benchmark {
 }
 
 /// All benchmarks.
-pub(crate) const BENCHMARKS: [Benchmark; 1] =
-    [Benchmark { name: "extract", package: "tap-bronto", target: "extract" }];
+pub(crate) const BENCHMARKS: [Benchmark; 2] = [
+    Benchmark { name: "extract", package: "tap-bronto", target: "extract" },
+    Benchmark { name: "load", package: "backstitch", target: "load" },
+];
 
 impl Benchmark {
     /// Runs it; its arguments are its own. It prints Markdown.

@@ -6,29 +6,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step should stop the benchmark")]
 
+mod measure;
+
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    process::{Command, Stdio},
 };
 
 use bronto_sim::{RunningServer, Server, SimConfig};
 use postgres_cluster::Cluster;
 use serde_json::{Value, json};
 
-/// The kernel's clock ticks per second, in which `/proc` counts processor time on every Linux that Rust supports.
-const TICKS: f64 = 100.0;
+use measure::{Cost, account_token, measure, select, workspace_program};
 
 const STREAMS: [&str; 5] =
     ["contact", "inbound_activity", "outbound_activity", "list", "unsubscribe"];
-
-struct Cost {
-    wall: f64,
-    processor: f64,
-    peak_mib: f64,
-}
 
 fn main() {
     // Test runners start every target, and ask it for tests; there are none here.
@@ -103,6 +96,7 @@ fn duckdb(account: &RunningServer, folder: &Path, messages: &Path) {
     report("`backstitch load` of that file into DuckDB", records_in(messages), &cost, None);
 }
 
+/// The number of rows in a file of Singer messages.
 fn records_in(messages: &Path) -> usize {
     let text = fs::read(messages).unwrap();
     let lines = text.split(|&byte| byte == b'\n');
@@ -155,69 +149,10 @@ fn rows_of_last_run(place: &Path) -> usize {
     usize::try_from(tables.iter().map(received).sum::<u64>()).unwrap()
 }
 
-fn select(catalog: &Value, streams: &[&str]) -> Value {
-    let mut catalog = catalog.clone();
-    for entry in catalog["streams"].as_array_mut().unwrap() {
-        let selected = streams.iter().any(|stream| entry["tap_stream_id"] == *stream);
-        for metadata in entry["metadata"].as_array_mut().unwrap() {
-            if metadata["breadcrumb"].as_array().is_some_and(Vec::is_empty) {
-                metadata["metadata"]["selected"] = selected.into();
-            }
-        }
-    }
-    catalog
-}
-
-fn account_token() -> &'static str {
-    bronto_sim::DEFAULT_TOKEN
-}
-
 fn requests(account: &RunningServer) -> u64 {
     let stats = serde_json::to_value(account.stats()).unwrap();
     let requests = stats["requests"].as_object().unwrap();
     requests.values().filter_map(Value::as_u64).sum()
-}
-
-/// Another program of the workspace, built as this one was.
-fn workspace_program(name: &str) -> PathBuf {
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "--package", name])
-        .status();
-    assert!(built.unwrap().success(), "`{name}` can be built");
-    Path::new(env!("CARGO_BIN_EXE_backstitch")).with_file_name(name)
-}
-
-/// Runs a program to its end. Its processor time is read when it has ended and nobody has asked how.
-#[expect(clippy::disallowed_methods, reason = "a process's memory can only be sampled")]
-fn measure(mut command: Command) -> Cost {
-    let started = Instant::now();
-    let mut child = command.spawn().unwrap();
-    let mut peak_kib = 0.0_f64;
-    let processor = loop {
-        let (state, processor) = processor_of(&child);
-        if state == 'Z' {
-            break processor;
-        }
-        peak_kib = peak_kib.max(peak_of(&child));
-        thread::sleep(Duration::from_millis(5));
-    };
-    let wall = started.elapsed().as_secs_f64();
-    let status = child.wait().unwrap();
-    assert!(status.success(), "{command:?} ended with {status}");
-    Cost { wall, processor, peak_mib: peak_kib / 1024.0 }
-}
-
-fn processor_of(child: &Child) -> (char, f64) {
-    let text = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
-    let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
-    (fields[0].chars().next().unwrap(), ticks / TICKS)
-}
-
-fn peak_of(child: &Child) -> f64 {
-    let text = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0.0)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
