@@ -460,7 +460,9 @@ fn unsubscriptions_that_share_a_key_are_all_emitted() {
 #[test]
 fn signals_end_the_run_with_a_true_state() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
-        let tap = Tap::start(&[("latency_ms", "100")]);
+        let mut tap = Tap::start(&[("latency_ms", "300")]);
+        // One stream after the other: when the first state is out, most of the account is still to be read.
+        tap.config["concurrency"] = 1.into();
         let mut child = tap.spawn();
         let mut reader = BufReader::new(child.stdout.take().unwrap());
         let mut stdout = String::new();
