@@ -465,9 +465,11 @@ fn signals_end_the_run_with_a_true_state() {
         tap.config["concurrency"] = 1.into();
         let mut child = tap.spawn();
         let mut reader = BufReader::new(child.stdout.take().unwrap());
-        let mut stdout = String::new();
-        while !stdout.contains("\"STATE\"") {
-            assert_ne!(reader.read_line(&mut stdout).unwrap(), 0);
+        let (mut stdout, mut line) = (String::new(), String::new());
+        while !line.contains("\"STATE\"") {
+            line.clear();
+            assert_ne!(reader.read_line(&mut line).unwrap(), 0);
+            stdout.push_str(&line);
         }
         // From here on an answer takes so long that the signal comes first.
         tap.server.set_behaviour("latency_ms", "1500").unwrap();
