@@ -221,6 +221,30 @@ async fn compressed_answers_are_read_and_limited() {
 }
 
 #[tokio::test]
+async fn damaged_compression_is_no_answer() {
+    let gzip: &[(&str, &str)] = &[("content-type", "text/xml"), ("content-encoding", "gzip")];
+    let whole = page("readLists", &["lost"]).into_bytes();
+    let packed = gzipped(&whole);
+    // Behind the ten bytes of the header, every bit counts: the stream ends with a checksum and its length.
+    let places = (10..packed.len()).step_by(7).chain([packed.len() - 5, packed.len() - 1]);
+    let mut damaged: Vec<Vec<u8>> = places
+        .map(|place| {
+            let mut bytes = packed.clone();
+            bytes[place] ^= 0x10;
+            bytes
+        })
+        .collect();
+    damaged.extend([whole, Vec::new(), packed[..10].to_vec(), [&packed[..], b"more"].concat()]);
+    for bytes in damaged {
+        let shown = format!("{bytes:?}");
+        let server = Server::start([Reply::Raw(200, gzip, bytes), Reply::Page(&["a"])]).await;
+        let (page, ids, _) = read(&server).await;
+        assert_eq!(page.unwrap().requests, 2, "{shown}");
+        assert_eq!(ids.ids, ["a"], "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn large_answers_are_refused_and_compression_can_be_off() {
     let server = Server::start([Reply::Page(&["a"]), Reply::Page(&["b"])]).await;
     let mut config = server.config();
