@@ -6,6 +6,7 @@ use std::path::Path;
 
 use replication::stream::{ColumnType, Method};
 use tap_bronto::BrontoStream;
+use tap_bronto::activity_id::{LOSSLESS_FIELDS, lossless_id, lossless_identity};
 use tap_bronto::config::SETTINGS;
 
 #[test]
@@ -45,6 +46,41 @@ fn the_page_on_configuration_lists_every_setting_of_the_tap() {
         writeln!(text, "| `{name}` | {kind} | {default} | {does} |").unwrap();
     }
     compare("configuration.md", "settings of the tap", &text);
+}
+
+/// Other programs compute ids by that page, so what it says must never change.
+#[test]
+fn the_page_on_activity_ids_has_vectors() {
+    let click: &[(&str, &str)] = &[
+        ("createdDate", "2019-03-04T19:05:09Z"),
+        ("activityType", "click"),
+        ("contactId", "c1"),
+        ("linkUrl", "https://example.com/é"),
+    ];
+    let anonymous: &[(&str, &str)] = &[click[0], click[1], ("emailAddress", ""), click[3]];
+    let mut all = LOSSLESS_FIELDS.map(|name| (name, name));
+    all[0].1 = "2019-03-04T19:05:09.5Z";
+    let mut text = String::from(
+        "| fields that are not absent | id of number 1 | of number 2 |\n|---|---|---|\n",
+    );
+    for (what, present) in [
+        ("none".to_owned(), &[][..]),
+        (listed(click), click),
+        (listed(anonymous), anonymous),
+        ("`createdDate` `2019-03-04T19:05:09.5Z`, all others their own names".to_owned(), &all),
+    ] {
+        let value = |name| present.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
+        let identity = lossless_identity(&LOSSLESS_FIELDS.map(value));
+        let ids = [1, 2].map(|number| hex::encode(lossless_id(&identity, number)));
+        writeln!(text, "| {what} | `{}` | `{}` |", ids[0], ids[1]).unwrap();
+    }
+    compare("activity-ids.md", "vectors", &text);
+}
+
+fn listed(fields: &[(&str, &str)]) -> String {
+    let shown = |text: &str| if text.is_empty() { "empty".to_owned() } else { format!("`{text}`") };
+    let fields = fields.iter().map(|(name, text)| format!("`{name}` {}", shown(text)));
+    fields.collect::<Vec<_>>().join(", ")
 }
 
 fn name_of(column_type: &ColumnType) -> String {

@@ -107,10 +107,11 @@ fn compatible_ids_are_those_of_the_python_tap() {
     let config = SimConfig {
         now: Utc::now(),
         contacts: 20,
-        inbound: 200,
-        outbound: 100,
+        inbound: 400,
+        outbound: 300,
         ..SimConfig::default()
-    };
+    }
+    .with_behaviour("absent_optional_rate", "0.3");
     let server = Server::start_blocking(&config).unwrap();
     let folder = folder(&server, server.now() - Days::new(29), "compatible");
     let ours = records(&our_output(&folder));

@@ -119,6 +119,9 @@ fn report(tally: &Tally) -> String {
     )];
     lines.extend(tally.endings.iter().map(|(ending, n)| format!("{n:>6} runs {ending}")));
     lines.extend(tally.faults.iter().map(|(fault, n)| format!("{n:>6} answers {fault}")));
+    lines.extend(tally.cuts.iter().map(|(event, n)| format!("{n:>6} runs cut at {event}")));
+    let changes = tally.changes.iter();
+    lines.extend(changes.map(|((what, when), n)| format!("{n:>6} changes of {what} {when}")));
     let drawn = tally.drawn.iter();
     lines.extend(drawn.map(|((name, part), n)| format!("{n:>6} times {name}={part}")));
     lines.join("\n")
@@ -134,5 +137,14 @@ fn unmet(tally: &Tally) -> Vec<String> {
         .map(|(name, part)| format!("{name}={part}"));
     let faults = FAULTS.iter().filter(|fault| !tally.faults.contains_key(**fault));
     let endings = ENDINGS.iter().filter(|ending| !tally.endings.contains_key(**ending));
-    drawn.chain(faults.chain(endings).map(|word| (*word).to_owned())).collect()
+    let cuts = ["rows", "a bookmark"].into_iter().filter(|event| !tally.cuts.contains_key(event));
+    let whens = ["during a run", "after a run"];
+    let changes = ["contacts", "activities", "unsubscribes", "lists", "time"]
+        .into_iter()
+        .flat_map(|what| whens.map(|when| (what, when)))
+        .filter(|key| !tally.changes.contains_key(key))
+        .map(|(what, when)| format!("changes of {what} {when}"));
+    let words = faults.chain(endings).map(|word| (*word).to_owned());
+    let cuts = cuts.map(|event| format!("cut at {event}"));
+    drawn.chain(words).chain(cuts).chain(changes).collect()
 }

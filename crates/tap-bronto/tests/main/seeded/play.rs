@@ -28,6 +28,10 @@ pub(super) struct Tally {
     pub(super) faults: BTreeMap<String, u64>,
     /// How runs ended.
     pub(super) endings: BTreeMap<&'static str, u64>,
+    /// At which events runs were stopped or killed.
+    pub(super) cuts: BTreeMap<&'static str, u64>,
+    /// What changed, and when.
+    pub(super) changes: BTreeMap<(&'static str, &'static str), u64>,
     pub(super) requests: u64,
     pub(super) gaps: u64,
     pub(super) rejects: u64,
@@ -38,9 +42,24 @@ impl Tally {
         other.drawn.into_iter().for_each(|(key, n)| *self.drawn.entry(key).or_default() += n);
         other.faults.into_iter().for_each(|(key, n)| *self.faults.entry(key).or_default() += n);
         other.endings.into_iter().for_each(|(key, n)| *self.endings.entry(key).or_default() += n);
+        other.cuts.into_iter().for_each(|(key, n)| *self.cuts.entry(key).or_default() += n);
+        other.changes.into_iter().for_each(|(key, n)| *self.changes.entry(key).or_default() += n);
         self.requests += other.requests;
         self.gaps += other.gaps;
         self.rejects += other.rejects;
+    }
+
+    fn count_change(&mut self, when: &'static str, change: &Mutation) {
+        let happened = [
+            ("contacts", change.contacts > 0),
+            ("activities", change.activities > 0),
+            ("unsubscribes", change.unsubscribes > 0),
+            ("lists", change.lists > 0),
+            ("time", change.advance_seconds != 0),
+        ];
+        for (what, _) in happened.into_iter().filter(|(_, happened)| *happened) {
+            *self.changes.entry((what, when)).or_default() += 1;
+        }
     }
 
     fn count(&mut self, drawn: &Behaviours) {
@@ -143,6 +162,7 @@ impl Game<'_> {
         };
         *self.tally.endings.entry(ending).or_default() += 1;
         self.replica.end_run(ending == "whole" || plan.keeps_rest);
+        self.tally.count_change("after a run", &plan.afterwards);
         self.change(&plan.afterwards);
     }
 
@@ -177,7 +197,7 @@ impl Game<'_> {
         config: TapConfig,
         plan: &RunPlan,
     ) -> (Result<ExtractOutcome, SourceError>, Option<Next>) {
-        let Self { case, account, replica, .. } = self;
+        let Self { case, account, replica, tally } = self;
         let states = replica.states.clone();
         let mut due = Due::at_start(case, account, replica);
         let mut was_cut = None;
@@ -186,7 +206,9 @@ impl Game<'_> {
             events += 1;
             for (_, change) in plan.meanwhile.iter().filter(|(after, _)| *after == events) {
                 account.server.mutate(change);
+                tally.count_change("during a run", change);
             }
+            let kind = kind_of(&event);
             if let Event::Gap(gap) = &event {
                 assert_real(gap, account.server.now());
             }
@@ -201,6 +223,7 @@ impl Game<'_> {
             match plan.cut {
                 Some((after, next)) if after == events => {
                     was_cut = Some(next);
+                    *tally.cuts.entry(kind).or_default() += 1;
                     next
                 }
                 _ => Next::GoOn,
@@ -208,6 +231,16 @@ impl Game<'_> {
         };
         let ended = account.drive(config, &states, watch).await;
         (ended, was_cut)
+    }
+}
+
+fn kind_of(event: &Event) -> &'static str {
+    match event {
+        Event::Batch(_) => "rows",
+        Event::Bookmark(_) => "a bookmark",
+        Event::Gap(_) => "a gap",
+        Event::BeginVersion { .. } | Event::ActivateVersion { .. } => "a version",
+        Event::Schema(_) => "a schema",
     }
 }
 
