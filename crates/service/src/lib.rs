@@ -2,7 +2,7 @@
 //!
 //! [`Store`] remembers integrations, the ledger of their runs, logs, loads and accounts, in SQLite or PostgreSQL.
 //! [`Scheduler`] turns due slots into runs and hands these to a [`Dispatch`], which has them worked on; it reads no clock
-//! but is told what time it is. [`Status`] puts an integration's state into Stitch's words.
+//! but is told what time it is; [`worker::LocalWorkers`] works on runs in this process. [`Status`] puts an integration's state into Stitch's words.
 
 pub mod integration;
 mod name;
@@ -10,6 +10,7 @@ pub mod run;
 mod scheduler;
 mod status;
 pub mod store;
+pub mod worker;
 
 pub use scheduler::{Dispatch, Scheduler, SchedulerLimits, Tick};
 pub use status::{Paused, PendingReason, Status, status};

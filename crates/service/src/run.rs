@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::closed_names;
 
-/// How often a run is begun again when the worker that had it disappears.
-pub const MOST_ATTEMPTS: i64 = 3;
+/// How often the worker that has a run may disappear until the run is given up.
+pub const MOST_LAPSES: i64 = 3;
 
 /// A run.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +30,8 @@ pub struct Run {
     pub begun_at: DateTime<Utc>,
     /// How many workers have claimed it.
     pub attempt: i64,
+    /// How many of them have disappeared.
+    pub lapses: i64,
     /// The worker that claimed it last.
     pub worker: Option<String>,
     /// Until when that worker is believed to be alive.
@@ -108,7 +110,7 @@ closed_names! {
         Stopped = "stopped",
         /// It took longer than is allowed.
         TimedOut = "timed out",
-        /// Its workers disappeared, as often as it was begun.
+        /// Its workers disappeared, too many of them.
         Lost = "lost",
     }
 }

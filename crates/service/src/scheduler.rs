@@ -24,6 +24,13 @@ pub trait Dispatch: Send + Sync {
     async fn dispatch(&self, run: &Run);
 }
 
+#[async_trait]
+impl<D: Dispatch + ?Sized> Dispatch for &D {
+    async fn dispatch(&self, run: &Run) {
+        (**self).dispatch(run).await;
+    }
+}
+
 /// What the scheduler allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SchedulerLimits {

@@ -43,6 +43,7 @@ create table runs (
     state text not null,
     begun_at bigint not null,
     attempt bigint not null,
+    lapses bigint not null default 0,
     worker text,
     lease_expires_at bigint,
     claimed_at bigint,

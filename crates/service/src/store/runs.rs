@@ -8,8 +8,7 @@ use super::{
     first,
 };
 use crate::run::{
-    Claim, LogSize, MOST_ATTEMPTS, Progress, Renewal, Run, RunError, RunState, StartedBy,
-    StopReason,
+    Claim, LogSize, MOST_LAPSES, Progress, Renewal, Run, RunError, RunState, StartedBy, StopReason,
 };
 
 const WHAT: &str = "run";
@@ -22,7 +21,7 @@ const LOST: [&str; 3] =
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "select id, integration_id, slot, started_by, state, begun_at, attempt, worker, lease_expires_at, claimed_at, \
+            "select id, integration_id, slot, started_by, state, begun_at, attempt, lapses, worker, lease_expires_at, claimed_at, \
              stop_reason, destination_token, progress, ended_at, error_code, error_message, error_remedy, log_lines, \
              log_bytes, log_lines_dropped from runs ",
             $rest
@@ -161,6 +160,17 @@ impl Store {
         Ok(self.change(update, values).await? == 1)
     }
 
+    /// Gives a run back, to be begun again by whoever claims it next. False if the claim is lost.
+    ///
+    /// # Errors
+    /// When the store can't be changed.
+    pub async fn release(&self, claim: &Claim) -> Result<bool, StoreError> {
+        let update = "update runs set state = 'due', worker = null, lease_expires_at = null \
+                      where id = $1 and state = 'running' and worker = $2 and attempt = $3";
+        let values = values![&claim.run_id, &claim.worker, claim.attempt];
+        Ok(self.change(update, values).await? == 1)
+    }
+
     /// Asks a run to stop. One that nobody has claimed ends at once; a worker hears of it when it renews its lease, and
     /// what it has extracted is loaded. False if the run is over.
     ///
@@ -189,8 +199,8 @@ impl Store {
         Ok(changed == 1)
     }
 
-    /// Takes the runs of workers whose lease has lapsed, and makes them due again; those that were begun
-    /// [`MOST_ATTEMPTS`] times are lost. Answers the runs that are due again. A run that was to stop ends.
+    /// Takes the runs of workers whose lease has lapsed, and makes them due again; those whose leases
+    /// lapsed [`MOST_LAPSES`] times are lost. Answers the runs that are due again. A run that was to stop ends.
     ///
     /// Beginning again is safe, because bookmarks and the right to write are the destination's: the next attempt goes on
     /// from the last commit, and the former worker can't commit any more.
@@ -206,7 +216,7 @@ impl Store {
             let end = match run.stop {
                 Some(StopReason::Hand) => Some(RunState::Stopped),
                 Some(StopReason::TimeLimit) => Some(RunState::TimedOut),
-                None => (run.attempt >= MOST_ATTEMPTS).then_some(RunState::Lost),
+                None => (run.lapses + 1 >= MOST_LAPSES).then_some(RunState::Lost),
             };
             let (state, ended_at) = (end.unwrap_or(RunState::Due), end.map(|_| now));
             let [code, message, remedy] = match end {
@@ -214,7 +224,7 @@ impl Store {
                 _ => [None; 3],
             };
             let update = "update runs set state = $1, ended_at = $2, worker = null, lease_expires_at = null, \
-                          error_code = $3, error_message = $4, error_remedy = $5 \
+                          error_code = $3, error_message = $4, error_remedy = $5, lapses = lapses + 1 \
                           where id = $6 and state = 'running' and attempt = $7 and lease_expires_at < $8 \
                           and coalesce(stop_reason, '') = $9";
             let stop = run.stop.map_or("", StopReason::name);
@@ -290,6 +300,7 @@ fn run(mut row: Row) -> Result<Run, StoreError> {
         state: row.named(RunState::named)?,
         begun_at: row.instant()?,
         attempt: row.integer()?,
+        lapses: row.integer()?,
         worker: row.optional_text()?,
         lease_expires_at: row.optional_instant()?,
         claimed_at: row.optional_instant()?,

@@ -7,6 +7,7 @@ mod schedulers;
 mod simulation;
 mod statuses;
 mod subject;
+mod workers;
 
 use chrono::{DateTime, Utc};
 use schedule::ScheduleFields;

@@ -24,7 +24,7 @@ struct Worker<'s> {
 }
 
 #[async_trait::async_trait]
-impl Dispatch for &Worker<'_> {
+impl Dispatch for Worker<'_> {
     async fn dispatch(&self, run: &Run) {
         let now = *self.now.lock().unwrap();
         let claim = self.store.claim(&run.id, self.name, TimeDelta::hours(1), now).await.unwrap();

@@ -214,7 +214,7 @@ struct Worker<'s> {
 }
 
 #[async_trait::async_trait]
-impl Dispatch for &Worker<'_> {
+impl Dispatch for Worker<'_> {
     async fn dispatch(&self, run: &Run) {
         let now = *self.now.lock().unwrap();
         let lease = TimeDelta::hours(4);
@@ -270,7 +270,7 @@ async fn simulated(store: &Store, course: &Course) -> (Vec<Account>, u64) {
         assert!(next_tick > now);
         for (_, index) in course.by_hand.iter().filter(|(start, _)| *start == now) {
             if let Start::Begun { run_id } = store.start_by_hand(&ids[*index], now).await.unwrap() {
-                (&worker).dispatch(&store.run(&run_id).await.unwrap()).await;
+                worker.dispatch(&store.run(&run_id).await.unwrap()).await;
             }
         }
         for (run, claim) in worker.claims.lock().unwrap().drain(..) {

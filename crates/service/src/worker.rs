@@ -1,0 +1,232 @@
+//! Workers in this process: they claim the runs that they are offered, work on several at once, and keep their leases.
+//!
+//! What a run does is behind [`Execute`]. It reports that it lives by its progress; each report renews the lease, at most
+//! a few times per lease. A run that reports nothing loses its lease, whatever hangs: then another attempt is made, and
+//! what the former still does counts for nothing here, and can't be committed there.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::{
+    select,
+    sync::{Semaphore, watch},
+    time::timeout,
+};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
+
+use crate::{
+    run::{Claim, Progress, Renewal, Run, RunError, RunState, StopReason},
+    scheduler::Dispatch,
+    store::{Store, StoreError},
+};
+
+/// Renewals per lease, at most: more would only write.
+const RENEWALS_PER_LEASE: i32 = 4;
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// How a run ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All was replicated.
+    Complete,
+    /// It was asked to stop, and has; what it extracted is loaded.
+    Interrupted,
+}
+
+/// Does what a run is for.
+#[async_trait]
+pub trait Execute: Send + Sync + 'static {
+    /// Replicates, reports progress, and ends early without losing anything when it is asked to stop. When the claim is
+    /// lost it is dropped in the middle.
+    ///
+    /// # Errors
+    /// When the run failed.
+    async fn execute(&self, run: &Run, reports: Reports) -> Result<Ending, RunError>;
+}
+
+/// How a run tells of itself, and hears that it is to stop.
+#[derive(Debug)]
+pub struct Reports {
+    progress: watch::Sender<Progress>,
+    stop: CancellationToken,
+    store: Arc<Store>,
+    claim: Claim,
+}
+
+impl Reports {
+    /// Changes what is known of the run's progress, and shows that it lives.
+    pub fn progress(&self, change: impl FnOnce(&mut Progress)) {
+        self.progress.send_modify(change);
+    }
+
+    /// Records the token that the destination gave.
+    ///
+    /// # Errors
+    /// When the store can't be changed.
+    pub async fn destination_token(&self, token: i64) -> Result<bool, StoreError> {
+        self.store.record_token(&self.claim, token).await
+    }
+
+    /// Is cancelled when the run is to stop at the next point where nothing is lost.
+    #[must_use]
+    pub fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+}
+
+/// How workers go about it.
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// The workers' name in the ledger.
+    pub name: String,
+    /// How many runs are worked on at once.
+    pub concurrency: usize,
+    /// How long a run is believed to live after its last report.
+    pub lease: TimeDelta,
+}
+
+/// Workers in this process.
+pub struct LocalWorkers<E> {
+    shared: Arc<Shared<E>>,
+    free: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+struct Shared<E> {
+    store: Arc<Store>,
+    execute: E,
+    clock: Clock,
+    options: WorkerOptions,
+    /// Cancelled when the process is to end.
+    drain: CancellationToken,
+}
+
+impl<E: Execute> LocalWorkers<E> {
+    /// Workers over a store.
+    pub fn new(store: Arc<Store>, execute: E, clock: Clock, options: WorkerOptions) -> Self {
+        let free = Arc::new(Semaphore::new(options.concurrency));
+        let drain = CancellationToken::new();
+        let shared = Arc::new(Shared { store, execute, clock, options, drain });
+        Self { shared, free, tasks: TaskTracker::new() }
+    }
+
+    /// Takes no more runs, asks those that are worked on to stop, and waits for them, not longer than a deadline. They are
+    /// due again at once, for the next process. Answers whether all have stopped; those that have not are due again when
+    /// their leases lapse.
+    pub async fn drain(&self, deadline: std::time::Duration) -> bool {
+        self.free.close();
+        self.shared.drain.cancel();
+        self.tasks.close();
+        timeout(deadline, self.tasks.wait()).await.is_ok()
+    }
+}
+
+#[async_trait]
+impl<E: Execute> Dispatch for LocalWorkers<E> {
+    async fn dispatch(&self, run: &Run) {
+        // Nobody is free: the run is offered again.
+        let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else { return };
+        let shared = Arc::clone(&self.shared);
+        let run = run.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = shared.work(&run).await {
+                let (remedy, error) = (error.remedy(), &error as &dyn std::error::Error);
+                tracing::error!(
+                    error,
+                    remedy,
+                    run_id = run.id,
+                    "A run's state could not be stored"
+                );
+            }
+            drop(permit);
+        });
+    }
+}
+
+impl<E: Execute> Shared<E> {
+    /// Claims a run, works on it, and ends it.
+    async fn work(self: &Arc<Self>, run: &Run) -> Result<(), StoreError> {
+        let WorkerOptions { name, lease, .. } = &self.options;
+        let Some(claim) = self.store.claim(&run.id, name, *lease, (self.clock)()).await? else {
+            return Ok(());
+        };
+        let (progress, mut reported) = watch::channel(Progress::default());
+        let stop = self.drain.child_token();
+        let (store, claim_of_reports) = (Arc::clone(&self.store), claim.clone());
+        let reports = Reports { progress, stop: stop.clone(), store, claim: claim_of_reports };
+        let mut stopped_by = None;
+        // A task of its own: were it polled here, it would stand still while the lease is renewed, perhaps with the very
+        // lock that the renewal waits for. It ends with this one.
+        let (shared, its_run) = (Arc::clone(self), run.clone());
+        let mut work = AbortOnDropHandle::new(tokio::spawn(async move {
+            shared.execute.execute(&its_run, reports).await
+        }));
+        let mut renewed_at = (self.clock)();
+        let result = loop {
+            select! {
+                result = &mut work => break result.unwrap_or_else(|_| Err(unexpected("The run broke off"))),
+                Ok(()) = reported.changed() => {
+                    let now = (self.clock)();
+                    if now - renewed_at < *lease / RENEWALS_PER_LEASE {
+                        continue;
+                    }
+                    let progress = reported.borrow_and_update().clone();
+                    match self.store.renew(&claim, &progress, *lease, now).await {
+                        Ok(Renewal::Held) => renewed_at = now,
+                        Ok(Renewal::Stop(reason)) => {
+                            renewed_at = now;
+                            stopped_by = Some(reason);
+                            stop.cancel();
+                        }
+                        Ok(Renewal::Lost) => {
+                            tracing::warn!(run_id = run.id, "The run was taken by another worker");
+                            return Ok(());
+                        }
+                        // The lease may outlast it; the next report tries again.
+                        Err(error) => {
+                            let error = &error as &dyn std::error::Error;
+                            tracing::warn!(error, run_id = run.id, "The lease could not be renewed");
+                        }
+                    }
+                }
+            }
+        };
+        let progress = reported.borrow().clone();
+        let now = (self.clock)();
+        // What was reported last is kept, and the last word of a stop heard.
+        if let Renewal::Stop(reason) = self.store.renew(&claim, &progress, *lease, now).await? {
+            stopped_by = Some(reason);
+        }
+        let (state, error) = match (result, stopped_by) {
+            (Err(error), _) => (RunState::Failed, Some(error)),
+            (Ok(Ending::Complete), _) => (RunState::Succeeded, None),
+            (Ok(Ending::Interrupted), Some(StopReason::TimeLimit)) => (RunState::TimedOut, None),
+            (Ok(Ending::Interrupted), Some(StopReason::Hand)) => (RunState::Stopped, None),
+            // Nobody wants the run to stop but this process, which ends: another goes on with it.
+            (Ok(Ending::Interrupted), None) if self.drain.is_cancelled() => {
+                self.store.release(&claim).await?;
+                return Ok(());
+            }
+            (Ok(Ending::Interrupted), None) => {
+                (RunState::Failed, Some(unexpected("The run stopped though nobody asked it to")))
+            }
+        };
+        self.store.finish(&claim, state, error.as_ref(), now).await?;
+        Ok(())
+    }
+}
+
+/// The error of a run that ended by a defect of ours.
+fn unexpected(message: &str) -> RunError {
+    RunError {
+        code: "unexpected".to_owned(),
+        message: message.to_owned(),
+        remedy: "This is a defect of Backstitch: report it with the log of the service".to_owned(),
+    }
+}
