@@ -34,6 +34,7 @@ mod fingerprint;
 mod nearest;
 mod page;
 mod reader;
+pub mod recorded;
 mod seen;
 pub mod source;
 pub mod streams;
