@@ -72,7 +72,7 @@ impl Account {
         self.configure(days, settings);
         let mut tap = Command::new(env!("CARGO_BIN_EXE_tap-bronto"));
         tap.current_dir(&self.folder).args(["-c", "config.json", "-p", "catalog.json"]);
-        self.select(tap_bronto::catalog::discover().to_json(), streams);
+        self.select(tap_bronto::catalog::discover(&[]).to_json(), streams);
         if self.path("state.json").exists() {
             tap.args(["-s", "state.json"]);
         }

@@ -237,7 +237,8 @@ impl Game<'_> {
 fn kind_of(event: &Event) -> &'static str {
     match event {
         Event::Batch(_) => "rows",
-        Event::Bookmark(_) => "a bookmark",
+        Event::Bookmark(_) | Event::Bookmarks(_) => "a bookmark",
+        Event::Retract { .. } => "a retraction",
         Event::Gap(_) => "a gap",
         Event::BeginVersion { .. } | Event::ActivateVersion { .. } => "a version",
         Event::Schema(_) => "a schema",
