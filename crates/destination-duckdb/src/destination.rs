@@ -286,7 +286,11 @@ impl Destination for DuckDb {
 
     async fn release(&self, claim: &Claim) -> Result<(), DestinationError> {
         let claim = claim.clone();
-        self.handle.write(move |session| claim::release(session, &claim, Utc::now())).await
+        self.handle.write(move |session| claim::release(session, &claim, Utc::now())).await?;
+        // Now, and not when the process ends, which waits for nobody: without a checkpoint, everybody who opens the file
+        // next would first have to read the log again.
+        self.close().await;
+        Ok(())
     }
 
     fn dialect(&self) -> Dialect {

@@ -138,6 +138,21 @@ async fn a_file_is_let_go_when_it_is_closed_or_its_last_user_is_dropped() {
     assert!(!warehouse.path().with_extension("duckdb.wal").exists(), "closing writes a checkpoint");
 }
 
+#[tokio::test]
+async fn a_released_claim_leaves_no_log_to_be_read_again() {
+    let warehouse = Warehouse::new();
+    let schema = contacts(WinnerRule::Sequence);
+    let destination = warehouse.open();
+    let claim = claimed(&destination).await;
+    let rows = contact_load(&schema, &[("a", None, None, None)], 1);
+    commit(&destination, &claim, &rows, "1").await.unwrap();
+    let log = warehouse.path().with_extension("duckdb.wal");
+    assert!(log.exists(), "units go to the log first");
+    destination.release(&claim).await.unwrap();
+    assert!(!log.exists());
+    assert_eq!(destination.count("contact").await.unwrap(), Some(1));
+}
+
 /// Two integrations load into one file at once, each many units; whether the file stays open between them or not.
 async fn two_integrations(release_after: Duration) {
     let warehouse = Warehouse::new();
