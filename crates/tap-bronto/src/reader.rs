@@ -127,7 +127,7 @@ impl StreamReading {
 
     /// How many pages a window should have. Several cost fewer requests, and leave less to other workers.
     fn pages_of_window(&self) -> u64 {
-        if self.extraction.config.concurrency == 1 { 8 } else { 1 }
+        if self.extraction.config.concurrency == 1 { 8 } else { 3 }
     }
 
     fn say_fetching(&self, window: Window) {
