@@ -14,6 +14,7 @@ use crate::{
     contents::{Flat, assert_same, bag, flat},
     peers::{peer, tap_output, with_input},
     programs::Workplace,
+    truth::with_columns,
     warehouse::{Warehouse, number_text},
 };
 
@@ -114,11 +115,12 @@ fn holds_the_truth(
         .filter(|(_, value)| value.starts_with("number "))
         .map(|(name, _)| name.clone())
         .collect();
+    let fields = account.custom_fields();
     let truth: Vec<Flat> = account
         .truth(table)
         .into_iter()
         .map(|row| {
-            let mut row = flat(&in_the_tables_terms(table, row));
+            let mut row = flat(&in_the_tables_terms(table, with_columns(row, &fields)));
             for name in &numbers {
                 if let Some(text) = row.get(name).and_then(|value| value.strip_prefix("text ")) {
                     let number = format!("number {}", number_text(text));
@@ -153,8 +155,6 @@ fn holds_the_truth(
 }
 
 fn in_the_tables_terms(table: Table, mut row: Map<String, Value>) -> Map<String, Value> {
-    // Returned only to those who ask for them by their ids.
-    row.remove("fields");
     if table == Table::Unsubscribe {
         row.entry("deliveryId").or_insert_with(|| "".into());
     }

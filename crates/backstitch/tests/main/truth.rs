@@ -91,7 +91,10 @@ fn is_column(name: &str, fields: &[CustomField]) -> bool {
 }
 
 /// A row of the truth with its custom fields as columns. Nothing is no number, no boolean and no date.
-fn with_columns(mut row: Map<String, Value>, fields: &[CustomField]) -> Map<String, Value> {
+pub(crate) fn with_columns(
+    mut row: Map<String, Value>,
+    fields: &[CustomField],
+) -> Map<String, Value> {
     let Some(Value::Array(contents)) = row.remove("fields") else { return row };
     for content in contents {
         let Some(text) = content.get("content").and_then(Value::as_str) else { continue };
