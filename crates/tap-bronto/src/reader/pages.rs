@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// A window with more pages than this is given back to be cut.
-const MOST_PAGES: u32 = 8;
+const MOST_PAGES: u32 = 16;
 /// The same where there is nobody to share the pieces with, and for a window that is short already: reading more pages
 /// costs less than finding where the burst is.
 const MOST_PAGES_ALONE: u32 = 32;
