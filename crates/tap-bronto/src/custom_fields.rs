@@ -20,6 +20,7 @@ mod naming;
 mod selection;
 
 use bronto_client::Session;
+use chrono::{DateTime, Utc};
 use replication::{
     source::{SourceError, SourceErrorKind},
     stream::ColumnType,
@@ -117,23 +118,29 @@ pub(crate) struct Survey {
     /// Whether there is something new to keep in the state.
     pub(crate) is_news: bool,
     pub(crate) bytes: u64,
+    /// The server's clock when it was begun.
+    pub(crate) begun_at: Option<DateTime<Utc>>,
 }
 
-/// Reads the definitions, and brings what is known up to date with them. What is new is said in the log.
+/// Reads the definitions, and brings what is known up to date with them. What is new is said in the log; `is_resumed`
+/// says whether contacts were read before.
 pub(crate) async fn survey(
     session: &mut Session,
     page_size: u32,
     known: &mut KnownFields,
+    is_resumed: bool,
 ) -> Result<Survey, ReadFailure> {
     let read = definition::read_all(session, page_size).await?;
-    let news = known.update(&read.definitions);
+    let before = known.clone();
+    let news = known.update(&read.definitions, is_resumed).map_err(ReadFailure::Source)?;
     for item in &news {
         item.log();
     }
     Ok(Survey {
         fields: known.present(&read.definitions),
-        is_news: !news.is_empty(),
+        is_news: *known != before,
         bytes: read.bytes,
+        begun_at: read.begun_at,
     })
 }
 

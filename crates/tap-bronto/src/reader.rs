@@ -185,6 +185,8 @@ pub(crate) struct StreamReader {
     state: StreamState,
     /// The first worker; it has logged in.
     first: Worker,
+    /// The server's clock when the columns were learned, if they had to be.
+    columns_at: Option<DateTime<Utc>>,
 }
 
 impl StreamReader {
@@ -226,7 +228,7 @@ impl StreamReader {
         };
         first.count_cost();
         match opened {
-            Ok(()) => Ok(Self { stream, state, first }),
+            Ok(()) => Ok(Self { stream, state, first, columns_at: custom.asked_at }),
             Err(error) => {
                 // What the tries cost is part of the account, unless nobody takes it any more.
                 first.send_pending().await.map_err(OpenError::Halt)?;
@@ -264,12 +266,15 @@ impl StreamReader {
         self.read_windows(planner).await
     }
 
-    /// Where reading ends: what has settled by the server's clock, or the configured end if that is earlier.
+    /// Where reading ends: what has settled by the server's clock, or the configured end if that is earlier. What was
+    /// modified since the columns were learned may have others, and is left to the next run.
     fn upper(&self) -> Result<DateTime<Utc>, Halt> {
         let config = &self.stream.extraction.config;
         // A window whose end counts as part of it must not end in the present second, where rows still come.
         let settle = TimeDelta::seconds(i64::from(config.settle_seconds.max(1)));
-        let settled = window::floor(self.stream.server_now()? - settle);
+        let now = self.stream.server_now()?;
+        let now = self.columns_at.map_or(now, |at| at.min(now));
+        let settled = window::floor(now - settle);
         let end = config.end_date.map(window::ceiling);
         Ok(end.map_or(settled, |end| end.min(settled)))
     }
@@ -307,7 +312,7 @@ impl StreamReader {
 
     /// Reads all windows of a range, with as many workers as there is work and leave for.
     async fn read_windows(self, mut planner: Planner) -> Result<(), Halt> {
-        let Self { stream, mut state, mut first } = self;
+        let Self { stream, mut state, mut first, .. } = self;
         if !planner.has_next() {
             return first.send_pending().await;
         }

@@ -64,7 +64,8 @@ impl BrontoSource {
         let kept = contacts.and_then(|state| state.get(custom_fields::FIELDS));
         let mut known = KnownFields::read(kept)?;
         let mut session = self.client.session().await.map_err(|error| source_error(&error))?;
-        let survey = custom_fields::survey(&mut session, self.config.page_size, &mut known).await;
+        let page_size = self.config.page_size;
+        let survey = custom_fields::survey(&mut session, page_size, &mut known, false).await;
         let survey = survey.map_err(|failure| match failure {
             ReadFailure::Client(error) => source_error(&error),
             ReadFailure::Source(error) => error,

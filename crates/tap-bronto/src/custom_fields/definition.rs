@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use bronto_client::{ClientError, FIELD, ReadFields, ReadRequest, RowDefect, RowSink, Session};
+use chrono::{DateTime, Utc};
 use replication::source::{SourceError, SourceErrorKind};
 
 /// After so many passes that disagree the read fails.
@@ -22,14 +23,32 @@ pub(super) struct FieldDefinition {
     pub(super) bronto_type: String,
 }
 
-/// All definitions, by field id.
-pub(super) type Definitions = BTreeMap<String, FieldDefinition>;
+/// All definitions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Definitions {
+    /// Those that could be read, by field id.
+    pub(super) fields: BTreeMap<String, FieldDefinition>,
+    /// Fields that exist, but whose definition could not be read, by id.
+    pub(super) unreadable: BTreeMap<String, RowDefect>,
+    /// Why a definition's id could not be read either, if that happened: it may be any field's.
+    pub(super) nameless: Option<String>,
+}
+
+impl Definitions {
+    fn append(&mut self, mut page: Self) {
+        self.fields.append(&mut page.fields);
+        self.unreadable.append(&mut page.unreadable);
+        self.nameless = self.nameless.take().or(page.nameless);
+    }
+}
 
 /// What a read of them came to.
 #[derive(Debug, Default)]
 pub(super) struct Read {
     pub(super) definitions: Definitions,
     pub(super) bytes: u64,
+    /// The server's clock at the first answer. What is added later may be missing.
+    pub(super) begun_at: Option<DateTime<Utc>>,
 }
 
 /// Why they could not be read.
@@ -80,12 +99,12 @@ impl Read {
         page_size: u32,
         page: &mut DefinitionPage,
     ) -> Result<Definitions, ReadFailure> {
-        let mut definitions = Definitions::new();
+        let mut definitions = Definitions::default();
         for number in 1..=MOST_PAGES {
             if self.page(session, page_size, number, page).await? == 0 {
                 return Ok(definitions);
             }
-            definitions.append(&mut page.take());
+            definitions.append(page.take());
         }
         Err(ReadFailure::Source(SourceError::new(
             SourceErrorKind::Unsound,
@@ -105,6 +124,7 @@ impl Read {
         let request = ReadRequest::Fields(ReadFields { page: number, page_size: Some(page_size) });
         let answer = session.read(&request, page).await?;
         self.bytes += answer.body_bytes;
+        self.begun_at = self.begun_at.or(answer.server_date);
         Ok(answer.rows)
     }
 }
@@ -146,17 +166,55 @@ impl RowSink for DefinitionPage {
     fn end_row(&mut self, _raw: &str) {
         let (id, definition) = self.end();
         if id.is_empty() {
-            tracing::warn!(
-                "A custom field, `{}`, has no id, so it can't be asked for; it is left out",
-                definition.name
-            );
+            let reason = format!("The definition of `{}` has no id", definition.name);
+            self.definitions.nameless.get_or_insert(reason);
         } else {
-            self.definitions.insert(id, definition);
+            self.definitions.fields.insert(id, definition);
         }
     }
 
     fn reject_row(&mut self, _raw: &str, reason: &RowDefect) {
-        self.end();
-        tracing::warn!("The definition of a custom field can't be read ({reason}); it is left out");
+        let (id, _) = self.end();
+        let is_doubtful = *reason == RowDefect::Repeated { field: "id" } || id.contains('\u{fffd}');
+        if id.is_empty() || is_doubtful {
+            self.definitions.nameless.get_or_insert_with(|| reason.to_string());
+        } else {
+            self.definitions.unreadable.insert(id, *reason);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_definition_that_can_not_be_read_is_still_one() {
+        let position = |name| FIELD.fields.iter().position(|field| field.name == name);
+        let (id, name) = (position("id").unwrap_or_default(), position("name").unwrap_or_default());
+        let mut page = DefinitionPage::default();
+        page.value(id, "id-1");
+        page.value(name, "points");
+        page.end_row("");
+        page.value(id, "id-2");
+        page.reject_row("", &RowDefect::BareAmpersand);
+        let definitions = page.take();
+        assert_eq!(definitions.fields.keys().collect::<Vec<_>>(), ["id-1"]);
+        assert_eq!(definitions.unreadable["id-2"], RowDefect::BareAmpersand);
+        assert_eq!(definitions.nameless, None);
+        page.value(name, "points");
+        page.end_row("");
+        assert_eq!(page.take().nameless.as_deref(), Some("The definition of `points` has no id"));
+        for (text, reason) in [
+            ("", RowDefect::BareAmpersand),
+            ("id-\u{fffd}", RowDefect::NotUtf8),
+            ("id-3", RowDefect::Repeated { field: "id" }),
+        ] {
+            page.value(id, text);
+            page.reject_row("", &reason);
+            let definitions = page.take();
+            assert_eq!(definitions.nameless, Some(reason.to_string()));
+            assert!(definitions.unreadable.is_empty());
+        }
     }
 }

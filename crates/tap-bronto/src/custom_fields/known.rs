@@ -6,14 +6,19 @@
 //!
 //! `name` and `type` are those of the column and never change. `bronto_name` (where it differs from the column's) and
 //! `bronto_type` are what Bronto last said, so that a change is told once; `removed` marks a field that is gone, whose
-//! name stays taken.
+//! name stays taken. A field whose definition can't be read is not gone: it stays as it is, and is asked for.
 
 use std::collections::BTreeMap;
 
+use bronto_client::RowDefect;
 use replication::source::{SourceError, SourceErrorKind};
 use serde_json::{Map, Value, json};
 
-use super::{CustomField, FieldKind, definition::Definitions, naming::Names};
+use super::{
+    CustomField, FieldKind,
+    definition::{Definitions, FieldDefinition},
+    naming::Names,
+};
 
 /// The key in the state of the stream.
 pub(crate) const FIELDS: &str = "fields";
@@ -75,33 +80,58 @@ impl KnownFields {
         Value::Object(fields.collect())
     }
 
-    /// Whether a field has, or had, the column of this name.
-    pub(super) fn has_column(&self, name: &str) -> bool {
-        self.fields.values().any(|field| field.column == name)
+    /// Whether a field has, or had, this name, or the column of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.fields.values().any(|field| field.column == name || field.bronto_name == name)
     }
 
     /// The fields that Bronto has, by id.
     pub(super) fn present(&self, definitions: &Definitions) -> Vec<CustomField> {
         let present = self.fields.iter().filter_map(|(id, field)| {
-            let definition = definitions.get(id)?;
-            Some(CustomField {
-                id: id.clone(),
-                column: field.column.clone(),
-                kind: field.kind,
-                name: definition.name.clone(),
-                bronto_type: definition.bronto_type.clone(),
-                label: definition.label.clone(),
-            })
+            let (name, bronto_type, label) = match definitions.fields.get(id) {
+                Some(FieldDefinition { name, bronto_type, label }) => {
+                    (name.clone(), bronto_type.clone(), label.clone())
+                }
+                None if definitions.unreadable.contains_key(id) => {
+                    (field.bronto_name.clone(), field.bronto_type.clone(), String::new())
+                }
+                None => return None,
+            };
+            let (column, kind) = (field.column.clone(), field.kind);
+            Some(CustomField { id: id.clone(), column, kind, name, bronto_type, label })
         });
         present.collect()
     }
 
-    /// Takes what Bronto has now, and fixes columns for fields that were never seen.
-    pub(super) fn update(&mut self, definitions: &Definitions) -> Vec<News> {
+    /// Takes what Bronto has now, and fixes columns for fields that were never seen. `is_resumed` says whether contacts
+    /// were read before.
+    ///
+    /// # Errors
+    /// [`SourceErrorKind::Unsound`] if a field may be gone, or may have the definition whose id can't be read.
+    pub(super) fn update(
+        &mut self,
+        definitions: &Definitions,
+        is_resumed: bool,
+    ) -> Result<Vec<News>, SourceError> {
         let is_first = self.fields.is_empty();
         let mut news = Vec::new();
+        if let Some(reason) = &definitions.nameless {
+            if let Some(field) = self.missing(definitions) {
+                return Err(doubtful(&field.bronto_name, reason));
+            }
+            news.push(attention(format!(
+                "A custom field has a definition whose id can't be read ({reason}); it is left out"
+            )));
+        }
+        for (id, reason) in &definitions.unreadable {
+            news.push(self.unreadable(id, reason));
+        }
         for (id, field) in &mut self.fields {
-            match definitions.get(id) {
+            if definitions.unreadable.contains_key(id) {
+                field.is_removed = false;
+                continue;
+            }
+            match definitions.fields.get(id) {
                 Some(definition) => {
                     field.follow(&definition.name, &definition.bronto_type, &mut news);
                 }
@@ -117,7 +147,7 @@ impl KnownFields {
             }
         }
         let mut names = Names::of(self.fields.values().map(|field| field.column.as_str()));
-        for (id, definition) in definitions {
+        for (id, definition) in &definitions.fields {
             if self.fields.contains_key(id) {
                 continue;
             }
@@ -144,9 +174,39 @@ impl KnownFields {
             self.fields.insert(id.clone(), field);
         }
         if is_first && !self.fields.is_empty() {
-            news.push(told(format!("Contacts have {} custom fields", self.fields.len())));
+            let count = self.fields.len();
+            news.push(if is_resumed {
+                attention(format!(
+                    "Contacts have {count} custom fields, which were not read until now; contacts get them as they \
+                     are modified, or all at a full refresh of `contact`"
+                ))
+            } else {
+                told(format!("Contacts have {count} custom fields"))
+            });
         }
-        news
+        Ok(news)
+    }
+
+    /// A field that should be there and isn't.
+    fn missing(&self, definitions: &Definitions) -> Option<&KnownField> {
+        let Definitions { fields, unreadable, .. } = definitions;
+        let is_there = |id: &String| fields.contains_key(id) || unreadable.contains_key(id);
+        let mut known = self.fields.iter();
+        known.find(|(id, field)| !field.is_removed && !is_there(id)).map(|(_, field)| field)
+    }
+
+    fn unreadable(&self, id: &str, reason: &RowDefect) -> News {
+        attention(match self.fields.get(id) {
+            Some(field) => format!(
+                "The definition of the custom field `{}` ({id}) can't be read ({reason}); its column `{}` stays as it \
+                 is, and goes on to be filled",
+                field.bronto_name, field.column
+            ),
+            None => format!(
+                "The definition of the custom field {id} can't be read ({reason}); the field is left out until it can \
+                 be. Correct its name or label in Bronto"
+            ),
+        })
     }
 }
 
@@ -222,6 +282,16 @@ fn attention(text: String) -> News {
     News { text, needs_attention: true }
 }
 
+fn doubtful(name: &str, reason: &str) -> SourceError {
+    SourceError::new(
+        SourceErrorKind::Unsound,
+        format!(
+            "The custom field `{name}` is gone from Bronto, or has the definition whose id can't be read ({reason})"
+        ),
+        "Correct the names and labels of custom fields in Bronto, or leave custom fields out of the selection",
+    )
+}
+
 fn unusable() -> SourceError {
     SourceError::new(
         SourceErrorKind::Configuration,
@@ -233,7 +303,7 @@ fn unusable() -> SourceError {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
-    use super::{super::definition::FieldDefinition, *};
+    use super::*;
 
     fn definitions(fields: &[(&str, &str, &str)]) -> Definitions {
         let define = |(id, name, kind): &(&str, &str, &str)| {
@@ -245,7 +315,7 @@ mod tests {
             };
             ((*id).to_owned(), definition)
         };
-        fields.iter().map(define).collect()
+        Definitions { fields: fields.iter().map(define).collect(), ..Definitions::default() }
     }
 
     fn texts(news: &[News]) -> String {
@@ -261,7 +331,7 @@ mod tests {
         let mut known = KnownFields::default();
         let mut said = String::new();
         for read in reads {
-            said = texts(&known.update(&definitions(read)));
+            said = texts(&known.update(&definitions(read), false).unwrap());
             // Everything goes through the state.
             known = KnownFields::read(Some(&known.to_json())).unwrap();
         }
@@ -325,6 +395,61 @@ mod tests {
         assert_eq!(known.to_json()["id-1"].get("removed"), None);
         let (known, _) = after(&[FIRST, &[gone, taken].concat()]);
         assert_eq!(known.to_json()["id-9"]["name"], "points_id-9", "the name stays taken");
+    }
+
+    #[test]
+    fn a_definition_that_can_not_be_read_leaves_its_column_as_it_is() {
+        let (mut known, _) = after(&[FIRST]);
+        let mut now = definitions(&FIRST[1..]);
+        now.unreadable.insert("id-1".to_owned(), RowDefect::BareAmpersand);
+        now.unreadable.insert("id-4".to_owned(), RowDefect::NotUtf8);
+        let before = known.clone();
+        let said = texts(&known.update(&now, true).unwrap());
+        insta::assert_snapshot!(said, @"
+        WARNING The definition of the custom field `points` (id-1) can't be read (An ampersand begins no reference); its column `points` stays as it is, and goes on to be filled
+        WARNING The definition of the custom field id-4 can't be read (The text has bytes that are not UTF-8); the field is left out until it can be. Correct its name or label in Bronto
+        ");
+        assert_eq!(known, before);
+        let present = known.present(&now);
+        assert_eq!(present.len(), 3);
+        assert_eq!((present[0].id.as_str(), present[0].kind), ("id-1", FieldKind::Number));
+        // One that was taken for removed is not.
+        known.update(&definitions(&FIRST[1..]), true).unwrap();
+        known.update(&now, true).unwrap();
+        assert_eq!(known, before);
+    }
+
+    #[test]
+    fn nothing_is_removed_for_a_definition_that_may_be_its_own() {
+        let (mut known, _) = after(&[FIRST]);
+        let before = known.clone();
+        let nameless = Some("why".to_owned());
+        let whole = Definitions { nameless: nameless.clone(), ..definitions(FIRST) };
+        let said = texts(&known.update(&whole, true).unwrap());
+        assert!(said.starts_with("WARNING A custom field has a definition"), "{said}");
+        let lacking = Definitions { nameless, ..definitions(&FIRST[1..]) };
+        let error = known.update(&lacking, true).unwrap_err();
+        assert_eq!(error.kind, SourceErrorKind::Unsound);
+        assert!(error.to_string().contains("`points`"), "{error}");
+        assert_eq!(known, before);
+    }
+
+    #[test]
+    fn that_contacts_read_before_lack_the_fields_is_said() {
+        let said = |is_resumed| {
+            texts(&KnownFields::default().update(&definitions(FIRST), is_resumed).unwrap())
+        };
+        assert!(said(true).starts_with("WARNING Contacts have 3 custom fields, which were not"));
+        assert_eq!(said(false), "INFO Contacts have 3 custom fields");
+    }
+
+    #[test]
+    fn a_field_goes_by_its_name_too() {
+        let (known, _) = after(&[FIRST, &[("id-1", "credits", "integer")], &[]]);
+        for name in ["points", "credits", "opt_in"] {
+            assert!(known.has(name), "{name}");
+        }
+        assert!(!known.has("email"));
     }
 
     #[test]

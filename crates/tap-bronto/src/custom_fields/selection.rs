@@ -55,7 +55,7 @@ impl CustomSelection {
         for wish in wishes {
             match wish.find(&fields) {
                 Some(index) => chosen[index] = true,
-                None if wish.id.is_some() || known.has_column(&wish.name) => tracing::warn!(
+                None if wish.id.is_some() || known.has(&wish.name) => tracing::warn!(
                     "The custom field `{}` is selected, but Bronto doesn't have it any more; it is left out",
                     wish.name
                 ),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bronto_client::Session;
+use chrono::{DateTime, Utc};
 use replication::{
     event::{Bookmark, Event},
     source::{SourceError, SourceErrorKind},
@@ -22,6 +23,8 @@ pub(super) struct Custom {
     pub(super) columns: Arc<CustomColumns>,
     /// How many bytes it took to learn of them.
     pub(super) bytes: u64,
+    /// The server's clock when the account was asked. Fields that were added later are not among these.
+    pub(super) asked_at: Option<DateTime<Utc>>,
 }
 
 /// Asks the account for its custom fields, if any can be selected. What is newly fixed about them is sent as a state at
@@ -35,13 +38,14 @@ pub(super) async fn custom(
     if selected.custom_fields().is_none() {
         return Ok(Custom::default());
     }
-    let mut known =
-        KnownFields::read(state.kept(custom_fields::FIELDS)).map_err(OpenError::Refused)?;
+    let mut known = KnownFields::read(state.kept(custom_fields::FIELDS))
+        .map_err(|error| OpenError::Halt(error.into()))?;
     let page_size = extraction.config.page_size;
+    let is_resumed = state.bookmark().is_some();
     let survey = tokio::select! {
         biased;
         () = extraction.out_of_time() => return Err(OpenError::Halt(Halt::Interrupted)),
-        survey = custom_fields::survey(session, page_size, &mut known) => survey,
+        survey = custom_fields::survey(session, page_size, &mut known, is_resumed) => survey,
     };
     let survey = survey.map_err(|failure| match failure {
         ReadFailure::Client(error) => OpenError::Login(error),
@@ -63,5 +67,9 @@ pub(super) async fn custom(
         let sent = extraction.context.events.send(Event::Bookmark(bookmark)).await;
         sent.map_err(|gone| OpenError::Halt(gone.into()))?;
     }
-    Ok(Custom { columns: Arc::new(CustomColumns::new(chosen)), bytes: survey.bytes })
+    Ok(Custom {
+        columns: Arc::new(CustomColumns::new(chosen)),
+        bytes: survey.bytes,
+        asked_at: survey.begun_at,
+    })
 }

@@ -244,6 +244,24 @@ async fn a_name_that_nothing_has_is_refused_before_anything_is_read() {
         assert_eq!(refusal(name, &first.states).await, None, "{name}");
     }
     assert!(refusal("remarks", &none).await.is_none() && refusal("notes", &none).await.is_some());
+    // Nor is one that was renamed before it was removed.
+    let renamed = run(&account, &first.states).await;
+    account.server.change_fields(&[FieldChange::Remove { name: "remarks".into() }]).unwrap();
+    for name in ["notes", "remarks"] {
+        assert_eq!(refusal(name, &renamed.states).await, None, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_known_of_fields_and_can_not_be_read_stops_contacts_alone() {
+    let account = Account::start(&[]).await;
+    let states = States::from([("contact".into(), json!({"fields": []}))]);
+    let run = account.run_with(account.config(), &states, usize::MAX).await.unwrap();
+    let failed: Vec<_> =
+        run.failed.iter().map(|(name, error)| (name.as_str(), error.kind)).collect();
+    assert_eq!(failed, [("contact", SourceErrorKind::Configuration)]);
+    Tables::of(&run).assert_stream_true(&account, "unsubscribe");
+    assert_eq!(run.states[&"contact".into()], states[&"contact".into()]);
 }
 
 #[tokio::test]
