@@ -117,11 +117,14 @@ impl Extraction {
         self.due_at = None;
         if self.waiting_versions == 0 {
             let states = std::mem::take(&mut self.states);
-            let mut bookmarks = if states.is_empty() { Vec::new() } else { self.coverage_news() };
-            for state in states {
-                bookmarks.push(Bookmark { stream: None, state, display: None });
-                self.context.events.send(Event::Bookmarks(std::mem::take(&mut bookmarks))).await?;
+            if states.is_empty() {
+                return Ok(());
             }
+            // What is covered is what the last state covers: no unit may close between the two.
+            let mut bookmarks = self.coverage_news();
+            let of_tap = |state| Bookmark { stream: None, state, display: None };
+            bookmarks.extend(states.into_iter().map(of_tap));
+            self.context.events.send(Event::Bookmarks(bookmarks)).await?;
         }
         Ok(())
     }

@@ -26,9 +26,7 @@ async fn rows_states_and_schemas_keep_their_order() {
     users {"id":1,"name":"a"}
     users {"id":2}
     users {"id":3}
-    state {"n":1}
-    state {"n":2.50}
-    state {}
+    state {"n":1} with state {"n":2.50} with state {}
     "#);
 }
 

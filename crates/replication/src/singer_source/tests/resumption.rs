@@ -37,6 +37,20 @@ async fn what_a_state_covers_is_stored_with_it() {
 }
 
 #[tokio::test]
+async fn states_that_gathered_are_stored_with_what_the_last_one_covers_or_not_at_all() {
+    let (one, two) = (record("users", r#"{"id":1}"#), record("users", r#"{"id":2}"#));
+    let later = STATE.replace('1', "2");
+    let events = resume_with(&input(&[&keyless(), &one, STATE, &two, &later]), &[]).await;
+    insta::assert_snapshot!(notation(&events).join("\n"), @r#"
+    schema users(id Integer, name Text) key []
+    state of users {"covered_sequence":0}
+    users {"id":1}
+    users {"id":2}
+    state of users {"covered_sequence":1000003} with state {"n":1} with state {"n":2}
+    "#);
+}
+
+#[tokio::test]
 async fn what_no_state_covers_is_taken_back() {
     let stored = [("users", json!({"covered_sequence": 77}))];
     let events = resume_with(&input(&[&keyless()]), &stored).await;
