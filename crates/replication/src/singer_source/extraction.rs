@@ -133,14 +133,6 @@ impl Extraction {
     pub(super) async fn finish(mut self) -> Result<ExtractOutcome, SourceError> {
         let mut outcome = ExtractOutcome::default();
         self.flush().await?;
-        if self.is_stateless {
-            // It starts from scratch next time, too: its rows are appended again, as they are on standard input.
-            self.cover();
-            let bookmarks = self.coverage_news();
-            if !bookmarks.is_empty() {
-                self.context.events.send(Event::Bookmarks(bookmarks)).await?;
-            }
-        }
         for index in 0..self.streams.len() {
             match self.streams[index].versions.finish() {
                 Ok(change) => self.announce(index, change).await?,
@@ -153,6 +145,14 @@ impl Extraction {
             self.context.progress.update(stream, |progress| progress.done = true);
         }
         self.flush().await?;
+        if self.is_stateless {
+            // It starts from scratch next time, too: its rows are appended again, as they are on standard input.
+            self.cover();
+            let bookmarks = self.coverage_news();
+            if !bookmarks.is_empty() {
+                self.context.events.send(Event::Bookmarks(bookmarks)).await?;
+            }
+        }
         Ok(outcome)
     }
 
@@ -397,11 +397,11 @@ impl Extraction {
                     .send(Event::ActivateVersion { stream: stream.clone(), version })
                     .await?;
                 // Not before the activation: a version that is stored but not activated would take rows of the next
-                // attempt for rows of the table.
-                if let Some(coverage) = &mut self.streams[index].coverage {
-                    coverage.cover();
+                // attempt for rows of the table. Where coverage counts, not before the next state either: the state
+                // that is stored is older than the version, so a run that goes on from it replaces the table again.
+                if self.streams[index].coverage.is_none() {
+                    self.store_version(index, version).await?;
                 }
-                self.store_version(index, version).await?;
                 self.waiting_versions -= 1;
             }
         }

@@ -86,10 +86,25 @@ async fn nothing_is_taken_back_while_a_version_replaces_the_table() {
     begin users v8
     users v8 {"id":1}
     activate users v8
-    state of users {"table_version":8,"covered_sequence":1000001}
-    state {"n":1}
+    state of users {"table_version":8,"covered_sequence":1000001} with state {"n":1}
     "#);
     let stored = [("users", json!({"table_version": 7, "covered_sequence": i64::MAX}))];
     let events = resume_with(&input(&[&keyless()]), &stored).await;
     assert!(!notation(&events).iter().any(|event| event.starts_with("retract")));
+}
+
+#[tokio::test]
+async fn an_activated_version_is_covered_by_a_state_and_by_nothing_else() {
+    let rows = [8, 8, 8].map(|version| versioned(r#"{"id":1}"#, version));
+    let lines = [&keyless(), &rows[0], STATE, &rows[1], &activation(8), &rows[2]];
+    let stored = [("users", json!({"table_version": 7, "covered_sequence": 77}))];
+    let events = resume_with(&input(&lines), &stored).await;
+    insta::assert_snapshot!(notation(&events)[3..].join("\n"), @r#"
+    begin users v8
+    users v8 {"id":1}
+    users v8 {"id":1}
+    activate users v8
+    users {"id":1}
+    state of users {"table_version":8,"covered_sequence":1000001} with state {"n":1}
+    "#);
 }
