@@ -196,6 +196,7 @@ pub async fn rejects_rows_whose_columns_have_no_name(subject: &dyn Subject) {
         "name",
         "a__st",
         "_sdc_mine",
+        "age__bi!",
         &long,
         "",
         "\u{0}",
@@ -230,6 +231,9 @@ pub async fn rejects_rows_whose_columns_have_no_name(subject: &dyn Subject) {
         ("", ReasonCode::UnusableName),
         ("\u{0}", ReasonCode::UnusableName),
     ];
+    if (dialect.canonical)("age__bi!") == "age__bi" {
+        expected.push(("age__bi!", ReasonCode::ReservedName));
+    }
     if dialect.folds_case {
         expected.push(("name", ReasonCode::FieldCollision));
     }

@@ -28,6 +28,11 @@ pub(super) fn names(canonical: fn(&str) -> String, table: &str, items: &Items) -
     names
 }
 
+/// Whether no statement can name the way to a field: text in SQL can't hold U+0000.
+fn is_out_of_reach(field: &ItemField) -> bool {
+    field.path.iter().flatten().any(|name| name.contains('\0'))
+}
+
 impl Plan<'_> {
     /// The items of a column as its subtables hold them. None where they can't: then the array stays one document, which
     /// loses nothing.
@@ -59,7 +64,7 @@ impl Plan<'_> {
         items: &Items,
         renames: &mut Vec<(StreamSchema, Vec<super::Rename>)>,
     ) -> Result<Option<Items>, DestinationError> {
-        if table.len() > self.dialect.table_bytes {
+        if table.len() > self.dialect.table_bytes || items.fields.iter().any(is_out_of_reach) {
             return Ok(None);
         }
         let is_plain = |field: &&ItemField| {
@@ -101,7 +106,8 @@ impl Plan<'_> {
             })
             .collect();
         for field in arrays {
-            let name = (self.dialect.canonical)(&field.name);
+            let column = Column::new(&field.name, field.column_type.clone());
+            let Ok(name) = plan.usable_name(&column) else { return Ok(None) };
             let inner = match &field.column_type {
                 ColumnType::Objects(inner) => inner.clone(),
                 ColumnType::List(item) => items.with_fields(vec![ItemField {
@@ -111,9 +117,6 @@ impl Plan<'_> {
                 }]),
                 _ => continue,
             };
-            if name.is_empty() || !plan.claimed.insert(self.dialect.folded(&name)) {
-                return Ok(None);
-            }
             let table = subtable(table, &name);
             let Some(inner) = self.placed_items(&table, &inner, renames)? else {
                 return Ok(None);

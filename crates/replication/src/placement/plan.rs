@@ -125,7 +125,7 @@ pub(super) struct Plan<'a> {
     existing: HashMap<String, &'a StoredColumn>,
     is_new: bool,
     /// The names that are given, as the destination compares them.
-    pub(super) claimed: HashSet<String>,
+    claimed: HashSet<String>,
     /// How many columns the table has so far.
     count: usize,
     pub(super) columns: Vec<Column>,
@@ -242,19 +242,20 @@ impl<'a> Plan<'a> {
     }
 
     /// The name that the column would have without regard to types.
-    fn usable_name(&mut self, column: &Column) -> Result<String, Refusal> {
+    pub(super) fn usable_name(&mut self, column: &Column) -> Result<String, Refusal> {
         let (name, product) = (&column.name, self.dialect.product);
-        if has_reserved_prefix(name) {
+        let base = (self.dialect.canonical)(name);
+        // What is left of a name may be reserved, too: `age__bi!` becomes `age__bi`.
+        if has_reserved_prefix(name) || has_reserved_prefix(&base) {
             let reason = format!("Column name `{name}` begins with a prefix that is reserved");
             return Err(Refusal::new(ReasonCode::ReservedName, reason));
         }
-        if has_reserved_suffix(name) {
+        if has_reserved_suffix(name) || has_reserved_suffix(&base) {
             let reason = format!(
                 "Column names from client should not include reserved datatype suffix on `{name}`"
             );
             return Err(Refusal::new(ReasonCode::ReservedName, reason));
         }
-        let base = (self.dialect.canonical)(name);
         if base.is_empty() || base.contains('\0') {
             let reason = format!("`{}` can't be the name of a column", name.escape_default());
             return Err(Refusal::new(ReasonCode::UnusableName, reason));

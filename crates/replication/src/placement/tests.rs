@@ -146,6 +146,11 @@ fn names_that_can_not_be_are_named() {
         one("a__ST"),
         "! Column names from client should not include reserved datatype suffix on `a__ST`"
     );
+    assert_eq!(
+        one("a__st!"),
+        "! Column names from client should not include reserved datatype suffix on `a__st!`"
+    );
+    assert_eq!(one("!_sdc_x"), "! Column name `!_sdc_x` begins with a prefix that is reserved");
     assert_eq!(one("abcdefghijklm"), "! Column name `abcdefghijklm` is too long for Renaming");
     let two = stream(&[("a!", Text), ("a", Text)]);
     assert_eq!(shown(&RENAMING, &two, &empty), "a=a!; ! Field collision on `a`");
