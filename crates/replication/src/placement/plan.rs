@@ -127,7 +127,7 @@ pub(super) struct Plan<'a> {
     /// The names that are given, as the destination compares them.
     claimed: HashSet<String>,
     /// How many columns the table has so far.
-    count: usize,
+    pub(super) count: usize,
     pub(super) columns: Vec<Column>,
     pub(super) origins: Vec<Origin>,
     /// The stored name of each of the stream's columns.
@@ -221,7 +221,7 @@ impl<'a> Plan<'a> {
                 let is_array = matches!(column.column_type, ColumnType::List(_));
                 if let Some(why) = self.no_room(&name, is_array) {
                     self.unplaced.push(Unplaced { position, why });
-                    return Ok(());
+                    return self.clear_others(position, &base);
                 }
                 if !self.is_new {
                     let change = if name == base {

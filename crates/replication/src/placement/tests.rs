@@ -197,3 +197,15 @@ fn a_key_never_splits() {
         .expect_err("the key has another type");
     assert!(error.message.starts_with("Key column `id` of `t`"), "{error}");
 }
+
+#[test]
+fn a_column_without_room_leaves_no_old_value_beside_a_row_that_has_none() {
+    use ColumnType::{Number, Text};
+    let others: Vec<String> = (0..10).map(|number| format!("c{number}")).collect();
+    let others = others.iter().map(|name| (name.as_str(), Text));
+    let stored: Vec<(&str, ColumnType)> = std::iter::once(("a", Text)).chain(others).collect();
+    assert_eq!(
+        shown(&RENAMING, &stream(&[("a", Number)]), &table(&stored)),
+        "a__st=-; a>a__st; ! Too many columns: `a__de` would be more than the 12 of a table in Renaming"
+    );
+}
