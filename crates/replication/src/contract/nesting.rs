@@ -109,6 +109,31 @@ pub async fn takes_arrays_of_objects_apart(subject: &dyn Subject) {
     }
 }
 
+/// Arrays of objects that can't be subtables, because of a field's name or of the number of fields, stay documents.
+pub async fn keeps_arrays_whole_that_can_not_be_taken_apart(subject: &dyn Subject) {
+    // With its key, its level and the five system columns, this is more than a table holds where there are subtables.
+    let limit = subject.destination().dialect().column_count.min(1_600);
+    let fields: Vec<String> =
+        (0..limit - 6).map(|field| format!(r#""f{field}":{{"type":"integer"}}"#)).collect();
+    let array = |fields: &str| {
+        format!(r#"{{"type":"array","items":{{"type":"object","properties":{{{fields}}}}}}}"#)
+    };
+    let input = format!(
+        r#"{{"type":"SCHEMA","stream":"odd","key_properties":["id"],"schema":{{"properties":{{"id":{{"type":"integer"}},"nul":{},"suffix":{},"wide":{}}}}}}}
+{{"type":"RECORD","stream":"odd","record":{{"id":1,"suffix":[{{"tags__st":["x"]}}],"wide":[{{"f7":7}}]}}}}
+{{"type":"RECORD","stream":"odd","record":{{"id":2,"nul":[]}}}}"#,
+        array(r#""a\u0000":{"type":"string"}"#),
+        array(r#""tags__st":{"type":"array","items":{"type":"string"}}"#),
+        array(&fields.join(",")),
+    );
+    let report = load(subject, input).await;
+    assert_eq!(report.tables[0].counts.inserted, 2);
+    let rows = by("id", subject.rows("odd").await);
+    assert_eq!(rows["1"]["suffix"], json!(r#"[{"tags__st":["x"]}]"#));
+    assert_eq!(rows["1"]["wide"], json!(r#"[{"f7":7}]"#));
+    assert_eq!(rows["2"]["nul"], json!("[]"));
+}
+
 /// A version of a table takes its nested rows along.
 pub async fn replaces_nested_rows_with_their_version(subject: &dyn Subject) {
     let versioned = |version: i64, record: &str| {

@@ -4,6 +4,7 @@ use super::{Nesting, Origin, SOURCE_KEY_PREFIX, plan::Plan};
 use crate::{
     destination::DestinationError,
     stream::{Column, ColumnType, ItemField, Items, Method, StreamName, StreamSchema, WinnerRule},
+    system,
 };
 
 /// The column of a subtable that holds a plain item.
@@ -51,16 +52,18 @@ impl Plan<'_> {
         }
         let table = subtable(self.source.table(), base);
         let mut renames = Vec::new();
-        let placed = self.placed_items(&table, items, &mut renames)?;
+        let placed = self.placed_items(&table, 1, items, &mut renames)?;
         if placed.is_some() {
             self.subtable_renames.extend(renames);
         }
         Ok(placed)
     }
 
+    /// Places the items of a subtable so many levels deep.
     fn placed_items(
         &self,
         table: &str,
+        levels: usize,
         items: &Items,
         renames: &mut Vec<(StreamSchema, Vec<super::Rename>)>,
     ) -> Result<Option<Items>, DestinationError> {
@@ -84,6 +87,9 @@ impl Plan<'_> {
             winner: WinnerRule::Sequence,
         };
         let mut plan = Plan::new(self.dialect, &schema, self.subtables.get(table), self.subtables);
+        if plan.is_new {
+            plan.count = system::row_columns().len() + self.source.key.len() + levels;
+        }
         for position in 0..plain.len() {
             plan.place(position)?;
         }
@@ -118,7 +124,7 @@ impl Plan<'_> {
                 _ => continue,
             };
             let table = subtable(table, &name);
-            let Some(inner) = self.placed_items(&table, &inner, renames)? else {
+            let Some(inner) = self.placed_items(&table, levels + 1, &inner, renames)? else {
                 return Ok(None);
             };
             fields.push(ItemField {

@@ -123,7 +123,7 @@ pub(super) struct Plan<'a> {
     pub(super) subtables: &'a HashMap<String, StoredTable>,
     /// The columns that the table has, by their name as the destination compares it.
     existing: HashMap<String, &'a StoredColumn>,
-    is_new: bool,
+    pub(super) is_new: bool,
     /// The names that are given, as the destination compares them.
     claimed: HashSet<String>,
     /// How many columns the table has so far.
