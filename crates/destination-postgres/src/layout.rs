@@ -292,6 +292,11 @@ impl Layout {
         self.key().next().is_some()
     }
 
+    /// Whether that is a generated one.
+    pub(crate) fn has_generated_key(&self) -> bool {
+        self.key().any(|column| column.origin == Origin::Generated)
+    }
+
     /// The live tables.
     pub(crate) fn live(&self) -> Tables {
         let lists = self.lists.iter().map(|list| child_table(&self.table, &list.name));

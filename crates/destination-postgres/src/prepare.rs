@@ -13,7 +13,7 @@ use replication::{
 use crate::{
     connection::{text, texts},
     failure::Doing,
-    layout::{Layout, SqlType, Tables},
+    layout::{GENERATED_KEY, Layout, SqlType, Tables},
     session::Session,
     sql::{nested, tables},
 };
@@ -133,7 +133,18 @@ impl Session<'_> {
     }
 
     async fn fit(&self, layout: &Layout, names: &Tables) -> Result<(), DestinationError> {
-        let relations = self.relations(names).await?;
+        let mut relations = self.relations(names).await?;
+        if let Some(table) = relations.get_mut(&names.parent)
+            && layout.has_generated_key()
+            && table.lacks_any_key()
+        {
+            // The stream had no array until now.
+            let doing = Doing::task(format!("give the rows of table `{}` a key", names.parent));
+            let add = tables::add_generated_key(self.schema, &names.parent);
+            self.connection.run(&add, &doing).await?;
+            let key = RelationColumn { type_name: SqlType::Text.name().to_owned(), is_key: true };
+            table.columns.insert(GENERATED_KEY.to_owned(), key);
+        }
         let wanted: Vec<(String, SqlType)> =
             layout.columns().map(|column| (column.name.clone(), column.sql_type)).collect();
         let key: Vec<&str> = layout.key().map(|column| column.name.as_str()).collect();
@@ -217,6 +228,13 @@ impl Session<'_> {
 }
 
 impl Relation {
+    /// Whether it is a table without a primary key and without the column of a generated one.
+    fn lacks_any_key(&self) -> bool {
+        let is_key =
+            |(name, column): (&String, &RelationColumn)| column.is_key || name == GENERATED_KEY;
+        self.kind == "r" && !self.columns.iter().any(is_key)
+    }
+
     /// Whether rows can be merged into it without loss.
     fn check(
         &self,

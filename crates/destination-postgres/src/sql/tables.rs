@@ -4,7 +4,7 @@ use replication::system::{SEQUENCE, SystemTable, SystemType};
 
 use crate::{
     config::IDENTIFIER_BYTES,
-    layout::{ITEM, LEVEL, Layout, List, Scalar, SqlType, source_key},
+    layout::{GENERATED_KEY, ITEM, LEVEL, Layout, List, Origin, Scalar, SqlType, source_key},
 };
 
 use super::{comma, identifier, literal, table};
@@ -61,6 +61,10 @@ pub(crate) const EXISTING: &str = "\
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
     where n.nspname = $1 and c.relkind in ('r', 'p') and c.relname::text = any($2)";
 
+/// Where a key made up for a row comes from when the row comes without: the stream has no array any more.
+/// PostgreSQL 12 has no `gen_random_uuid`.
+const GENERATED: &str = "default md5(random()::text || clock_timestamp()::text)::uuid::text";
+
 /// Creates the schema.
 pub(crate) fn create_schema(schema: &str) -> String {
     format!("create schema {}", identifier(schema))
@@ -116,6 +120,15 @@ pub(crate) fn add_columns(schema: &str, name: &str, columns: &[&(String, SqlType
     let added =
         columns.iter().map(|(name, of)| format!("add column {} {}", identifier(name), of.name()));
     format!("alter table {} {}", table(schema, name), comma(added))
+}
+
+/// Adds the key that rows without one get: to rows that are there, too.
+pub(crate) fn add_generated_key(schema: &str, name: &str) -> String {
+    format!(
+        "alter table {} add column {} text {GENERATED} primary key",
+        table(schema, name),
+        identifier(GENERATED_KEY)
+    )
 }
 
 /// Gives a column another name.
@@ -221,7 +234,11 @@ fn create(schema: &str, name: &str, mut columns: Vec<String>, key: &[String]) ->
 
 fn definition(column: &Scalar) -> String {
     let not_null = if column.is_key { " not null" } else { "" };
-    format!("{} {}{not_null}", identifier(&column.name), column.sql_type.name())
+    let default = match column.origin {
+        Origin::Generated => format!(" {GENERATED}"),
+        Origin::Batch(_) => String::new(),
+    };
+    format!("{} {}{default}{not_null}", identifier(&column.name), column.sql_type.name())
 }
 
 fn system_type(of: SystemType) -> &'static str {

@@ -58,6 +58,7 @@ macro_rules! contract_tests {
             never_goes_back_to_an_older_version,
             a_clock_set_back_makes_no_row_old,
             appends_without_a_key,
+            appends_without_a_key_while_arrays_come_and_go,
             takes_rows_back_without_a_key,
             adds_columns_in_mid_stream,
             moves_bookmarks_with_their_rows,

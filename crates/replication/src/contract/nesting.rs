@@ -134,6 +134,40 @@ pub async fn keeps_arrays_whole_that_can_not_be_taken_apart(subject: &dyn Subjec
     assert_eq!(rows["2"]["nul"], json!("[]"));
 }
 
+/// Rows without a key are appended whether the stream has an array or not, and whichever it had when the table was made.
+pub async fn appends_without_a_key_while_arrays_come_and_go(subject: &dyn Subject) {
+    let with = r#","tags":{"type":["array","null"],"items":{"type":"string"}}"#;
+    let input = |stream: &str, has_array: bool, id: usize| {
+        let (field, value) = if has_array { (with, r#","tags":["a","b"]"#) } else { ("", "") };
+        format!(
+            r#"{{"type":"SCHEMA","stream":"{stream}","key_properties":[],"schema":{{"properties":{{"id":{{"type":"integer"}}{field}}}}}}}
+{{"type":"RECORD","stream":"{stream}","record":{{"id":{id}{value}}}}}"#
+        )
+    };
+    for (stream, rounds) in [("coming", [false, true, false]), ("going", [true, false, true])] {
+        for (round, has_array) in rounds.into_iter().enumerate() {
+            let report = load(subject, input(stream, has_array, round)).await;
+            let counts = report.tables.iter().find(|table| table.table == stream);
+            let counts = counts.expect("it was loaded").counts;
+            assert_eq!((counts.inserted, counts.rejected), (1, 0), "`{stream}`, round {round}");
+        }
+        let rows = by("id", subject.rows(stream).await);
+        assert_eq!(rows.len(), 3);
+        for (round, _) in rounds.iter().enumerate().filter(|(_, has_array)| **has_array) {
+            let row = &rows[&round.to_string()];
+            if subject.has_subtables() {
+                let items = subject.rows(&format!("{stream}__tags")).await.unwrap_or_default();
+                let own = items.iter().filter(|item| {
+                    item["_sdc_source_key___sdc_primary_key"] == row["__sdc_primary_key"]
+                });
+                assert_eq!(own.count(), 2, "the items of `{stream}`, round {round}");
+            } else {
+                assert_eq!(row["tags"], json!(["a", "b"]));
+            }
+        }
+    }
+}
+
 /// A version of a table takes its nested rows along.
 pub async fn replaces_nested_rows_with_their_version(subject: &dyn Subject) {
     let versioned = |version: i64, record: &str| {
