@@ -41,6 +41,8 @@ pub(crate) const STORED_COLUMNS: &str = "\
     join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attname = 'value' and not a.attisdropped \
     join pg_catalog.pg_attribute l on l.attrelid = c.oid and l.attname = '_sdc_level_0_id' and not l.attisdropped \
     where n.nspname = $1 and c.relkind = 'r' and pg_catalog.starts_with(c.relname::text, $2 || '__') \
+    and not exists (select from pg_catalog.pg_attribute d \
+    where d.attrelid = c.oid and d.attname = '_sdc_level_1_id' and not d.attisdropped) \
     order by 1 nulls first, 5";
 
 /// Whether the table `$2` of schema `$1` exists, and its comment, which tells the version that waits in it.

@@ -168,6 +168,78 @@ pub async fn appends_without_a_key_while_arrays_come_and_go(subject: &dyn Subjec
     }
 }
 
+/// Two arrays, or an array and a stream, whose tables would have one name are never mixed, whichever comes first: what
+/// comes second stays a document, or costs the rows that have a value there.
+pub async fn keeps_subtables_of_one_name_apart(subject: &dyn Subject) {
+    let list = r#"{"type":"array","items":{"type":"string"}}"#;
+    let stream = |name: &str, fields: &str, values: &str| {
+        format!(
+            r#"{{"type":"SCHEMA","stream":"{name}","key_properties":["id"],"schema":{{"properties":{{"id":{{"type":"integer"}},{fields}}}}}}}
+{{"type":"RECORD","stream":"{name}","record":{{"id":1,{values}}}}}
+{{"type":"RECORD","stream":"{name}","record":{{"id":2}}}}
+"#
+        )
+    };
+    let has_subtables = subject.has_subtables();
+    let items = async |table: &str, column: &str| -> Vec<Value> {
+        let rows = subject.rows(table).await.unwrap_or_default();
+        rows.iter().map(|row| row[column].clone()).collect()
+    };
+    // A list within an object, and the list of a stream that is called like the two.
+    let within = stream(
+        "a",
+        &format!(r#""x":{{"type":"object","properties":{{"tags":{list}}}}}"#),
+        r#""x":{"tags":["of a"]}"#,
+    );
+    let other = stream("a__x", &format!(r#""tags":{list}"#), r#""tags":["of a__x"]"#);
+    for _ in 0..2 {
+        load(subject, format!("{within}{other}")).await;
+        assert_eq!(subject.rows("a").await.unwrap_or_default().len(), 2);
+        let others = subject.rows("a__x").await.unwrap_or_default();
+        assert_eq!(others.len(), if has_subtables { 1 } else { 2 }, "the other row is a reject");
+        if has_subtables {
+            assert_eq!(items("a__x__tags", "value").await, ["of a"]);
+        }
+    }
+    // An array of objects, and a stream that is called like its subtable: either may come first, in any run.
+    let objects = format!(
+        r#"{{"type":"array","items":{{"type":"object","properties":{{"n":{{"type":"integer"}},"taxes":{list}}}}}}}"#
+    );
+    let lines = |name: &str| {
+        stream(name, &format!(r#""lines":{objects}"#), r#""lines":[{"n":1,"taxes":["t"]}]"#)
+    };
+    let named = |name: &str| stream(name, r#""n":{"type":"integer"}"#, r#""n":9"#);
+    load(subject, named("b__lines")).await;
+    load(subject, format!("{}{}", lines("b"), named("b__lines"))).await;
+    assert_eq!(subject.rows("b__lines").await.unwrap_or_default().len(), 2);
+    let rows = by("id", subject.rows("b").await);
+    assert_eq!(rows["1"]["lines"], json!(r#"[{"n":1,"taxes":["t"]}]"#));
+    load(subject, lines("c")).await;
+    load(subject, named("c__lines")).await;
+    load(subject, format!("{}{}", named("c__lines"), lines("c"))).await;
+    if has_subtables {
+        assert_eq!(items("c__lines", "n").await, [1]);
+    }
+    // Two arrays of one stream.
+    let both = [
+        format!(r#""lines__taxes":{list},"lines":{objects}"#),
+        format!(r#""lines":{objects},"lines__taxes":{list}"#),
+    ];
+    for (name, fields) in ["d", "e"].iter().zip(both) {
+        let values = r#""lines__taxes":["plain"],"lines":[{"n":1,"taxes":["deep"]}]"#;
+        let input = stream(name, &fields, values);
+        load(subject, input.clone()).await;
+        let report = load(subject, input).await;
+        let counts = report.tables.iter().find(|table| table.table == *name);
+        let counts = counts.expect("it was loaded").counts;
+        assert_eq!(counts.unchanged + counts.rejected, 2, "`{name}`: {counts:?}");
+        if has_subtables {
+            let kept = if *name == "d" { vec!["plain"] } else { vec![] };
+            assert_eq!(items(&format!("{name}__lines__taxes"), "value").await, kept);
+        }
+    }
+}
+
 /// A version of a table takes its nested rows along.
 pub async fn replaces_nested_rows_with_their_version(subject: &dyn Subject) {
     let versioned = |version: i64, record: &str| {

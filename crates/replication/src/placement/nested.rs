@@ -1,6 +1,11 @@
 //! Arrays of objects, where these become subtables: their fields are placed as the columns of a stream would be.
 
-use super::{Nesting, Origin, SOURCE_KEY_PREFIX, plan::Plan};
+use std::collections::{HashMap, HashSet};
+
+use super::{
+    Dialect, Nesting, Origin, SOURCE_KEY_PREFIX, StoredTable, dialect::GENERATED_KEY, plan::Plan,
+    verbatim,
+};
 use crate::{
     destination::DestinationError,
     stream::{Column, ColumnType, ItemField, Items, Method, StreamName, StreamSchema, WinnerRule},
@@ -15,18 +20,76 @@ pub(super) fn subtable(table: &str, field: &str) -> String {
     format!("{table}__{field}")
 }
 
-/// The subtables that arrays of objects become, however deep, if all of them can be.
-pub(super) fn names(canonical: fn(&str) -> String, table: &str, items: &Items) -> Vec<String> {
-    let mut names = vec![table.to_owned()];
+/// The subtables that arrays of objects become, however deep, if all of them can be, each with its number of levels.
+pub(super) fn names(
+    canonical: fn(&str) -> String,
+    table: &str,
+    levels: usize,
+    items: &Items,
+) -> Vec<(String, usize)> {
+    let mut names = vec![(table.to_owned(), levels)];
     for field in &items.fields {
         let inner = subtable(table, &canonical(&field.name));
         match &field.column_type {
-            ColumnType::Objects(items) => names.extend(self::names(canonical, &inner, items)),
-            ColumnType::List(_) => names.push(inner),
+            ColumnType::Objects(items) => {
+                names.extend(self::names(canonical, &inner, levels + 1, items));
+            }
+            ColumnType::List(_) => names.push((inner, levels + 1)),
             _ => {}
         }
     }
     names
+}
+
+/// The subtables of a column; none where arrays lie in columns.
+pub(super) fn of_column(
+    dialect: &Dialect,
+    canonical: fn(&str) -> String,
+    table: &str,
+    column: &Column,
+) -> Vec<(String, usize)> {
+    let name = subtable(table, &canonical(&column.name));
+    match &column.column_type {
+        _ if dialect.nesting == Nesting::Native => Vec::new(),
+        ColumnType::Objects(items) => names(canonical, &name, 1, items),
+        ColumnType::List(_) => vec![(name, 1)],
+        _ => Vec::new(),
+    }
+}
+
+/// The tables that bear names which a stream's subtables might have.
+#[derive(Debug, Default)]
+pub(crate) struct Neighbours {
+    /// Those that the destination has, by name.
+    pub(super) stored: HashMap<String, StoredTable>,
+    /// Names that other streams of the run have, for their tables or subtables.
+    pub(super) taken: HashSet<String>,
+}
+
+impl Neighbours {
+    /// Whether a subtable of a stream with so many levels can have this name: nobody else has it, and what bears it is
+    /// such a subtable.
+    fn admit(&self, dialect: &Dialect, stream: &StreamSchema, table: &str, levels: usize) -> bool {
+        let fits = |stored: &StoredTable| {
+            let names = || stored.columns.iter().map(|column| column.name.as_str());
+            let mut keys: Vec<&str> =
+                names().filter_map(|name| name.strip_prefix(SOURCE_KEY_PREFIX)).collect();
+            let mut wanted: Vec<String> =
+                stream.key.iter().map(|key| (dialect.canonical)(key)).collect();
+            if wanted.is_empty() {
+                wanted.push(GENERATED_KEY.to_owned());
+            }
+            keys.sort_unstable();
+            wanted.sort_unstable();
+            keys == wanted && names().filter(|name| is_level(name)).count() == levels
+        };
+        !self.taken.contains(&dialect.folded(table)) && self.stored.get(table).is_none_or(fits)
+    }
+}
+
+fn is_level(column: &str) -> bool {
+    let depth = column.strip_prefix("_sdc_level_").and_then(|end| end.strip_suffix("_id"));
+    depth.is_some_and(|depth| depth.parse::<usize>().is_ok())
 }
 
 /// Whether no statement can name the way to a field: text in SQL can't hold U+0000.
@@ -53,10 +116,24 @@ impl Plan<'_> {
         let table = subtable(self.source.table(), base);
         let mut renames = Vec::new();
         let placed = self.placed_items(&table, 1, items, &mut renames)?;
+        let placed = placed.filter(|items| self.claim(names(verbatim, &table, 1, items)));
         if placed.is_some() {
             self.subtable_renames.extend(renames);
         }
         Ok(placed)
+    }
+
+    /// Claims the names of subtables, each with its number of levels: all of them or none.
+    pub(super) fn claim(&mut self, subtables: Vec<(String, usize)>) -> bool {
+        let mut claimed = self.claimed_tables.clone();
+        let is_free = subtables.into_iter().all(|(table, levels)| {
+            self.neighbours.admit(self.dialect, self.source, &table, levels)
+                && claimed.insert(table)
+        });
+        if is_free {
+            self.claimed_tables = claimed;
+        }
+        is_free
     }
 
     /// Places the items of a subtable so many levels deep.
@@ -86,7 +163,8 @@ impl Plan<'_> {
             method: Method::Incremental,
             winner: WinnerRule::Sequence,
         };
-        let mut plan = Plan::new(self.dialect, &schema, self.subtables.get(table), self.subtables);
+        let mut plan =
+            Plan::new(self.dialect, &schema, self.neighbours.stored.get(table), self.neighbours);
         if plan.is_new {
             plan.count = system::row_columns().len() + self.source.key.len() + levels;
         }

@@ -10,6 +10,7 @@ use super::{
     Dialect, Nesting, Origin, Placement, Refusal, Rename, SOURCE_KEY_PREFIX, SplitRule,
     StoredColumn, StoredTable, Unplaced,
     dialect::{GENERATED_KEY, has_reserved_prefix, has_reserved_suffix, with_suffix},
+    nested::{Neighbours, subtable},
 };
 use crate::{
     destination::{DestinationError, DestinationErrorKind},
@@ -26,7 +27,7 @@ pub(crate) fn plan(
     dialect: &Dialect,
     schema: &Arc<StreamSchema>,
     stored: Option<&StoredTable>,
-    subtables: &HashMap<String, StoredTable>,
+    neighbours: &Neighbours,
 ) -> Result<Placement, DestinationError> {
     let table = schema.table();
     let is_subtable =
@@ -37,7 +38,7 @@ pub(crate) fn plan(
     if let Some(key) = stored.and_then(|stored| stored.key.as_ref()) {
         check_key(dialect, schema, key)?;
     }
-    let mut plan = Plan::new(dialect, schema, stored, subtables);
+    let mut plan = Plan::new(dialect, schema, stored, neighbours);
     for position in plan.order() {
         plan.place(position)?;
     }
@@ -119,8 +120,9 @@ pub(super) fn refused_name(dialect: &Dialect, table: &str) -> Option<Refusal> {
 pub(super) struct Plan<'a> {
     pub(super) dialect: &'a Dialect,
     pub(super) source: &'a StreamSchema,
-    /// The subtables that there are, by name.
-    pub(super) subtables: &'a HashMap<String, StoredTable>,
+    pub(super) neighbours: &'a Neighbours,
+    /// The subtables that have a name.
+    pub(super) claimed_tables: HashSet<String>,
     /// The columns that the table has, by their name as the destination compares it.
     existing: HashMap<String, &'a StoredColumn>,
     pub(super) is_new: bool,
@@ -143,13 +145,18 @@ impl<'a> Plan<'a> {
         dialect: &'a Dialect,
         source: &'a StreamSchema,
         stored: Option<&'a StoredTable>,
-        subtables: &'a HashMap<String, StoredTable>,
+        neighbours: &'a Neighbours,
     ) -> Self {
         let columns = stored.map_or(&[][..], |table| &table.columns);
         let takes_room = |column: &&StoredColumn| {
             dialect.nesting == Nesting::Native
                 || !matches!(column.column_type, Some(ColumnType::List(_)))
         };
+        let is_own = |column: &&StoredColumn| {
+            let table = || subtable(source.table(), &column.name);
+            !is_list(column) || !neighbours.taken.contains(&dialect.folded(&table()))
+        };
+        let existing = columns.iter().filter(is_own);
         let system = system::row_columns();
         let count = match stored {
             Some(_) => columns.iter().filter(takes_room).count(),
@@ -158,8 +165,9 @@ impl<'a> Plan<'a> {
         Self {
             dialect,
             source,
-            subtables,
-            existing: columns.iter().map(|column| (dialect.folded(&column.name), column)).collect(),
+            neighbours,
+            claimed_tables: HashSet::new(),
+            existing: existing.map(|column| (dialect.folded(&column.name), column)).collect(),
             is_new: stored.is_none(),
             claimed: HashSet::new(),
             count,
@@ -215,11 +223,16 @@ impl<'a> Plan<'a> {
         match self.choose(&column, &base)? {
             Choice::Existing(stored, origin) => {
                 let (name, column_type) = (stored.name.clone(), stored_type(stored)?);
+                if let Some(why) = self.table_is_taken(&name, &column_type) {
+                    self.unplaced.push(Unplaced { position, why });
+                    return Ok(());
+                }
                 self.give(position, name, column_type, origin(position));
             }
             Choice::New(name) => {
                 let is_array = matches!(column.column_type, ColumnType::List(_));
-                if let Some(why) = self.no_room(&name, is_array) {
+                let why = self.no_room(&name, is_array);
+                if let Some(why) = why.or_else(|| self.table_is_taken(&name, &column.column_type)) {
                     self.unplaced.push(Unplaced { position, why });
                     return self.clear_others(position, &base);
                 }
@@ -357,6 +370,18 @@ impl<'a> Plan<'a> {
             self.origins.push(Origin::Nothing);
         }
         Ok(())
+    }
+
+    /// Claims the subtable of a list, where lists have one. Why it can't be had, if it can't.
+    fn table_is_taken(&mut self, name: &str, column_type: &ColumnType) -> Option<Refusal> {
+        let table = subtable(self.source.table(), name);
+        let is_subtable = self.dialect.nesting == Nesting::Subtables
+            && matches!(column_type, ColumnType::List(_));
+        (is_subtable && !self.claim(vec![(table.clone(), 1)])).then(|| {
+            let reason =
+                format!("Field collision on `{name}`: the table `{table}` holds something else");
+            Refusal::new(ReasonCode::FieldCollision, reason)
+        })
     }
 
     fn no_room(&self, name: &str, is_array: bool) -> Option<Refusal> {

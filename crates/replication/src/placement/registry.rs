@@ -5,17 +5,21 @@ use std::{
     sync::Arc,
 };
 
-use super::{Nesting, Placement, nested, plan};
+use super::{
+    Placement,
+    nested::{self, Neighbours},
+    plan, verbatim,
+};
 use crate::{
     destination::{Destination, DestinationError},
-    stream::{ColumnType, StreamName, StreamSchema},
+    stream::{StreamName, StreamSchema},
 };
 
 /// Where the streams of a run lie.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Placements {
     of: BTreeMap<StreamName, Arc<Placement>>,
-    /// Who has a table, by its name as the destination compares it.
+    /// Who has a table or subtable, by its name as the destination compares it.
     tables: HashMap<String, StreamName>,
 }
 
@@ -39,20 +43,31 @@ impl Placements {
             plan::refused(why)
         } else if *owner.or_insert_with(|| schema.stream.clone()) == schema.stream {
             let stored = destination.stored_table(table).await?;
-            let mut subtables = HashMap::new();
-            for column in schema.columns.iter().filter(|_| dialect.nesting == Nesting::Subtables) {
-                let ColumnType::Objects(items) = &column.column_type else { continue };
-                let name = nested::subtable(table, &(dialect.canonical)(&column.name));
-                for name in nested::names(dialect.canonical, &name, items) {
+            let taken = self.tables.iter().filter(|(_, owner)| **owner != schema.stream);
+            let mut neighbours = Neighbours {
+                taken: taken.map(|(name, _)| name.clone()).collect(),
+                ..Neighbours::default()
+            };
+            for column in &schema.columns {
+                for (name, _) in nested::of_column(&dialect, dialect.canonical, table, column) {
                     if let Some(stored) = destination.stored_table(&name).await? {
-                        subtables.insert(name, stored);
+                        neighbours.stored.insert(name, stored);
                     }
                 }
             }
-            plan::plan(&dialect, schema, stored.as_ref(), &subtables)?
+            plan::plan(&dialect, schema, stored.as_ref(), &neighbours)?
         } else {
             plan::table_collision(&dialect, table)
         };
+        if placement.stored.is_none() {
+            self.tables.retain(|_, owner| *owner != schema.stream);
+        }
+        for column in placement.stored.iter().flat_map(|stored| &stored.columns) {
+            for (name, _) in nested::of_column(&dialect, verbatim, table, column) {
+                let owner = self.tables.entry(dialect.folded(&name));
+                owner.or_insert_with(|| schema.stream.clone());
+            }
+        }
         self.of.insert(schema.stream.clone(), Arc::new(placement));
         Ok(())
     }

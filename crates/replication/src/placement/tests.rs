@@ -1,11 +1,10 @@
 //! The rules of placing, on two dialects.
 
 use super::{
+    nested::Neighbours,
     plan::{self, plan},
     *,
 };
-use std::collections::HashMap;
-
 use crate::stream::{Column, ColumnType, Method, WinnerRule};
 
 const RENAMING: Dialect = Dialect {
@@ -62,7 +61,8 @@ fn table(columns: &[(&str, ColumnType)]) -> StoredTable {
 
 /// Names, origins, renames: `age__bi=- age__de=age; age>age__bi`.
 fn shown(dialect: &Dialect, schema: &Arc<StreamSchema>, stored: &StoredTable) -> String {
-    let placement = plan(dialect, schema, Some(stored), &HashMap::new()).expect("there is a place");
+    let placement =
+        plan(dialect, schema, Some(stored), &Neighbours::default()).expect("there is a place");
     let Some(as_stored) = &placement.stored else {
         return format!("refused: {}", placement.refusal.expect("there is a reason").reason);
     };
@@ -193,7 +193,7 @@ fn a_key_never_splits() {
     let schema = stream(&[]);
     let mut stored = table(&[]);
     stored.columns[0].column_type = Some(ColumnType::Integer);
-    let error = plan(&KEEPING, &schema, Some(&stored), &HashMap::new())
+    let error = plan(&KEEPING, &schema, Some(&stored), &Neighbours::default())
         .expect_err("the key has another type");
     assert!(error.message.starts_with("Key column `id` of `t`"), "{error}");
 }
