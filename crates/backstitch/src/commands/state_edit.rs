@@ -2,14 +2,14 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use replication::destination::StateRow;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use crate::{command_line::StateArguments, failure::Failure};
 
 /// Where a stream's state has its bookmark.
 const LAST_RECORD: &str = "last_record";
-/// Where the state of activities tells how their ids were made.
-const ACTIVITY_ID: &str = "activity_id";
+/// What of a state is about its bookmark.
+const OF_THE_BOOKMARK: [&str; 4] = ["field", LAST_RECORD, "full_lookback_at", "utc"];
 
 /// The edits that were asked for, one per stream.
 #[derive(Debug)]
@@ -167,13 +167,14 @@ pub(super) fn has_bookmark(state: &Value) -> bool {
     state.get(LAST_RECORD).is_some_and(|bookmark| !bookmark.is_null())
 }
 
-/// A state without its bookmark. How the ids in the table were made stays, because rows with ids of another kind would
-/// come beside them.
+/// A state without its bookmark. The rest stays, because it is about the table: how its ids were made, without which rows
+/// with ids of another kind would come beside them; which custom field has which column.
 pub(super) fn forgotten(state: &Value) -> Value {
-    match state.get(ACTIVITY_ID) {
-        Some(scheme) => json!({ ACTIVITY_ID: scheme }),
-        None => Value::Null,
-    }
+    let Value::Object(state) = state else { return Value::Null };
+    let is_kept = |key: &str| !OF_THE_BOOKMARK.contains(&key);
+    let kept = state.iter().filter(|(key, _)| is_kept(key));
+    let kept: Map<String, Value> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
+    if kept.is_empty() { Value::Null } else { kept.into() }
 }
 
 fn text(instant: DateTime<Utc>) -> String {
@@ -212,6 +213,8 @@ fn span(text: &str) -> Result<TimeDelta, Failure> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn stored(stream: &str, state: Value) -> StateRow {
@@ -250,10 +253,19 @@ mod tests {
         assert_eq!(change.skipped(), None);
         let forward = apply("contact", Wish::Set("2026-01-20T00:00:00Z".parse().unwrap())).unwrap();
         assert_eq!(forward.skipped(), forward.old);
-        assert_eq!(apply("contact", Wish::Remove).unwrap().after, Value::Null);
-        let activities =
-            json!({"last_record": "2026-01-10T00:00:00Z", "activity_id": "lossless-1"});
+        assert_eq!(apply("contact", Wish::Remove).unwrap().after, json!({"mine": 1}));
+        let activities = json!({
+            "field": "createdDate", "last_record": "2026-01-10T00:00:00Z", "activity_id": "lossless-1",
+            "full_lookback_at": "2026-01-09T00:00:00Z",
+        });
         assert_eq!(forgotten(&activities), json!({"activity_id": "lossless-1"}));
+        let fields = json!({"0bbc": {"name": "points", "type": "number"}});
+        let contacts = json!({
+            "field": "modified", "last_record": "2026-01-10T00:00:00Z", "utc": true, "fields": fields,
+        });
+        assert_eq!(forgotten(&contacts), json!({"fields": fields}), "columns stay what they are");
+        let lists = json!({"field": "modified", "last_record": "2026-01-10T00:00:00Z"});
+        assert_eq!(forgotten(&lists), Value::Null);
     }
 
     #[test]

@@ -73,6 +73,32 @@ fn columns_stay_whatever_becomes_of_fields(warehouse: &Warehouse) {
 }
 
 #[test]
+fn columns_stay_when_contacts_are_read_from_their_start() {
+    let warehouse = Warehouse::duckdb();
+    let account = account::start();
+    let workplace = Workplace::new(&account, &warehouse, "");
+    workplace.run(&["run"]).expect(0);
+    let changes = [
+        FieldChange::Rename { name: "loyalty_points".into(), to: "points".into() },
+        FieldChange::Remove { name: "affinity".into() },
+        FieldChange::Add { name: "affinity".into(), kind: "integer".into() },
+    ];
+    change(&account, &changes, 500);
+    let columns = || {
+        let contacts = warehouse.rows("contact");
+        let names = contacts.iter().flat_map(|contact| contact.keys().cloned());
+        names.collect::<std::collections::BTreeSet<_>>()
+    };
+    let held = columns();
+    workplace.run(&["run", "--full-refresh=contact"]).expect(0);
+    let new: Vec<String> = columns().difference(&held).cloned().collect();
+    assert!(
+        matches!(&new[..], [one] if one.starts_with("affinity_")),
+        "a renamed field keeps its column, and the name of one that is gone stays taken: {new:?}"
+    );
+}
+
+#[test]
 fn a_type_that_changes_makes_rejects_and_loses_nothing() {
     let warehouse = Warehouse::duckdb();
     let account = account::start();
