@@ -18,8 +18,24 @@ use super::{
 use crate::failure::Failure;
 
 /// Words in the names of settings that tell of a secret.
-const SECRET_WORDS: [&str; 8] =
-    ["password", "passphrase", "secret", "token", "credential", "private", "api_key", "apikey"];
+const SECRET_WORDS: [&str; 11] = [
+    "password",
+    "passwd",
+    "pwd",
+    "passphrase",
+    "secret",
+    "token",
+    "credential",
+    "private",
+    "api_key",
+    "apikey",
+    "access_key",
+];
+/// Words of settings that may hold a secret, and tell of the account as well.
+const SECRET_WITHIN_WORDS: [&str; 3] = ["auth", "connection_string", "dsn"];
+/// The shortest value that is masked for lying somewhere under such a name, or being a number: shorter ones, such as a
+/// version, would take the log apart.
+const SHORTEST_PART: usize = 4;
 
 /// The settings of a Singer tap.
 pub(crate) struct SingerSettings {
@@ -127,8 +143,8 @@ impl SingerSettings {
                     return Ok(secret.expose_secret().into());
                 }
                 let resolve = |(name, value): (String, Value)| {
-                    if let Some(text) = value.as_str().filter(|_| tells_of_a_secret(&name)) {
-                        secrets.push(text.into());
+                    if may_hold_a_secret(&name) {
+                        collect(&value, is_inline, secrets);
                     }
                     let value = self.resolved(&name, value, is_inline, secrets)?;
                     Ok((name, value))
@@ -197,6 +213,40 @@ fn reference(object: &Map<String, Value>) -> Option<Reference<'_>> {
 fn tells_of_a_secret(name: &str) -> bool {
     let name = name.to_lowercase();
     SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
+fn may_hold_a_secret(name: &str) -> bool {
+    let lower = name.to_lowercase();
+    tells_of_a_secret(name) || SECRET_WITHIN_WORDS.iter().any(|word| lower.contains(word))
+}
+
+/// Collects what must not be shown of a setting that may hold a secret.
+fn collect(value: &Value, is_inline: bool, secrets: &mut Vec<SecretString>) {
+    match value {
+        Value::String(text) => secrets.push(text.as_str().into()),
+        other => collect_parts(other, is_inline, secrets),
+    }
+}
+
+fn collect_parts(value: &Value, is_inline: bool, secrets: &mut Vec<SecretString>) {
+    let mut add = |text: String| {
+        if text.len() >= SHORTEST_PART {
+            secrets.push(text.into());
+        }
+    };
+    match value {
+        // The names of variables and files aren't secret.
+        Value::Object(object) if is_inline && reference(object).is_some() => {}
+        Value::Object(object) => {
+            object.values().for_each(|value| collect_parts(value, is_inline, secrets));
+        }
+        Value::Array(items) => {
+            items.iter().for_each(|item| collect_parts(item, is_inline, secrets));
+        }
+        Value::String(text) => add(text.clone()),
+        Value::Number(number) => add(number.to_string()),
+        Value::Null | Value::Bool(_) => {}
+    }
 }
 
 /// The settings without secrets and in the order of their names.
@@ -276,6 +326,28 @@ mod tests {
         let secrets: Vec<&str> = tap.secrets.iter().map(ExposeSecret::expose_secret).collect();
         assert_eq!(secrets, ["from a file", "from a file", "inline"]);
         assert!(!format!("{settings:?}{tap:?}").contains("inline"));
+    }
+
+    #[test]
+    fn whatever_lies_under_the_name_of_a_secret_is_one() {
+        let config = json!({
+            "credentials": {"user": "anna", "pins": [1234, 7], "more": [{"x": "deep"}], "on": true},
+            "db_passwd": "one", "PWD": "two", "aws_access_key_id": "three", "dsn": "four",
+            "connection_string": "five", "basic_auth": ["sixth"], "private_number": 8_005_551,
+            "host": "seven", "port": 5432,
+        });
+        let tap = settings(&config, None).tap().unwrap();
+        let mut secrets: Vec<&str> = tap.secrets.iter().map(ExposeSecret::expose_secret).collect();
+        secrets.sort_unstable();
+        let expected =
+            ["1234", "8005551", "anna", "deep", "five", "four", "one", "sixth", "three", "two"];
+        assert_eq!(secrets, expected);
+        let read: Value = serde_json::from_str(tap.config.expose_secret()).unwrap();
+        assert_eq!(read, config, "the tap gets it as it is");
+        let at = |dsn: &str| fingerprint(&json!({"dsn": dsn}));
+        assert_ne!(at("db://one"), at("db://other"), "an address is another account's");
+        let with = |password: &str| fingerprint(&json!({"passwd": password}));
+        assert_eq!(with("one"), with("other"));
     }
 
     #[test]

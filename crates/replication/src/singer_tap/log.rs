@@ -27,6 +27,8 @@ impl Masks {
         for secret in secrets.iter().map(ExposeSecret::expose_secret) {
             forms.push(secret.to_owned());
             forms.push(escaped(secret));
+            forms.push(ascii_escaped(secret));
+            forms.push(shown_by_python(secret));
             forms.push(percent_encoded(secret));
             forms.extend(
                 secret
@@ -56,7 +58,29 @@ impl Masks {
 /// The text as it stands within a JSON string.
 fn escaped(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
-    quoted.trim_matches('"').to_owned()
+    let inner = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+    inner.unwrap_or_default().to_owned()
+}
+
+/// The text as it stands within a JSON string that is ASCII only, as Python writes it.
+fn ascii_escaped(text: &str) -> String {
+    let mut ascii = String::new();
+    for character in escaped(text).chars() {
+        if character.is_ascii() && character != '\u{7f}' {
+            ascii.push(character);
+        } else {
+            let units = character.encode_utf16(&mut [0; 2]).to_vec();
+            ascii.extend(units.iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    ascii
+}
+
+/// The text as it stands between the quotes where Python shows a value.
+fn shown_by_python(text: &str) -> String {
+    let shown = text.replace('\\', "\\\\").replace('\n', "\\n");
+    let shown = shown.replace('\r', "\\r").replace('\t', "\\t");
+    if text.contains('"') { shown.replace('\'', "\\'") } else { shown }
 }
 
 /// The text as it stands in an address.
@@ -112,13 +136,13 @@ pub(super) async fn pass_on<R: AsyncRead + Unpin>(mut stderr: R, masks: Masks, l
         };
         for byte in chunk.get(..count).unwrap_or_default() {
             if *byte == b'\n' {
-                say(&line.take(), &masks, &last);
+                say(&line.take(&masks), &last);
             } else {
                 line.push(*byte);
             }
         }
     }
-    say(&line.take(), &masks, &last);
+    say(&line.take(&masks), &last);
 }
 
 /// A line of which no more than [`LINE_BYTES`] are kept.
@@ -137,10 +161,12 @@ impl BoundedLine {
         }
     }
 
-    fn take(&mut self) -> String {
+    fn take(&mut self, masks: &Masks) -> String {
         let bytes = std::mem::take(&mut self.bytes);
         let left_out = std::mem::take(&mut self.left_out);
-        let mut text: String = String::from_utf8_lossy(&bytes)
+        // Masked as the tap wrote it: secrets may hold what is replaced or trimmed.
+        let mut text: String = masks
+            .apply(&String::from_utf8_lossy(&bytes))
             .trim_end()
             .chars()
             .map(|character| if character.is_control() { ' ' } else { character })
@@ -154,13 +180,12 @@ impl BoundedLine {
     }
 }
 
-fn say(line: &str, masks: &Masks, last: &LastLines) {
+fn say(line: &str, last: &LastLines) {
     if line.is_empty() {
         return;
     }
-    let line = masks.apply(line);
-    let (level, body) = level(&line);
-    last.add(&line, matches!(level, Some(Level::Debug | Level::Info)));
+    let (level, body) = level(line);
+    last.add(line, matches!(level, Some(Level::Debug | Level::Info)));
     match level.unwrap_or(Level::Info) {
         Level::Debug => tracing::debug!(target: "singer::tap", "{body}"),
         Level::Info => tracing::info!(target: "singer::tap", "{body}"),
@@ -218,6 +243,19 @@ mod tests {
         assert_eq!(masked("x://u:p%22ss%2Fw%C3%B6rd@h"), "x://u:[secret]@h");
         assert_eq!(masked("p\"ss/wörd and more"), "[secret]");
         assert_eq!(masked("key: MIIEvQIBADANBg"), "key: [secret]");
+        let ascii = r#"{"password": "p\"ss/w\u00f6rd"}"#;
+        assert_eq!(masked(ascii), r#"{"password": "[secret]"}"#, "as Python writes JSON");
+        let quoted = Masks::new(&["a\"", "b\u{7f}🦀"].map(SecretString::from));
+        assert_eq!(
+            quoted.apply(r#"["a\"", "b\u007f\ud83e\udd80"]"#),
+            r#"["[secret]", "[secret]"]"#
+        );
+        let shown = Masks::new(&["c\\d\"e"].map(SecretString::from));
+        assert_eq!(
+            shown.apply(r#"{'key': 'c\\d"e'}"#),
+            "{'key': '[secret]'}",
+            "as Python shows values"
+        );
     }
 
     #[test]
@@ -239,6 +277,10 @@ mod tests {
         pass_on(input.as_bytes(), Masks::new(&[]), last.clone()).await;
         let expected = ["two … (8196 bytes more)", "three", "four", "five ", "six"];
         assert_eq!(last.lines(), expected);
+        let last = LastLines::default();
+        let masks = Masks::new(&["hunter\t2 ".into()]);
+        pass_on("with hunter\t2 \nno\thunter\t2 \tthere".as_bytes(), masks, last.clone()).await;
+        assert_eq!(last.lines(), ["with [secret]", "no [secret] there"]);
         let last = LastLines::default();
         pass_on("INFO one\nDEBUG two\n".as_bytes(), Masks::new(&[]), last.clone()).await;
         assert_eq!(last.lines(), ["INFO one", "DEBUG two"]);
