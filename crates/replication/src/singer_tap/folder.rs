@@ -4,10 +4,15 @@
 //! that nobody holds any more.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, Metadata, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{Mode, OFlags},
+    process::{Uid, geteuid},
 };
 
 use super::remains;
@@ -32,7 +37,7 @@ impl PrivateFolder {
     /// When it can't be made.
     pub(super) fn create() -> io::Result<Self> {
         let parent = std::env::temp_dir();
-        sweep(&parent);
+        sweep(&parent, geteuid());
         let path = parent.join(format!("{PREFIX}{}", uuid::Uuid::new_v4().simple()));
         DirBuilder::new().mode(0o700).create(&path)?;
         let remains = remains::folder(&path);
@@ -68,24 +73,38 @@ fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Removes the folders that no process holds. What can't be looked at belongs to somebody else.
-fn sweep(parent: &Path) {
+/// Removes our folders that no process holds. What can't be looked at belongs to somebody else.
+fn sweep(parent: &Path, us: Uid) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
-        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        let lock = entry.path().join(LOCK);
-        let is_abandoned =
-            || OpenOptions::new().write(true).open(&lock).is_ok_and(|lock| lock.try_lock().is_ok());
-        if is_ours && is_abandoned() && fs::remove_dir_all(entry.path()).is_ok() {
+        let is_named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        let is_abandoned = || is_abandoned(&entry.path(), us);
+        if is_named && is_abandoned() && fs::remove_dir_all(entry.path()).is_ok() {
             tracing::debug!("Removed `{}`, which a killed run had left", entry.path().display());
         }
     }
 }
 
+/// Whether a folder is ours and nobody holds its lock. Everybody may put things of that name beside it, so nothing is
+/// opened that isn't ours: a link would lead elsewhere, a pipe would make us wait.
+fn is_abandoned(folder: &Path, us: Uid) -> bool {
+    let lock = folder.join(LOCK);
+    let is_ours = |path: &Path, is_right: fn(&Metadata) -> bool| {
+        path.symlink_metadata()
+            .is_ok_and(|metadata| is_right(&metadata) && metadata.uid() == us.as_raw())
+    };
+    if !is_ours(folder, Metadata::is_dir) || !is_ours(&lock, Metadata::is_file) {
+        return false;
+    }
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::open(&lock, flags, Mode::empty())
+        .is_ok_and(|lock| File::from(lock).try_lock().is_ok())
+}
+
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -112,7 +131,47 @@ mod tests {
         lock.try_lock().unwrap();
         let (_, abandoned) = make("backstitch-tap-abandoned");
         let (_, foreign) = make("somebody-elses");
-        sweep(parent.path());
+        sweep(parent.path(), geteuid());
         assert_eq!([held.exists(), abandoned.exists(), foreign.exists()], [true, false, true]);
+    }
+
+    #[test]
+    fn what_others_laid_there_is_neither_opened_nor_removed() {
+        use std::{process::Command, sync::mpsc, thread, time::Duration};
+
+        let parent = tempfile::tempdir().unwrap();
+        let outside = parent.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        File::create(outside.join(LOCK)).unwrap();
+        let make = |name: &str| {
+            let folder = parent.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            folder
+        };
+        let pipe = make("backstitch-tap-pipe");
+        assert!(Command::new("mkfifo").arg(pipe.join(LOCK)).status().unwrap().success());
+        let link = make("backstitch-tap-link");
+        symlink(outside.join(LOCK), link.join(LOCK)).unwrap();
+        let folder_link = parent.path().join("backstitch-tap-folder-link");
+        symlink(&outside, &folder_link).unwrap();
+        let (sender, swept) = mpsc::sync_channel(1);
+        let path = parent.path().to_owned();
+        thread::spawn(move || {
+            sweep(&path, geteuid());
+            sender.send(()).unwrap();
+        });
+        swept
+            .recv_timeout(Duration::from_secs(30))
+            .expect("a pipe that nobody reads is not opened");
+        for path in [pipe, link, folder_link] {
+            assert!(path.symlink_metadata().is_ok(), "{}", path.display());
+        }
+
+        let abandoned = make("backstitch-tap-abandoned");
+        File::create(abandoned.join(LOCK)).unwrap();
+        sweep(parent.path(), Uid::from_raw(geteuid().as_raw() + 1));
+        assert!(abandoned.exists(), "another user's");
+        sweep(parent.path(), geteuid());
+        assert!(!abandoned.exists());
     }
 }
