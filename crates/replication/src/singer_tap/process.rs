@@ -2,7 +2,10 @@
 
 use std::{
     fmt, io,
-    os::unix::process::ExitStatusExt,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::ExitStatusExt,
+    },
     pin::Pin,
     process::{ExitStatus, Stdio},
     sync::Mutex,
@@ -10,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, Signal, kill_process_group},
+};
 use tokio::{
     io::{AsyncRead, ReadBuf},
     process::{Child, ChildStderr, ChildStdout, Command},
@@ -56,12 +62,14 @@ pub(super) struct End {
     status: Option<ExitStatus>,
     /// Whether it was asked to: then nothing says that it is complete, whatever its exit code.
     was_asked: bool,
+    /// Whether what it had started still held its output open, and so may have had more to write.
+    was_outlived: bool,
 }
 
 impl End {
     /// Whether the tap says that it has written everything.
     pub(super) fn is_complete(self) -> bool {
-        !self.was_asked && self.status.is_some_and(|status| status.success())
+        !self.was_asked && !self.was_outlived && self.status.is_some_and(|status| status.success())
     }
 
     /// The exit code; none if a signal ended it.
@@ -76,7 +84,12 @@ impl fmt::Display for End {
             Some((Some(code), _)) => write!(formatter, "ended with exit code {code}"),
             Some((None, Some(signal))) => write!(formatter, "was killed by signal {signal}"),
             _ => formatter.write_str("ended, nobody knows how"),
+        }?;
+        if self.was_outlived {
+            let what = ", but what it had started still held its output open and was killed";
+            formatter.write_str(what)?;
         }
+        Ok(())
     }
 }
 
@@ -114,7 +127,9 @@ impl TapProcess {
         let stderr = child.stderr.take().ok_or_else(missing)?;
         let (sender, end) = watch::channel(None);
         let (stop, closed) = (CancellationToken::new(), CancellationToken::new());
-        let watcher = tokio::spawn(watch_over(child, group, stop.clone(), closed.clone(), sender));
+        let writers = Writers(stdout.as_fd().try_clone_to_owned()?);
+        let watched = Watched { child, group, writers };
+        let watcher = tokio::spawn(watched.watch(stop.clone(), closed.clone(), sender));
         let process = Self { stop: stop.clone(), end: end.clone(), _watcher: Watcher(watcher) };
         let awaited = Mutex::new(Box::pin(ended(stop, end)) as Awaited);
         Ok((process, TapOutput { stdout, closed, awaited }, stderr))
@@ -152,41 +167,68 @@ impl Drop for Armed {
     }
 }
 
-async fn watch_over(
-    mut child: Child,
-    mut armed: Armed,
-    stop: CancellationToken,
-    closed: CancellationToken,
-    end: watch::Sender<Option<End>>,
-) {
-    let group = armed.group;
-    let status = tokio::select! {
-        status = child.wait() => status,
-        () = stop.cancelled() => {
-            group.terminate();
-            if let Ok(status) = timeout(STOP_DEADLINE, child.wait()).await {
-                status
-            } else {
-                tracing::warn!("The tap did not stop within {} seconds and is killed", STOP_DEADLINE.as_secs());
+/// Those who hold the tap's output open, seen from its reading end.
+struct Writers(OwnedFd);
+
+impl Writers {
+    /// Whether there are any. What they have written may still wait to be read.
+    fn are_there(&self) -> bool {
+        let mut output = [PollFd::new(&self.0, PollFlags::empty())];
+        let is_known = poll(&mut output, Some(&Timespec::default())).is_ok();
+        !(is_known && output.iter().all(|output| output.revents().contains(PollFlags::HUP)))
+    }
+}
+
+/// What is watched over.
+struct Watched {
+    child: Child,
+    group: Armed,
+    writers: Writers,
+}
+
+impl Watched {
+    async fn watch(
+        self,
+        stop: CancellationToken,
+        closed: CancellationToken,
+        end: watch::Sender<Option<End>>,
+    ) {
+        let Self { mut child, group: mut armed, writers } = self;
+        let group = armed.group;
+        let status = tokio::select! {
+            status = child.wait() => status,
+            () = stop.cancelled() => {
+                group.terminate();
+                if let Ok(status) = timeout(STOP_DEADLINE, child.wait()).await {
+                    status
+                } else {
+                    tracing::warn!("The tap did not stop within {} seconds and is killed", STOP_DEADLINE.as_secs());
+                    group.kill();
+                    child.wait().await
+                }
+            }
+        };
+        let ended =
+            End { status: status.ok(), was_asked: stop.is_cancelled(), was_outlived: false };
+        end.send_replace(Some(ended));
+        tokio::select! {
+            () = closed.cancelled() => {}
+            () = sleep(LINGER) => {
+                // Said before they are killed, since the output's end is judged by it. Output that is only read late,
+                // because the loader is busy, has no writers any more and is whole.
+                if writers.are_there() {
+                    tracing::debug!("What the tap had started outlived it and is killed");
+                    end.send_replace(Some(End { was_outlived: true, ..ended }));
+                }
                 group.kill();
-                child.wait().await
             }
         }
-    };
-    end.send_replace(Some(End { status: status.ok(), was_asked: stop.is_cancelled() }));
-    // Whoever holds the output open belongs to the group, so its number is still taken.
-    tokio::select! {
-        () = closed.cancelled() => {}
-        () = sleep(LINGER) => {
-            tracing::debug!("What the tap had started outlived it and is killed");
-            group.kill();
-        }
+        armed.is_over = true;
     }
-    armed.is_over = true;
 }
 
 async fn ended(stop: CancellationToken, mut end: watch::Receiver<Option<End>>) -> End {
-    let unknown = End { status: None, was_asked: false };
+    let unknown = End { status: None, was_asked: false, was_outlived: false };
     if let Ok(end) = timeout(END_DEADLINE, end.wait_for(Option::is_some)).await {
         return end.ok().and_then(|end| *end).unwrap_or(unknown);
     }

@@ -163,6 +163,17 @@ async fn asked_to_stop_it_ends_with_all_that_it_started() {
 }
 
 #[tokio::test]
+async fn a_tap_whose_child_still_writes_is_not_complete() {
+    let script = format!("{SCHEMA}; {RECORD}; {STATE}; (exec sleep 300) & exit 0");
+    let ran = timeout(Duration::from_secs(60), run(&script, None)).await.unwrap();
+    assert_eq!(ran.events, ["schema", "1 rows", r#"state {"at":1}"#]);
+    let (kind, message) = ran.failure();
+    assert_eq!(kind, SourceErrorKind::Unavailable);
+    let expected = "The tap `sh` ended with exit code 0, but what it had started still held its output open and was killed";
+    assert_eq!(message, expected);
+}
+
+#[tokio::test]
 async fn a_program_that_is_not_there_is_named() {
     let mut settings = settings("");
     settings.command = vec!["./no-such-tap".to_owned()];
