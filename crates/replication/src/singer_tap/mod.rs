@@ -58,6 +58,8 @@ const LOG_DEADLINE: Duration = Duration::from_secs(3);
 const DISCOVERY_DEADLINE: Duration = Duration::from_secs(60);
 /// The largest catalog that a discovery may print.
 const CATALOG_BYTES: u64 = 64 << 20;
+/// What helps against a discovery that is of no use.
+const WRITTEN_CATALOG: &str = "Name a catalog that you have written yourself with `catalog`";
 
 /// What to start, and what to give it.
 pub struct TapSettings {
@@ -160,10 +162,11 @@ impl SingerTap {
     async fn discover(&self) -> Result<Value, SourceError> {
         let (mut working, output) = self.start(&Purpose::Discover)?;
         let mut text = Vec::new();
-        let mut output = output.take(CATALOG_BYTES);
+        let mut output = output.take(CATALOG_BYTES + 1);
         // An error is the tap's end, which is judged below.
         let is_late = timeout(DISCOVERY_DEADLINE, output.read_to_end(&mut text)).await.is_err();
-        if is_late {
+        let is_too_large = text.len() as u64 > CATALOG_BYTES;
+        if is_late || is_too_large {
             working.process.stop();
         }
         let end = working.ended().await;
@@ -172,14 +175,19 @@ impl SingerTap {
             let remedy = "Look at its log for what it waits for";
             return Err(SourceError::new(SourceErrorKind::Unavailable, message, remedy));
         }
+        if is_too_large {
+            let bound = CATALOG_BYTES >> 20;
+            let message =
+                format!("The tap `{}` prints more than {bound} MiB with `--discover`", self.name());
+            return Err(SourceError::new(SourceErrorKind::Malformed, message, WRITTEN_CATALOG));
+        }
         if !end.is_complete() {
             return Err(self.death(end, &working.last));
         }
         serde_json::from_slice(&text).map_err(|error| {
             let message =
                 format!("What the tap `{}` prints with `--discover` is no JSON", self.name());
-            let remedy = "Name a catalog that you have written yourself with `catalog`";
-            SourceError::new(SourceErrorKind::Malformed, message, remedy).caused_by(error)
+            SourceError::new(SourceErrorKind::Malformed, message, WRITTEN_CATALOG).caused_by(error)
         })
     }
 

@@ -174,6 +174,14 @@ async fn a_tap_whose_child_still_writes_is_not_complete() {
 }
 
 #[tokio::test]
+async fn a_catalog_without_end_is_told_as_such() {
+    let tap = SingerTap::new(settings("exec cat /dev/zero"));
+    let steps = timeout(Duration::from_secs(60), tap.check()).await.unwrap();
+    let failure = steps[0].result.as_ref().unwrap_err();
+    assert_eq!(failure.message, "The tap `sh` prints more than 64 MiB with `--discover`");
+}
+
+#[tokio::test]
 async fn a_program_that_is_not_there_is_named() {
     let mut settings = settings("");
     settings.command = vec!["./no-such-tap".to_owned()];
