@@ -1,5 +1,5 @@
-//! Editing what a schema remembers of its source: bookmarks, and a Singer tap's state. An edit is a small run of its own:
-//! it claims the schema, so that no run lives meanwhile, writes in one transaction, and stands in the ledger.
+//! Editing the bookmarks that a schema remembers. An edit is a small run of its own: it claims the schema, so that no run
+//! lives meanwhile, writes in one transaction, and stands in the ledger.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +18,6 @@ use crate::{
 pub struct StateEdit {
     /// The new state of streams; null for one that is read from its start again.
     pub states: BTreeMap<StreamName, Value>,
-    /// The new state of a Singer tap, if it changes.
-    pub singer_state: Option<Value>,
     /// The new bookmarks as people read them, for the ledger.
     pub displays: BTreeMap<StreamName, String>,
 }
@@ -65,7 +63,6 @@ async fn write(
     let memory = ClaimMemory {
         last_batch: Some(batch_id.clone()),
         last_run: Some(claim.run_id.clone()),
-        singer_state: edit.singer_state.or_else(|| claim.memory.singer_state.clone()),
         ..claim.memory.clone()
     };
     let records: Vec<LoadRecord> = edit

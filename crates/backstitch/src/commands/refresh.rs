@@ -34,7 +34,7 @@ pub(super) fn tables(
     };
     if matches!(integration.source, SourceSettings::Singer(_)) {
         let message = "A Singer tap keeps its bookmarks in a state of its own form";
-        let hint = "Give it another start date in `config`; or use a new schema, which it fills from its start";
+        let hint = "Use a new schema, which it fills from its start";
         return Err(Failure::configuration(message).with_hint(hint));
     }
     let known: Vec<&str> =

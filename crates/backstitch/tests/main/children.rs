@@ -334,6 +334,16 @@ fn what_is_wrong_with_a_tap_is_said_before_anything_is_touched() {
 }
 
 #[test]
+fn a_tap_can_not_be_told_to_read_again() {
+    let warehouse = Warehouse::duckdb();
+    let workplace = workplace(&warehouse, "command = [\"true\"]", "");
+    insta::assert_snapshot!(workplace.run(&["run", "--full-refresh"]).expect(2).failure(), @r"
+    error: A Singer tap keeps its bookmarks in a state of its own form
+    hint: Use a new schema, which it fills from its start
+    ");
+}
+
+#[test]
 fn a_foreign_tap_replicates_a_postgres_database() {
     let cluster = postgres_cluster::Cluster::start().unwrap();
     cluster
