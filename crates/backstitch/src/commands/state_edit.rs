@@ -1,6 +1,6 @@
 //! What the arguments of `backstitch state` make of the stored bookmarks.
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Timelike, Utc};
 use replication::destination::StateRow;
 use serde_json::{Map, Value};
 
@@ -75,10 +75,17 @@ impl Edits {
         let mut edits: Vec<(String, Wish)> = Vec::new();
         for argument in &arguments.set {
             let (stream, value) = halves("--set", argument, "contact=2026-01-02T03:04:05Z")?;
-            let instant = DateTime::parse_from_rfc3339(value).map_err(|_| {
-                Failure::configuration(format!("`{value}` is no RFC 3339 date-time"))
+            let unusable = |why: &str| {
+                Failure::configuration(format!("`{value}` {why}"))
                     .with_hint("Write it like `2026-01-02T03:04:05Z`")
-            })?;
+            };
+            let instant = DateTime::parse_from_rfc3339(value)
+                .map_err(|_| unusable("is no RFC 3339 date-time"))?;
+            if instant.nanosecond() > 0 {
+                return Err(unusable(
+                    "has a fraction of a second, and bookmarks are whole seconds",
+                ));
+            }
             edits.push((stream.to_owned(), Wish::Set(instant.to_utc())));
         }
         for argument in &arguments.rewind {
@@ -150,6 +157,8 @@ fn change(
             return Ok(Change { stream: stream.to_owned(), change, before, after, old });
         }
     };
+    // What is stored has no fraction, so what is shown and compared has none.
+    let new = new.trunc_subsecs(0);
     if new > now {
         return Err(Failure::configuration(format!(
             "The bookmark of `{stream}` would lie in the future, at {}",
@@ -266,6 +275,17 @@ mod tests {
         assert_eq!(forgotten(&contacts), json!({"fields": fields}), "columns stay what they are");
         let lists = json!({"field": "modified", "last_record": "2026-01-10T00:00:00Z"});
         assert_eq!(forgotten(&lists), Value::Null);
+    }
+
+    #[test]
+    fn a_bookmark_with_a_fraction_moves_to_a_whole_second() {
+        let state = stored("contact", json!({"last_record": "2026-01-10T00:00:00.75Z"}));
+        let edits = Edits(vec![("contact".to_owned(), Wish::Rewind(span("1d").unwrap()))]);
+        let now = "2026-02-01T00:00:00Z".parse().unwrap();
+        let change = edits.apply(&[state], now).unwrap().remove(0);
+        assert_eq!(change.after, json!({"last_record": "2026-01-09T00:00:00Z"}));
+        let stored = "2026-01-09T00:00:00Z".parse().unwrap();
+        assert_eq!(change.change, Move::To(stored), "what is shown is what is stored");
     }
 
     #[test]

@@ -116,6 +116,10 @@ fn what_an_edit_would_mean_is_said_first() {
     error: `--set contact` has no `=`
     hint: Write it like `--set contact=2026-01-02T03:04:05Z`
     ");
+    insta::assert_snapshot!(refused(&["--set", "contact=2026-01-01T00:00:00.5Z"]), @r"
+    error: `2026-01-01T00:00:00.5Z` has a fraction of a second, and bookmarks are whole seconds
+    hint: Write it like `2026-01-02T03:04:05Z`
+    ");
     insta::assert_snapshot!(refused(&["--remove", "contact", "--rewind", "contact=1d"]), @r"
     error: `contact` is to be edited twice
     hint: Give one of `--set`, `--rewind` and `--remove` for it
