@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::{
     select,
     sync::{Semaphore, watch},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::{
     sync::CancellationToken,
@@ -167,33 +167,57 @@ impl<E: Execute> Shared<E> {
         let mut work = AbortOnDropHandle::new(tokio::spawn(async move {
             shared.execute.execute(&its_run, reports).await
         }));
+        // When the lease was renewed, when the ledger was last asked, and whether there is a report that it lacks.
         let mut renewed_at = (self.clock)();
+        let mut asked_at = renewed_at;
+        let mut is_pending = false;
         let result = loop {
+            let lease_end = renewed_at + *lease;
+            let wake_at = (asked_at + *lease / RENEWALS_PER_LEASE).min(lease_end);
+            let pause = (wake_at - (self.clock)()).max(TimeDelta::zero());
             select! {
                 result = &mut work => break result.unwrap_or_else(|_| Err(unexpected("The run broke off"))),
-                Ok(()) = reported.changed() => {
-                    let now = (self.clock)();
-                    if now - renewed_at < *lease / RENEWALS_PER_LEASE {
-                        continue;
+                Ok(()) = reported.changed() => is_pending = true,
+                () = sleep(pause.to_std().unwrap_or_default()) => {}
+            }
+            let now = (self.clock)();
+            if !is_pending && now >= lease_end {
+                tracing::warn!(
+                    run_id = run.id,
+                    "The run has reported nothing for too long, and is dropped"
+                );
+                return Ok(());
+            }
+            if now < lease_end && now - asked_at < *lease / RENEWALS_PER_LEASE {
+                continue;
+            }
+            asked_at = now;
+            // Only a report renews the lease; whether to stop is heard without one.
+            let answer = if is_pending {
+                let progress = reported.borrow().clone();
+                self.store.renew(&claim, &progress, *lease, now).await
+            } else {
+                self.store.look(&claim).await
+            };
+            match answer {
+                Ok(Renewal::Lost) => {
+                    tracing::warn!(run_id = run.id, "The run was taken by another worker");
+                    return Ok(());
+                }
+                Ok(held) => {
+                    if std::mem::take(&mut is_pending) {
+                        renewed_at = now;
                     }
-                    let progress = reported.borrow_and_update().clone();
-                    match self.store.renew(&claim, &progress, *lease, now).await {
-                        Ok(Renewal::Held) => renewed_at = now,
-                        Ok(Renewal::Stop(reason)) => {
-                            renewed_at = now;
-                            stopped_by = Some(reason);
-                            stop.cancel();
-                        }
-                        Ok(Renewal::Lost) => {
-                            tracing::warn!(run_id = run.id, "The run was taken by another worker");
-                            return Ok(());
-                        }
-                        // The lease may outlast it; the next report tries again.
-                        Err(error) => {
-                            let error = &error as &dyn std::error::Error;
-                            tracing::warn!(error, run_id = run.id, "The lease could not be renewed");
-                        }
+                    if let Renewal::Stop(reason) = held {
+                        stopped_by = Some(reason);
+                        stop.cancel();
                     }
+                }
+                Err(error) if now >= lease_end => return Err(error),
+                // The lease may outlast it.
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, run_id = run.id, "The lease could not be looked after");
                 }
             }
         };

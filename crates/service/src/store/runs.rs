@@ -113,11 +113,19 @@ impl Store {
                       where id = $3 and state = 'running' and worker = $4 and attempt = $5 returning stop_reason";
         let progress = serde_json::json!(progress).to_string();
         let values = values![now + lease, progress, &claim.run_id, &claim.worker, claim.attempt];
-        let renewal = |mut row: Row| {
-            let stop = row.optional_text()?;
-            Ok(stop.as_deref().and_then(StopReason::named).map_or(Renewal::Held, Renewal::Stop))
-        };
         let renewals = self.read(update, values, renewal).await?;
+        Ok(renewals.into_iter().next().unwrap_or(Renewal::Lost))
+    }
+
+    /// What a renewal would answer, without one: a worker that has made no progress still hears that it is to stop.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn look(&self, claim: &Claim) -> Result<Renewal, StoreError> {
+        let sql = "select stop_reason from runs \
+                   where id = $1 and state = 'running' and worker = $2 and attempt = $3";
+        let values = values![&claim.run_id, &claim.worker, claim.attempt];
+        let renewals = self.read(sql, values, renewal).await?;
         Ok(renewals.into_iter().next().unwrap_or(Renewal::Lost))
     }
 
@@ -289,6 +297,11 @@ pub(super) async fn begin(
 
 pub(super) fn not_found(id: &str) -> StoreError {
     StoreError::NotFound { what: WHAT, name: id.to_owned() }
+}
+
+fn renewal(mut row: Row) -> Result<Renewal, StoreError> {
+    let stop = row.optional_text()?;
+    Ok(stop.as_deref().and_then(StopReason::named).map_or(Renewal::Held, Renewal::Stop))
 }
 
 fn run(mut row: Row) -> Result<Run, StoreError> {

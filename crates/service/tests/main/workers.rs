@@ -71,6 +71,19 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
+        let now = Arc::new(Mutex::new(at("2026-05-01 12:00")));
+        let told = Arc::clone(&now);
+        Self::on_clock(now, Arc::new(move || *told.lock().unwrap()), 2).await
+    }
+
+    /// On the clock of the runtime, which is paused: it moves on when everything waits.
+    async fn paused(concurrency: usize) -> Self {
+        let (from, begun) = (at("2026-05-01 12:00"), tokio::time::Instant::now());
+        let clock = move || from + TimeDelta::from_std(begun.elapsed()).unwrap();
+        Self::on_clock(Arc::new(Mutex::new(from)), Arc::new(clock), concurrency).await
+    }
+
+    async fn on_clock(now: Arc<Mutex<DateTime<Utc>>>, clock: Clock, concurrency: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let from = at("2026-05-01 12:00");
         let store = Arc::new(Store::sqlite(&folder.path().join("control.db"), from).await.unwrap());
@@ -80,17 +93,9 @@ impl Stage {
         };
         let (orders, received): (Vec<_>, Vec<_>) = (0..2).map(|_| channel(10)).unzip();
         let (sender, done) = channel(10);
-        let now = Arc::new(Mutex::new(from));
-        let clock: Clock = {
-            let now = Arc::clone(&now);
-            Arc::new(move || *now.lock().unwrap())
-        };
         let puppet = Puppet { orders: Mutex::new(received), done: sender };
-        let options = WorkerOptions {
-            name: "here".to_owned(),
-            concurrency: 2,
-            lease: TimeDelta::seconds(40),
-        };
+        let options =
+            WorkerOptions { name: "here".to_owned(), concurrency, lease: TimeDelta::seconds(40) };
         let workers = LocalWorkers::new(Arc::clone(&store), puppet, clock, options);
         Self { store, workers, now, run_id, orders, done, _folder: folder }
     }
@@ -216,6 +221,48 @@ async fn a_run_that_hangs_is_begun_again_and_changes_nothing_any_more() {
     stage.order(1, Order::End(Ok(Ending::Complete))).await;
     let run = stage.until(|run| run.ended_at.is_some()).await;
     assert_eq!((run.state, run.progress.unwrap().rows["contact"]), (RunState::Succeeded, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_hangs_makes_room_for_the_next_attempt() {
+    let mut stage = Stage::paused(1).await;
+    stage.begin().await;
+    tokio::time::sleep(Duration::from_secs(41)).await;
+    let now = at("2026-05-01 12:00") + TimeDelta::seconds(42);
+    let limits = SchedulerLimits::default();
+    let tick = Scheduler::new(&stage.store, &stage.workers, limits).tick(now).await.unwrap();
+    assert_eq!(tick.recovered, [stage.run_id.clone()]);
+    stage.hear("begun").await;
+    // Nobody listens to the first any more.
+    assert!(stage.orders[0].send(Order::Report(1)).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_came_too_soon_renews_the_lease_later() {
+    let mut stage = Stage::paused(1).await;
+    stage.begin().await;
+    stage.order(0, Order::Report(5)).await;
+    stage.hear("reported").await;
+    assert_eq!(stage.run().await.progress, None);
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    let run = stage.run().await;
+    assert_eq!(run.progress.unwrap().rows["contact"], 5);
+    assert!(run.lease_expires_at.unwrap() >= at("2026-05-01 12:00") + TimeDelta::seconds(50));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_heard_without_a_report_and_does_not_renew_the_lease() {
+    let mut stage = Stage::paused(1).await;
+    stage.begin().await;
+    let before = stage.run().await.lease_expires_at;
+    stage.store.stop(&stage.run_id, StopReason::Hand, at("2026-05-01 12:00")).await.unwrap();
+    stage.order(0, Order::AwaitStop).await;
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(stage.run().await.lease_expires_at, before);
+    stage.hear("asked to stop").await;
+    stage.order(0, Order::End(Ok(Ending::Interrupted))).await;
+    let ended = stage.until(|run| run.ended_at.is_some()).await;
+    assert_eq!(ended.state, RunState::Stopped);
 }
 
 #[tokio::test(flavor = "multi_thread")]
