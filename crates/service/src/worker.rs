@@ -4,7 +4,7 @@
 //! a few times per lease. A run that reports nothing loses its lease, whatever hangs: then another attempt is made, and
 //! what the former still does counts for nothing here, and can't be committed there.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -26,6 +26,9 @@ use crate::{
 
 /// Renewals per lease, at most: more would only write.
 const RENEWALS_PER_LEASE: i32 = 4;
+
+/// How soon the end of a run is written again that could not be.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
@@ -119,7 +122,7 @@ impl<E: Execute> LocalWorkers<E> {
     /// Takes no more runs, asks those that are worked on to stop, and waits for them, not longer than a deadline. They are
     /// due again at once, for the next process. Answers whether all have stopped; those that have not are due again when
     /// their leases lapse.
-    pub async fn drain(&self, deadline: std::time::Duration) -> bool {
+    pub async fn drain(&self, deadline: Duration) -> bool {
         self.free.close();
         self.shared.drain.cancel();
         self.tasks.close();
@@ -224,9 +227,13 @@ impl<E: Execute> Shared<E> {
         let progress = reported.borrow().clone();
         let now = (self.clock)();
         // What was reported last is kept, and the last word of a stop heard.
-        if let Renewal::Stop(reason) = self.store.renew(&claim, &progress, *lease, now).await? {
-            stopped_by = Some(reason);
+        let renew = || self.store.renew(&claim, &progress, *lease, now);
+        match insist(&self.clock, renewed_at + *lease, renew).await? {
+            Renewal::Stop(reason) => stopped_by = Some(reason),
+            Renewal::Held => {}
+            Renewal::Lost => return Ok(()),
         }
+        let lease_end = now + *lease;
         let (state, error) = match (result, stopped_by) {
             (Err(error), _) => (RunState::Failed, Some(error)),
             (Ok(Ending::Complete), _) => (RunState::Succeeded, None),
@@ -234,16 +241,39 @@ impl<E: Execute> Shared<E> {
             (Ok(Ending::Interrupted), Some(StopReason::Hand)) => (RunState::Stopped, None),
             // Nobody wants the run to stop but this process, which ends: another goes on with it.
             (Ok(Ending::Interrupted), None) if self.drain.is_cancelled() => {
-                self.store.release(&claim).await?;
-                return Ok(());
+                let release = || self.store.release(&claim);
+                return insist(&self.clock, lease_end, release).await.map(drop);
             }
             (Ok(Ending::Interrupted), None) => {
                 (RunState::Failed, Some(unexpected("The run stopped though nobody asked it to")))
             }
         };
-        self.store.finish(&claim, state, error.as_ref(), now).await?;
-        Ok(())
+        let finish = || self.store.finish(&claim, state, error.as_ref(), now);
+        insist(&self.clock, lease_end, finish).await.map(drop)
     }
+}
+
+/// Repeats a call while it fails for a reason that may pass, until the lease ends: the run's work is done, and would be
+/// done again if its end could not be written.
+async fn insist<T, F: Future<Output = Result<T, StoreError>>>(
+    clock: &Clock,
+    until: DateTime<Utc>,
+    call: impl Fn() -> F,
+) -> Result<T, StoreError> {
+    loop {
+        match call().await {
+            Err(error) if error.is_retriable() && clock() < until => {
+                warn_of_end(&error);
+                sleep(AFTER_FAILURE).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+fn warn_of_end(error: &StoreError) {
+    let error = error as &dyn std::error::Error;
+    tracing::warn!(error, "The end of a run could not be written, and is tried again");
 }
 
 /// The error of a run that ended by a defect of ours.
@@ -252,5 +282,39 @@ fn unexpected(message: &str) -> RunError {
         code: "unexpected".to_owned(),
         message: message.to_owned(),
         remedy: "This is a defect of Backstitch: report it with the log of the service".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, future::ready};
+
+    use super::*;
+
+    /// Calls that fail so often, until a lease of half a minute ends. Answers how they end, and how many were made.
+    async fn insisted(failures: u32, error: fn() -> StoreError) -> (bool, u32) {
+        let begun = tokio::time::Instant::now();
+        let told = move || DateTime::UNIX_EPOCH + TimeDelta::from_std(begun.elapsed()).unwrap();
+        let (clock, calls): (Clock, _) = (Arc::new(told), Cell::new(0));
+        let call = || {
+            calls.set(calls.get() + 1);
+            ready(if calls.get() > failures { Ok(()) } else { Err(error()) })
+        };
+        let until = DateTime::UNIX_EPOCH + TimeDelta::seconds(30);
+        (insist(&clock, until, call).await.is_ok(), calls.get())
+    }
+
+    fn passes() -> StoreError {
+        StoreError::Unavailable { place: "here".to_owned(), cause: "it restarts".into() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_run_is_written_again_while_the_lease_lasts() {
+        assert_eq!(insisted(5, passes).await, (true, 6));
+        assert_eq!(insisted(u32::MAX, passes).await, (false, 31));
+        assert_eq!(
+            insisted(5, || StoreError::Corrupt { what: "a run".to_owned() }).await,
+            (false, 1)
+        );
     }
 }
