@@ -112,10 +112,13 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Start, StoreError> {
         let mut transaction = self.database.begin().await?;
-        let integration = by_id(transaction.as_mut(), integration_id).await?;
-        if integration.deleted_at.is_some() {
+        // Takes the integration's row first, as decisions and deletions do: none of them waits for another in a circle, and
+        // none comes in between.
+        let lock = "update integrations set last_run_id = last_run_id where id = $1 and deleted_at is null";
+        if transaction.change(lock, values![integration_id]).await? == 0 {
             return Err(super::integrations::not_found(integration_id));
         }
+        let integration = by_id(transaction.as_mut(), integration_id).await?;
         let (id, started_by) = (new_id(), StartedBy::Hand);
         // A slot of the schedule may have been started in this very millisecond, and have ended.
         let taken = "select max(slot) from runs where integration_id = $1 and slot >= $2";

@@ -9,8 +9,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use postgres_cluster::Cluster;
 use serde_json::json;
 use service::{
-    Dispatch, Scheduler, SchedulerLimits, Store,
-    run::{Claim, Run, RunState, SlotOutcome},
+    Dispatch, Scheduler, SchedulerLimits, Store, StoreError,
+    run::{Claim, Run, RunState, SlotOutcome, StopReason},
+    store::Start,
 };
 
 use crate::{at, fields, new_integration, subject::Subject};
@@ -110,6 +111,45 @@ async fn two_schedulers_start_nothing_twice_in_sqlite() {
     compete(&Subject::sqlite().await).await;
 }
 
+/// A slot is due while a run is started by hand, and an integration deleted while one is started: again and again, on two
+/// handles. Nothing fails, one run lives, and none of what is deleted.
+#[tokio::test(flavor = "multi_thread")]
+async fn starts_by_hand_meet_decisions_and_deletions_in_postgresql() {
+    let subject = Subject::postgres(Cluster::start().unwrap(), "control").await;
+    let from = at("2026-05-01 00:00");
+    let limits = SchedulerLimits::default();
+    let scheduler = Scheduler::new(&subject.store, crate::contract::Nowhere, limits);
+    for turn in 0..60 {
+        let hourly = Some(fields(json!({ "every": "1h", "anchor": "2026-05-01T00:00:00Z" })));
+        let new = new_integration(&format!("Integration {turn}"), hourly);
+        let one = subject.store.create_integration(&new, from).await.unwrap().id;
+        let now = from + TimeDelta::hours(1);
+        let (tick, start) =
+            tokio::join!(scheduler.tick(now), subject.other.start_by_hand(&one, now));
+        let (begun, start) = (tick.unwrap().begun, start.unwrap());
+        let runs = subject.store.runs(&one, None, 10).await.unwrap();
+        assert_eq!(runs.len(), 1);
+        match start {
+            Start::Begun { run_id } => assert_eq!((runs[0].id == run_id, begun.len()), (true, 0)),
+            Start::AlreadyRunning { run_id } => assert_eq!(begun, [run_id]),
+        }
+        subject.store.stop(&runs[0].id, StopReason::Hand, now).await.unwrap();
+        let (deleted, start) = tokio::join!(
+            subject.store.delete_integration(&one, now),
+            subject.other.start_by_hand(&one, now)
+        );
+        match (deleted, start) {
+            (Ok(()), Err(StoreError::NotFound { .. })) => {}
+            (Err(StoreError::AlreadyRunning { run_id }), Ok(Start::Begun { run_id: begun })) => {
+                assert_eq!(run_id, begun);
+                subject.store.stop(&begun, StopReason::Hand, now).await.unwrap();
+                subject.store.delete_integration(&one, now).await.unwrap();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// A dispatcher that tells the test.
 struct Told(tokio::sync::mpsc::Sender<String>);
 
@@ -134,7 +174,7 @@ async fn a_scheduler_that_is_woken_looks_at_once_and_ends_when_it_is_told() {
         let begun = subject.other.start_by_hand(&one.id, from).await.unwrap();
         scheduler.wake();
         let run_id = told.recv().await.unwrap();
-        assert_eq!(begun, service::store::Start::Begun { run_id });
+        assert_eq!(begun, Start::Begun { run_id });
         stop.cancel();
     };
     let both = async { tokio::join!(scheduler.run(|| from, &stop), test) };
