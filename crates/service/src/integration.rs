@@ -1,7 +1,7 @@
 //! Integrations: an account, the schema it fills, and when it runs.
 
 use chrono::{DateTime, Utc};
-use schedule::{Schedule, ScheduleFields};
+use schedule::Schedule;
 use serde_json::{Map, Value};
 
 use crate::name::closed_names;
@@ -49,7 +49,7 @@ pub struct NewIntegration {
     /// The settings of its source and destination, without secrets.
     pub settings: Map<String, Value>,
     /// When it runs by itself, if it does.
-    pub schedule: Option<ScheduleFields>,
+    pub schedule: Option<Schedule>,
     /// From when to read what has no bookmark.
     pub start_date: DateTime<Utc>,
 }
@@ -62,7 +62,7 @@ pub struct IntegrationEdit {
     /// New settings, all of them.
     pub settings: Option<Map<String, Value>>,
     /// A new schedule, or none.
-    pub schedule: Option<Option<ScheduleFields>>,
+    pub schedule: Option<Option<Schedule>>,
     /// A new start date: a reset.
     pub start_date: Option<DateTime<Utc>>,
 }

@@ -97,8 +97,7 @@ impl Store {
         if first(transaction.as_mut(), twin, values![name, id]).await?.is_some() {
             return Err(StoreError::Taken { what: "an integration", name: name.clone() });
         }
-        let old_schedule = old.schedule.as_ref().map(Schedule::fields);
-        let schedule = edit.schedule.clone().unwrap_or(old_schedule);
+        let schedule = edit.schedule.as_ref().unwrap_or(&old.schedule);
         let decided_until = if edit.schedule.is_some() { now } else { old.decided_until };
         let update = "update integrations set name = $1, settings = $2, schedule = $3, start_date = $4, updated_at = $5, \
                       decided_until = $6, version = version + 1 where id = $7 and version = $8 and deleted_at is null";
@@ -140,7 +139,7 @@ impl Store {
                 return Err(StoreError::Taken { what: "an integration", name: new.name.clone() });
             }
             // A schedule that is the same goes on as it was.
-            let is_same = old.schedule.as_ref().map(Schedule::fields) == new.schedule;
+            let is_same = old.schedule == new.schedule;
             let edit = IntegrationEdit {
                 name: None,
                 settings: Some(new.settings.clone()).filter(|settings| *settings != old.settings),
@@ -244,8 +243,8 @@ async fn taken(transaction: &mut dyn Transaction, name: &str, schema: &str) -> S
     }
 }
 
-fn schedule_text(fields: Option<&ScheduleFields>) -> Option<String> {
-    fields.map(|fields| serde_json::json!(fields).to_string())
+fn schedule_text(schedule: Option<&Schedule>) -> Option<String> {
+    schedule.map(|schedule| serde_json::json!(schedule.fields()).to_string())
 }
 
 fn integration(mut row: Row) -> Result<Integration, StoreError> {

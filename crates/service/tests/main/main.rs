@@ -10,7 +10,7 @@ mod subject;
 mod workers;
 
 use chrono::{DateTime, Utc};
-use schedule::ScheduleFields;
+use schedule::Schedule;
 use service::integration::{NewIntegration, Origin};
 
 /// An instant from its text, without seconds.
@@ -18,12 +18,12 @@ fn at(text: &str) -> DateTime<Utc> {
     format!("{}:00Z", text.replace(' ', "T")).parse().unwrap()
 }
 
-/// A schedule's fields as JSON has them.
-fn fields(json: serde_json::Value) -> ScheduleFields {
-    serde_json::from_value(json).unwrap()
+/// A schedule from its fields, as JSON has them.
+fn parsed(fields: serde_json::Value) -> Schedule {
+    Schedule::parse(&serde_json::from_value(fields).unwrap()).unwrap()
 }
 
-fn new_integration(name: &str, schedule: Option<ScheduleFields>) -> NewIntegration {
+fn new_integration(name: &str, schedule: Option<Schedule>) -> NewIntegration {
     let settings = serde_json::json!({ "source": { "type": "bronto" } });
     NewIntegration {
         name: name.to_owned(),

@@ -14,7 +14,7 @@ use service::{
     store::Start,
 };
 
-use crate::{at, fields, new_integration, subject::Subject};
+use crate::{at, new_integration, parsed, subject::Subject};
 
 /// A worker that tries to claim all that it is offered.
 struct Worker<'s> {
@@ -43,7 +43,7 @@ async fn compete(subject: &Subject) {
     ];
     let mut integrations = Vec::new();
     for (index, schedule) in schedules.into_iter().enumerate() {
-        let new = new_integration(&format!("Integration {index}"), Some(fields(schedule)));
+        let new = new_integration(&format!("Integration {index}"), Some(parsed(schedule)));
         integrations.push(subject.store.create_integration(&new, from).await.unwrap().id);
     }
     let now = Mutex::new(from);
@@ -120,7 +120,7 @@ async fn starts_by_hand_meet_decisions_and_deletions_in_postgresql() {
     let limits = SchedulerLimits::default();
     let scheduler = Scheduler::new(&subject.store, crate::contract::Nowhere, limits);
     for turn in 0..60 {
-        let hourly = Some(fields(json!({ "every": "1h", "anchor": "2026-05-01T00:00:00Z" })));
+        let hourly = Some(parsed(json!({ "every": "1h", "anchor": "2026-05-01T00:00:00Z" })));
         let new = new_integration(&format!("Integration {turn}"), hourly);
         let one = subject.store.create_integration(&new, from).await.unwrap().id;
         let now = from + TimeDelta::hours(1);

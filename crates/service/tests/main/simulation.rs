@@ -15,7 +15,7 @@ use service::{
     store::Start,
 };
 
-use crate::{at, fields, new_integration, subject::Subject};
+use crate::{at, new_integration, parsed, subject::Subject};
 
 const STEP: TimeDelta = TimeDelta::seconds(30);
 
@@ -228,7 +228,7 @@ impl Dispatch for Worker<'_> {
 async fn simulated(store: &Store, course: &Course) -> (Vec<Account>, u64) {
     let mut ids = Vec::new();
     for (index, (plan, catch_up)) in Plan::ALL.iter().enumerate() {
-        let schedule = fields(plan.schedule(*catch_up));
+        let schedule = parsed(plan.schedule(*catch_up));
         let new = new_integration(&format!("Integration {index}"), Some(schedule));
         ids.push(store.create_integration(&new, course.from).await.unwrap().id);
     }

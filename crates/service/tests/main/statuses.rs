@@ -10,7 +10,7 @@ use service::{
     store::Start,
 };
 
-use crate::{at, fields, new_integration, subject::Subject};
+use crate::{at, new_integration, parsed, subject::Subject};
 
 async fn shown(store: &Store, integration: &Integration, now: &str) -> Status {
     let integration = store.integration(&integration.id).await.unwrap();
@@ -27,7 +27,7 @@ async fn from_pending_to_deleted() {
     let subject = Subject::sqlite().await;
     let store = &subject.store;
     let anchored = json!({ "every": "24h", "anchor": "2026-05-01T13:00:00Z" });
-    let new = new_integration("One", Some(fields(anchored)));
+    let new = new_integration("One", Some(parsed(anchored)));
     let one = store.create_integration(&new, at("2026-05-01 16:00")).await.unwrap();
     let first = shown(store, &one, "2026-05-01 16:00").await;
     assert_eq!(first, pending(PendingReason::FirstRun, Some("2026-05-02 13:00")));
@@ -80,7 +80,7 @@ async fn from_pending_to_deleted() {
 async fn what_a_schedule_has_to_say() {
     let subject = Subject::sqlite().await;
     let store = &subject.store;
-    let new = new_integration("One", Some(fields(json!({ "every": "6h" }))));
+    let new = new_integration("One", Some(parsed(json!({ "every": "6h" }))));
     let one = store.create_integration(&new, at("2026-05-01 12:00")).await.unwrap();
     // A new frequency is due at once.
     let first = shown(store, &one, "2026-05-01 12:01").await;
@@ -90,7 +90,7 @@ async fn what_a_schedule_has_to_say() {
     let none =
         store.edit_integration(&one.id, 1, &edit(None), at("2026-05-01 12:02")).await.unwrap();
     assert_eq!(shown(store, &none, "2026-05-01 12:03").await, pending(PendingReason::Hand, None));
-    let past = edit(Some(fields(json!({ "cron": "0 0 0 ? * * 2025" }))));
+    let past = edit(Some(parsed(json!({ "cron": "0 0 0 ? * * 2025" }))));
     let past = store.edit_integration(&one.id, 2, &past, at("2026-05-01 12:04")).await.unwrap();
     assert_eq!(
         shown(store, &past, "2026-05-01 12:05").await,

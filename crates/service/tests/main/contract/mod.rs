@@ -25,7 +25,7 @@ use self::{
         one_run_lives_at_a_time, one_worker_claims_a_run, stopping,
     },
 };
-use crate::{at, fields, new_integration, subject::Subject};
+use crate::{at, new_integration, parsed, subject::Subject};
 
 const LEASE: TimeDelta = TimeDelta::minutes(1);
 
@@ -103,7 +103,7 @@ impl Dispatch for Nowhere {
 }
 
 async fn made(subject: &Subject, name: &str) -> Integration {
-    let new = new_integration(name, Some(fields(json!({ "every": "1h" }))));
+    let new = new_integration(name, Some(parsed(json!({ "every": "1h" }))));
     subject.store.create_integration(&new, at("2026-05-01 12:00")).await.unwrap()
 }
 
@@ -121,7 +121,7 @@ async fn claimed(subject: &Subject, run_id: &str, worker: &str, now: &str) -> Cl
 async fn an_integration_reads_as_it_was_written(subject: &Subject) {
     let schedule =
         json!({ "cron": "0 0 9 ? * MON-FRI", "zone": "Europe/Berlin", "catch_up": true });
-    let new = new_integration("Stitch Bronto", Some(fields(schedule.clone())));
+    let new = new_integration("Stitch Bronto", Some(parsed(schedule.clone())));
     let made = subject.store.create_integration(&new, at("2026-05-01 12:00")).await.unwrap();
     let read = subject.other.integration(&made.id).await.unwrap();
     assert_eq!(read, made);
@@ -163,7 +163,7 @@ async fn an_edit_of_what_was_changed_is_refused(subject: &Subject) {
     made(subject, "Two").await;
     let edit = IntegrationEdit {
         name: Some("Renamed".to_owned()),
-        schedule: Some(Some(fields(json!({ "every": "6h" })))),
+        schedule: Some(Some(parsed(json!({ "every": "6h" })))),
         ..IntegrationEdit::default()
     };
     let edited = subject
@@ -186,13 +186,26 @@ async fn what_a_file_declares_is_applied_once(subject: &Subject) {
     let store = &subject.store;
     let declared = |name, every: &str| service::integration::NewIntegration {
         origin: Origin::File,
-        ..new_integration(name, Some(fields(json!({ "every": every }))))
+        ..new_integration(name, Some(parsed(json!({ "every": every }))))
     };
     let both = [declared("One", "1h"), declared("Two", "6h")];
     store.declare_integrations(&both, at("2026-05-01 12:00")).await.unwrap();
     let first = store.integrations().await.unwrap();
     store.declare_integrations(&both, at("2026-05-01 13:00")).await.unwrap();
     assert_eq!(store.integrations().await.unwrap(), first);
+    // Nor does a schedule that is written otherwise.
+    let cron = |every, zone| service::integration::NewIntegration {
+        schedule: Some(parsed(json!({ "cron": every, "zone": zone }))),
+        ..declared("Zoned", "1h")
+    };
+    let three = |three| [both.as_slice(), &[three]].concat();
+    let written = three(cron("0 0 9 ? * MON-FRI", "UTC"));
+    store.declare_integrations(&written, at("2026-05-01 13:00")).await.unwrap();
+    let before = store.integrations().await.unwrap();
+    let otherwise = three(cron("0 0 9 ? * mon-fri", "UTC"));
+    store.declare_integrations(&otherwise, at("2026-05-01 13:30")).await.unwrap();
+    assert_eq!(store.integrations().await.unwrap(), before);
+    store.declare_integrations(&both, at("2026-05-01 13:00")).await.unwrap();
     // Another schedule for one, and the other is gone.
     let one = [declared("One", "3h")];
     store.declare_integrations(&one, at("2026-05-01 14:00")).await.unwrap();

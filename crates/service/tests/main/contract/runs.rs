@@ -11,7 +11,7 @@ use service::{
 };
 
 use super::{LEASE, Nowhere, begun, claimed, made};
-use crate::{at, fields, new_integration, subject::Subject};
+use crate::{at, new_integration, parsed, subject::Subject};
 
 pub(super) async fn one_run_lives_at_a_time(subject: &Subject) {
     let one = made(subject, "One").await;
@@ -202,7 +202,7 @@ pub(super) async fn a_run_beyond_its_time_is_asked_to_stop(subject: &Subject) {
 }
 
 pub(super) async fn decisions_are_written_once(subject: &Subject) {
-    let new = new_integration("Hourly", Some(fields(json!({ "cron": "0 0 * ? * *" }))));
+    let new = new_integration("Hourly", Some(parsed(json!({ "cron": "0 0 * ? * *" }))));
     let made = subject.store.create_integration(&new, at("2026-05-01 11:30")).await.unwrap();
     let limits = SchedulerLimits::default();
     let (one, two) = (
