@@ -101,7 +101,8 @@ impl<'s, D: Dispatch> Scheduler<'s, D> {
         self.wake.notify_one();
     }
 
-    /// Does all that an instant asks for. What it did before an error stays; calling it again does the rest.
+    /// Does all that an instant asks for. An integration that fails is logged and passed over, and the first error
+    /// answered when all have had their turn; what was done stays, and calling it again does the rest.
     ///
     /// # Errors
     /// When the store can't be read or changed.
@@ -110,17 +111,33 @@ impl<'s, D: Dispatch> Scheduler<'s, D> {
         self.store.stop_overdue(self.limits.run_time, now).await?;
         let mut next = now + self.limits.longest_sleep;
         let mut begun = Vec::new();
+        // One integration that fails keeps no other from its runs.
+        let mut failure = None;
         for scheduled in self.store.scheduled(now).await? {
+            let scheduled = match scheduled {
+                Ok(scheduled) => scheduled,
+                Err(error) => {
+                    failure.get_or_insert(error);
+                    continue;
+                }
+            };
             let decision = scheduled.situation.decide(&scheduled.schedule);
             next = decision.next.map_or(next, |slot| slot.min(next));
             // An instant at which no slot was due leaves no trace: nothing is written all day long.
             if decision.start.is_some() || !decision.passed.is_empty() {
-                begun.extend(self.store.record_decision(&scheduled, &decision).await?);
+                match self.store.record_decision(&scheduled, &decision).await {
+                    Ok(run_id) => begun.extend(run_id),
+                    Err(error) => {
+                        let integration_id = &scheduled.integration_id;
+                        tracing::error!(integration_id, %error, "A decision can't be written");
+                        failure.get_or_insert(error);
+                    }
+                }
             }
         }
         for run in self.store.due_runs(self.limits.offers).await? {
             self.dispatch.dispatch(&run).await;
         }
-        Ok(Tick { begun, recovered, next })
+        failure.map_or(Ok(Tick { begun, recovered, next }), Err)
     }
 }

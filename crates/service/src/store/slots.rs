@@ -39,14 +39,21 @@ pub enum Start {
 }
 
 impl Store {
-    /// The integrations that have a schedule and are neither paused nor deleted, with what decides about them.
-    pub(crate) async fn scheduled(&self, now: DateTime<Utc>) -> Result<Vec<Scheduled>, StoreError> {
+    /// The integrations that have a schedule and are neither paused nor deleted, with what decides about them. One that
+    /// can't be read is an error of its own, and keeps no other from running.
+    pub(crate) async fn scheduled(
+        &self,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Result<Scheduled, StoreError>>, StoreError> {
         let sql = "select i.id, i.schedule, i.created_at, i.decided_until, r.slot, r.begun_at, r.ended_at \
                    from integrations i left join runs r on r.id = i.last_run_id \
                    where i.schedule is not null and i.paused_at is null and i.deleted_at is null order by i.id";
         let read = |mut row: Row| {
             let integration_id = row.text()?;
-            let schedule = parse_schedule(&row.text()?)?;
+            let schedule = parse_schedule(&row.text()?).map_err(|error| {
+                tracing::error!(integration_id, %error, "The schedule can't be read");
+                error
+            })?;
             let (created_at, decided_until) = (row.instant()?, row.instant()?);
             let last_run = match (row.optional_instant()?, row.optional_instant()?) {
                 (Some(slot), Some(started_at)) => {
@@ -57,7 +64,7 @@ impl Store {
             let situation = Situation { created_at, last_run, decided_until, now };
             Ok(Scheduled { integration_id, schedule, situation })
         };
-        self.read(sql, values![], read).await
+        self.read(sql, values![], |row| Ok(read(row))).await
     }
 
     /// Writes a decision down, if nobody else has decided in the meantime, and begins the run that it starts. Answers the

@@ -150,6 +150,28 @@ async fn starts_by_hand_meet_decisions_and_deletions_in_postgresql() {
     }
 }
 
+#[tokio::test]
+async fn a_schedule_that_cannot_be_read_stops_no_other() {
+    let subject = Subject::sqlite().await;
+    let from = at("2026-05-01 12:00");
+    let mut ids = Vec::new();
+    for name in ["One", "Two"] {
+        let new = new_integration(name, Some(parsed(json!({ "every": "1h" }))));
+        ids.push(subject.store.create_integration(&new, from).await.unwrap().id);
+    }
+    let spoil = format!(
+        "update integrations set schedule = '{{\"every\":\"2h\"}}' where id = '{}' returning id",
+        ids[0]
+    );
+    subject.query(&spoil).await;
+    let (sender, mut told) = tokio::sync::mpsc::channel(10);
+    let scheduler = Scheduler::new(&subject.store, Told(sender), SchedulerLimits::default());
+    let error = scheduler.tick(from).await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+    let run = subject.store.last_run(&ids[1]).await.unwrap().unwrap();
+    assert_eq!(told.try_recv().unwrap(), run.id);
+}
+
 /// A dispatcher that tells the test.
 struct Told(tokio::sync::mpsc::Sender<String>);
 
