@@ -226,7 +226,9 @@ impl Store {
                 Some(StopReason::TimeLimit) => Some(RunState::TimedOut),
                 None => (run.lapses + 1 >= MOST_LAPSES).then_some(RunState::Lost),
             };
-            let (state, ended_at) = (end.unwrap_or(RunState::Due), end.map(|_| now));
+            // Nobody saw it live after its lease.
+            let ended_at = end.map(|_| run.lease_expires_at.unwrap_or(now));
+            let state = end.unwrap_or(RunState::Due);
             let [code, message, remedy] = match end {
                 Some(RunState::Lost) => LOST.map(Some),
                 _ => [None; 3],
