@@ -36,7 +36,7 @@ pub struct Run {
     pub worker: Option<String>,
     /// Until when that worker is believed to be alive.
     pub lease_expires_at: Option<DateTime<Utc>>,
-    /// When it was claimed first.
+    /// When its last attempt was claimed.
     pub claimed_at: Option<DateTime<Utc>>,
     /// Why it is to stop, if it is.
     pub stop: Option<StopReason>,

@@ -87,7 +87,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Option<Claim>, StoreError> {
         let update = "update runs set state = 'running', worker = $1, attempt = attempt + 1, lease_expires_at = $2, \
-                      claimed_at = coalesce(claimed_at, $3) where id = $4 and state = 'due' and ended_at is null \
+                      claimed_at = $3 where id = $4 and state = 'due' and ended_at is null \
                       returning attempt";
         let claim = |mut row: Row| {
             let (run_id, worker) = (run_id.to_owned(), worker.to_owned());
@@ -256,7 +256,8 @@ impl Store {
         Ok(due)
     }
 
-    /// Asks runs to stop that were claimed longer ago than is allowed. Answers how many were asked.
+    /// Asks runs to stop whose attempt was claimed longer ago than is allowed; the time in which nobody worked on them
+    /// doesn't count. Answers how many were asked.
     ///
     /// # Errors
     /// When the store can't be changed.

@@ -184,6 +184,9 @@ pub(super) async fn stopping(subject: &Subject) {
 pub(super) async fn a_run_beyond_its_time_is_asked_to_stop(subject: &Subject) {
     let one = made(subject, "One").await;
     let run = begun(subject, &one, "2026-05-01 12:00").await;
+    // The time before this attempt counts for nothing.
+    let former = claimed(subject, &run, "a", "2026-05-01 12:05").await;
+    assert!(subject.store.release(&former).await.unwrap());
     let claim = subject
         .store
         .claim(&run, "a", TimeDelta::days(3), at("2026-05-01 12:30"))
