@@ -96,6 +96,11 @@ impl Situation {
         while let Some(slot) = next.filter(|slot| *slot <= self.now) {
             let is_late = self.now - slot >= GRACE;
             if self.was_busy(slot) || (self.is_busy() && !is_late) {
+                // The run that lived has made good what was missed before.
+                last_missed
+                    .take()
+                    .into_iter()
+                    .for_each(|slot| count(&mut missed, Why::Missed, slot));
                 count(&mut skipped, Why::Skipped, slot);
             } else if is_late {
                 last_missed
@@ -107,8 +112,13 @@ impl Situation {
             }
             next = schedule.next_after(slot, &history);
         }
-        // Whatever ran or runs since has caught up already.
-        if schedule.catches_up() && start.is_none() && skipped.is_none() && !self.is_busy() {
+        // Whatever was begun since has caught up already.
+        let began_before = |slot| self.last_run.is_none_or(|run| run.started_at < slot);
+        if schedule.catches_up()
+            && start.is_none()
+            && !self.is_busy()
+            && last_missed.is_some_and(began_before)
+        {
             start = last_missed.take();
         }
         last_missed.into_iter().for_each(|slot| count(&mut missed, Why::Missed, slot));

@@ -172,6 +172,32 @@ fn catching_up_starts_the_last_that_was_missed() {
 }
 
 #[test]
+fn what_was_missed_after_a_slot_that_was_skipped_is_made_good() {
+    let hourly = catching_up(&HOURLY);
+    let decide = |started_at, ended_at, now| {
+        let started_at = at(started_at);
+        let last_run = Some(LastRun { slot: started_at, started_at, ended_at: Some(at(ended_at)) });
+        let (created_at, decided_until) = (at("05-01 00:00"), at("05-01 09:30"));
+        Situation { created_at, last_run, decided_until, now: at(now) }.decide(&hourly)
+    };
+    // It lived at ten, and the service was down at eleven and twelve.
+    let decision = decide("05-01 09:00", "05-01 10:20", "05-01 12:30");
+    let passed = |why, slot| Passed { why, first: at(slot), last: at(slot), count: 1 };
+    assert_eq!(decision.start, Some(at("05-01 12:00")));
+    let expected = [passed(Why::Missed, "05-01 11:00"), passed(Why::Skipped, "05-01 10:00")];
+    assert_eq!(decision.passed, expected);
+    // Begun by hand after the last that was missed, it has caught up; before, it has not.
+    let after = decide("05-01 10:10", "05-01 10:20", "05-01 10:30");
+    assert_eq!((after.start, after.passed), (None, vec![passed(Why::Missed, "05-01 10:00")]));
+    let before = decide("05-01 10:10", "05-01 10:20", "05-01 11:30");
+    assert_eq!(before.start, Some(at("05-01 11:00")));
+    // So it has when it lived at a later slot.
+    let over = decide("05-01 10:10", "05-01 11:20", "05-01 11:30");
+    let expected = [passed(Why::Missed, "05-01 10:00"), passed(Why::Skipped, "05-01 11:00")];
+    assert_eq!((over.start, over.passed.as_slice()), (None, &expected[..]));
+}
+
+#[test]
 fn a_first_run_stays_due_until_it_is_begun() {
     let every = decide(&[("every", "6h")], None, "05-01 00:00", "05-03 07:00");
     assert_eq!((every.start, every.passed), (Some(at("05-01 00:00")), Vec::new()));
