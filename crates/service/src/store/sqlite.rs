@@ -25,8 +25,9 @@ use super::{
 /// How long another process's lock, or another task's transaction, is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A commit that was answered for must outlast a power failure.
 const SESSION: &str = "pragma journal_mode = wal;
-    pragma synchronous = normal;
+    pragma synchronous = full;
     pragma foreign_keys = on;";
 
 /// A file.
@@ -230,5 +231,19 @@ fn failure(error: rusqlite::Error, place: &str) -> StoreError {
             | ErrorCode::SystemIoFailure,
         ) => StoreError::Unavailable { place, cause: error.into() },
         _ => StoreError::Refused { place, cause: error.into() },
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn commits_are_flushed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Sqlite::open(&folder.path().join("control.db")).await.unwrap();
+        let row = store.rows("pragma synchronous", Vec::new()).await.unwrap().pop();
+        assert_eq!(row.unwrap().integer().unwrap(), 2);
     }
 }
