@@ -8,6 +8,7 @@ use super::{
     Store, StoreError,
     database::{Row, Transaction, values},
     first, new_id,
+    secrets::FORGET,
 };
 use crate::integration::{Integration, IntegrationEdit, NewIntegration, Origin, PausedBy};
 
@@ -190,7 +191,8 @@ impl Store {
         self.one(update, values![now, now, id], id).await
     }
 
-    /// Deletes an integration. Its data stays in the destination, its figures here; its name and schema are free again.
+    /// Deletes an integration, and its secrets. Its data stays in the destination, its figures here; its name and schema
+    /// are free again.
     ///
     /// # Errors
     /// When there is none, or a run of it is alive.
@@ -205,6 +207,7 @@ impl Store {
         if let Some(mut run) = first(transaction.as_mut(), alive, values![id]).await? {
             return Err(StoreError::AlreadyRunning { run_id: run.text()? });
         }
+        transaction.change(FORGET, values![id]).await?;
         transaction.commit().await
     }
 

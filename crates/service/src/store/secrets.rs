@@ -7,6 +7,9 @@ use super::{
     database::{Row, values},
 };
 
+/// Deletes the secrets of an integration.
+pub(super) const FORGET: &str = "delete from secrets where integration_id = $1";
+
 /// A secret as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedSecret {
@@ -59,8 +62,7 @@ impl Store {
     /// # Errors
     /// When the store can't be changed.
     pub async fn forget_secrets(&self, integration_id: &str) -> Result<(), StoreError> {
-        self.change("delete from secrets where integration_id = $1", values![integration_id])
-            .await?;
+        self.change(FORGET, values![integration_id]).await?;
         Ok(())
     }
 }
