@@ -129,19 +129,20 @@ impl Row {
 
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
+        text.to_owned().into()
     }
 }
 
 impl From<&String> for Value {
     fn from(text: &String) -> Self {
-        Self::Text(text.clone())
+        text.clone().into()
     }
 }
 
 impl From<String> for Value {
+    /// PostgreSQL's texts hold no NUL, so it is replaced on its way into any store.
     fn from(text: String) -> Self {
-        Self::Text(text)
+        Self::Text(if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text })
     }
 }
 

@@ -93,8 +93,7 @@ impl Store {
         for (number, line) in (kept + dropped + 1..).zip(stored) {
             let insert = "insert into log_lines (run_id, line_number, logged_at, location, level, body) \
                           values ($1, $2, $3, $4, $5, $6)";
-            // PostgreSQL's texts hold no NUL.
-            let body = line.body.replace('\0', "\u{fffd}");
+            let body = &line.body;
             bytes += body.len() + LINE_OVERHEAD;
             let values =
                 values![run_id, number, line.logged_at, &line.location, line.level.name(), body];

@@ -10,7 +10,7 @@ use serde_json::json;
 use service::{
     Dispatch, Scheduler, SchedulerLimits, StoreError,
     integration::{Integration, IntegrationEdit, Origin, PausedBy},
-    run::{Claim, Run, StopReason},
+    run::{Claim, Run, RunError, RunState, StopReason},
     store::{Role, Scope, SealedSecret, Start},
 };
 
@@ -72,6 +72,7 @@ on_both!(
     tables_are_reported,
     tables_that_change,
     sealed_secrets,
+    texts_with_nul,
     users_and_tokens,
     an_interrupted_call_leaves_nothing_open,
     opened_again_it_is_the_same_and_a_later_one_is_refused,
@@ -239,6 +240,26 @@ async fn sealed_secrets(subject: &Subject) {
     assert!(subject.store.put_secret("nothing", &token, now).await.is_err());
     subject.store.forget_secrets(&one.id).await.unwrap();
     assert!(subject.other.secrets(&one.id).await.unwrap().is_empty());
+    // Nor does one that is deleted keep any.
+    subject.store.put_secret(&one.id, &token, now).await.unwrap();
+    subject.store.delete_integration(&one.id, now).await.unwrap();
+    assert!(subject.other.secrets(&one.id).await.unwrap().is_empty());
+}
+
+async fn texts_with_nul(subject: &Subject) {
+    let one = made(subject, "One\0Two").await;
+    assert_eq!(one.name, "One\u{fffd}Two");
+    let run = begun(subject, &one, "2026-05-01 12:00").await;
+    let claim = claimed(subject, &run, "a\0b", "2026-05-01 12:00").await;
+    let error = RunError {
+        code: "source_refused".to_owned(),
+        message: "\0Sorry".to_owned(),
+        remedy: "\0".to_owned(),
+    };
+    let now = at("2026-05-01 12:01");
+    assert!(subject.store.finish(&claim, RunState::Failed, Some(&error), now).await.unwrap());
+    let error = subject.other.run(&run).await.unwrap().error.unwrap();
+    assert_eq!((error.message.as_str(), error.remedy.as_str()), ("\u{fffd}Sorry", "\u{fffd}"));
 }
 
 async fn pausing_and_resuming(subject: &Subject) {
