@@ -1,5 +1,7 @@
 //! Log lines of runs, and how many of them are kept.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
@@ -65,6 +67,18 @@ impl Default for LogLimits {
     }
 }
 
+/// The longest text that a log line or an error may bring, in bytes.
+const LONGEST_TEXT: usize = 16 << 10;
+
+/// A text from outside as it is stored: one that is too long is cut, and says so.
+pub(super) fn bounded(text: &str) -> Cow<'_, str> {
+    if text.len() <= LONGEST_TEXT {
+        return text.into();
+    }
+    let cut = &text[..text.floor_char_boundary(LONGEST_TEXT)];
+    format!("{cut}… (cut off: {} bytes in all)", text.len()).into()
+}
+
 /// What a line needs in the store beside its text, roughly.
 const LINE_OVERHEAD: usize = 64;
 
@@ -93,10 +107,10 @@ impl Store {
         for (number, line) in (kept + dropped + 1..).zip(stored) {
             let insert = "insert into log_lines (run_id, line_number, logged_at, location, level, body) \
                           values ($1, $2, $3, $4, $5, $6)";
-            let body = &line.body;
+            let body = bounded(&line.body);
             bytes += body.len() + LINE_OVERHEAD;
             let values =
-                values![run_id, number, line.logged_at, &line.location, line.level.name(), body];
+                values![run_id, number, line.logged_at, &line.location, line.level.name(), &*body];
             transaction.change(insert, values).await?;
         }
         let update = "update runs set log_lines = log_lines + $1, log_bytes = log_bytes + $2, \
@@ -131,8 +145,8 @@ impl Store {
         self.read(sql, values![run_id, after, limit], read).await
     }
 
-    /// Deletes the lines of runs that ended too long ago, and then of the oldest until the rest has room. Answers of how
-    /// many runs.
+    /// Deletes the lines of runs that ended too long ago, and then of the oldest until the rest has room, beside those of
+    /// runs that are alive, which stay. Answers of how many runs.
     ///
     /// # Errors
     /// When the store can't be changed.
@@ -144,7 +158,9 @@ impl Store {
         let sql = "select id, log_bytes, ended_at from runs where log_lines > 0 and ended_at is not null \
                    order by ended_at desc, id desc";
         let read = |mut row: Row| Ok((row.text()?, row.count()?, row.instant()?));
-        let mut kept_bytes = 0_u64;
+        let alive = "select log_bytes from runs where log_lines > 0 and ended_at is null";
+        let alive = self.read(alive, values![], |mut row: Row| row.count()).await?;
+        let mut kept_bytes = alive.into_iter().fold(0_u64, u64::saturating_add);
         let mut pruned = 0;
         for (run_id, bytes, ended_at) in self.read(sql, values![], read).await? {
             kept_bytes = kept_bytes.saturating_add(bytes);

@@ -6,6 +6,7 @@ use super::{
     Store, StoreError,
     database::{Row, Transaction, Value, values},
     first,
+    logs::bounded,
 };
 use crate::run::{
     Claim, LogSize, MOST_LAPSES, Progress, Renewal, Run, RunError, RunState, StartedBy, StopReason,
@@ -159,8 +160,8 @@ impl Store {
             state.name(),
             now,
             error.map(|error| &error.code),
-            error.map(|error| &error.message),
-            error.map(|error| &error.remedy),
+            error.map(|error| bounded(&error.message).into_owned()),
+            error.map(|error| bounded(&error.remedy).into_owned()),
             &claim.run_id,
             &claim.worker,
             claim.attempt,

@@ -3,13 +3,13 @@
 use chrono::{NaiveDate, TimeDelta};
 use service::{
     StoreError,
-    run::StopReason,
+    run::{RunError, RunState, StopReason},
     store::{
         Load, LogLevel, LogLimits, NewLogLine, Period, SchemaChange, SchemaEvent, TableReport,
     },
 };
 
-use super::{begun, made};
+use super::{begun, claimed, made};
 use crate::{at, new_integration, subject::Subject};
 
 fn line(body: &str) -> NewLogLine {
@@ -55,9 +55,25 @@ pub(super) async fn a_log_is_kept_within_bounds(subject: &Subject) {
     assert!(subject.store.log(&run, 0, 100).await.unwrap().is_empty());
     assert_eq!(subject.store.run(&run).await.unwrap().log.dropped, 6);
     assert_eq!(subject.store.log(&later, 0, 100).await.unwrap().len(), 2);
-    // And then the other is too old.
-    assert_eq!(subject.store.prune_logs(&limits, at("2026-05-09 13:00")).await.unwrap(), 0);
-    assert_eq!(subject.store.prune_logs(&limits, at("2026-05-09 13:01")).await.unwrap(), 1);
+    // What a run that is alive has written takes its room, and a line that is too long is cut off.
+    let (two, long) = (made(subject, "Two").await, "Grüße ".repeat(4_000));
+    let alive = begun(subject, &two, "2026-05-02 12:00").await;
+    subject.store.append_log(&alive, &[line(&long)], &limits).await.unwrap();
+    let body = subject.store.log(&alive, 0, 1).await.unwrap().remove(0).line.body;
+    assert!(body.len() < 17 << 10 && body.ends_with("… (cut off: 32000 bytes in all)"));
+    let roomy = LogLimits { bytes: subject.store.run(&alive).await.unwrap().log.bytes, ..limits };
+    assert_eq!(subject.store.prune_logs(&roomy, at("2026-05-02 14:00")).await.unwrap(), 1);
+    assert_eq!(subject.store.log(&alive, 0, 100).await.unwrap().len(), 1);
+    let claim = claimed(subject, &alive, "a", "2026-05-02 12:00").await;
+    let error = RunError { code: "x".to_owned(), message: long.clone(), remedy: long };
+    let now = at("2026-05-02 14:00");
+    assert!(subject.store.finish(&claim, RunState::Failed, Some(&error), now).await.unwrap());
+    let error = subject.store.run(&alive).await.unwrap().error.unwrap();
+    assert!(error.message.len() < 17 << 10 && error.remedy == error.message);
+    // And then it is too old.
+    let roomy = LogLimits { bytes: 1 << 20, ..limits };
+    assert_eq!(subject.store.prune_logs(&roomy, at("2026-05-09 14:00")).await.unwrap(), 0);
+    assert_eq!(subject.store.prune_logs(&roomy, at("2026-05-09 14:01")).await.unwrap(), 1);
 }
 
 fn load(batch: &str, table: &str, committed_at: &str, counts: [u64; 3]) -> Load {
