@@ -26,7 +26,7 @@ macro_rules! select {
 }
 
 impl Store {
-    /// Makes an integration. The free days of its schema begin, unless that name had its own already.
+    /// Makes an integration.
     ///
     /// # Errors
     /// When its name or schema is taken.
@@ -55,8 +55,6 @@ impl Store {
         if transaction.change(insert, row).await? == 0 {
             return Err(taken(transaction.as_mut(), &new.name, &new.schema_name).await);
         }
-        let window = "insert into free_windows (schema_name, began_at) values ($1, $2) on conflict do nothing";
-        transaction.change(window, values![&new.schema_name, now]).await?;
         let made = by_id(transaction.as_mut(), &id).await?;
         transaction.commit().await?;
         Ok(made)

@@ -8,7 +8,7 @@ use super::{
     first, integrations,
 };
 
-/// How long the rows of a schema are free, from when an integration first had its name.
+/// How long the rows of a schema are free, from the first load into it.
 const FREE: TimeDelta = TimeDelta::days(7);
 
 /// One table's part of a commit unit, as the destination's ledger has it.
@@ -77,11 +77,19 @@ impl Store {
         loads: &[Load],
     ) -> Result<u64, StoreError> {
         let mut transaction = self.database.begin().await?;
-        let window = "select f.began_at from integrations i join free_windows f on f.schema_name = i.schema_name \
-                      where i.id = $1";
-        let row = first(transaction.as_mut(), window, values![integration_id]).await?;
-        let free_until =
-            row.ok_or_else(|| integrations::not_found(integration_id))?.instant()? + FREE;
+        let schema = "select schema_name from integrations where id = $1";
+        let row = first(transaction.as_mut(), schema, values![integration_id]).await?;
+        let schema_name = row.ok_or_else(|| integrations::not_found(integration_id))?.text()?;
+        let Some(first_load) = loads.iter().map(|load| load.committed_at).min() else {
+            transaction.commit().await?;
+            return Ok(0);
+        };
+        // They are free once, whatever is deleted and made again.
+        let begin = "insert into free_windows (schema_name, began_at) values ($1, $2) on conflict do nothing";
+        transaction.change(begin, values![&schema_name, first_load]).await?;
+        let window = "select began_at from free_windows where schema_name = $1";
+        let began_at = first(transaction.as_mut(), window, values![&schema_name]).await?;
+        let free_until = began_at.map_or(Ok(first_load), |mut row| row.instant())? + FREE;
         let mut recorded = 0;
         for load in loads {
             let insert = "insert into loads (batch_id, table_name, integration_id, run_id, stream, table_version, received, \

@@ -76,7 +76,7 @@ pub(super) async fn a_log_is_kept_within_bounds(subject: &Subject) {
     assert_eq!(subject.store.prune_logs(&roomy, at("2026-05-09 14:01")).await.unwrap(), 1);
 }
 
-fn load(batch: &str, table: &str, committed_at: &str, counts: [u64; 3]) -> Load {
+pub(super) fn load(batch: &str, table: &str, committed_at: &str, counts: [u64; 3]) -> Load {
     let [inserted, updated, unchanged] = counts;
     Load {
         batch_id: batch.to_owned(),
@@ -129,9 +129,9 @@ pub(super) async fn loads_count_once(subject: &Subject) {
     assert_eq!(
         shown,
         [
-            ("contact", day("2026-05-20"), 17, 0, 85),
-            ("contact", day("2026-05-21"), 2, 0, 7),
-            ("list", day("2026-05-20"), 3, 0, 0),
+            ("contact", day("2026-05-20"), 0, 17, 85),
+            ("contact", day("2026-05-21"), 0, 2, 7),
+            ("list", day("2026-05-20"), 0, 3, 0),
         ]
     );
     assert_eq!(subject.store.usage(day("2026-05-21"), day("2026-05-22")).await.unwrap().len(), 1);
@@ -139,19 +139,21 @@ pub(super) async fn loads_count_once(subject: &Subject) {
 }
 
 pub(super) async fn the_first_days_of_a_schema_are_free_once(subject: &Subject) {
-    // Made on the first of May, at noon.
+    // Made on the first of May, at noon; its first load comes three days later.
     let one = made(subject, "One").await;
-    let within = load("b1", "contact", "2026-05-08 11:59", [10, 0, 0]);
-    let after = load("b2", "contact", "2026-05-08 12:00", [20, 0, 0]);
+    let first = load("b0", "contact", "2026-05-04 12:00", [4, 0, 0]);
+    subject.store.record_loads(&one.id, &[first]).await.unwrap();
+    let within = load("b1", "contact", "2026-05-11 11:59", [10, 0, 0]);
+    let after = load("b2", "contact", "2026-05-11 12:00", [20, 0, 0]);
     subject.store.record_loads(&one.id, &[within, after]).await.unwrap();
-    subject.store.delete_integration(&one.id, at("2026-05-09 00:00")).await.unwrap();
+    subject.store.delete_integration(&one.id, at("2026-05-12 00:00")).await.unwrap();
     let new = new_integration("One", None);
-    let again = subject.store.create_integration(&new, at("2026-05-09 00:00")).await.unwrap();
-    let late = load("b3", "contact", "2026-05-09 01:00", [5, 0, 0]);
+    let again = subject.store.create_integration(&new, at("2026-05-12 00:00")).await.unwrap();
+    let late = load("b3", "contact", "2026-05-12 01:00", [5, 0, 0]);
     subject.store.record_loads(&again.id, &[late]).await.unwrap();
     let usage = subject.store.usage(day("2026-05-01"), day("2026-06-01")).await.unwrap();
     let shown: Vec<_> = usage.iter().map(|usage| (usage.counted, usage.free)).collect();
-    assert_eq!(shown, [(20, 10), (5, 0)]);
+    assert_eq!(shown, [(0, 4), (20, 10), (5, 0)]);
 }
 
 pub(super) async fn tables_are_reported(subject: &Subject) {

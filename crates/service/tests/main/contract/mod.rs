@@ -16,8 +16,8 @@ use service::{
 
 use self::{
     figures::{
-        a_log_is_kept_within_bounds, loads_count_once, tables_are_reported, tables_that_change,
-        the_first_days_of_a_schema_are_free_once,
+        a_log_is_kept_within_bounds, load, loads_count_once, tables_are_reported,
+        tables_that_change, the_first_days_of_a_schema_are_free_once,
     },
     runs::{
         a_run_beyond_its_time_is_asked_to_stop, a_run_whose_workers_disappear_is_lost_in_the_end,
@@ -326,20 +326,24 @@ async fn users_and_tokens(subject: &Subject) {
 }
 
 async fn an_interrupted_call_leaves_nothing_open(subject: &Subject) {
+    let one = made(subject, "One").await;
     for turn in 0..20_u64 {
-        let new = new_integration(&format!("Turn {turn}"), None);
-        let create = subject.store.create_integration(&new, at("2026-05-01 12:00"));
+        let loads = [load(&format!("b{turn}"), "contact", "2026-05-01 12:00", [1, 0, 0])];
+        let record = subject.store.record_loads(&one.id, &loads);
         // Some are given up before they began, some in the middle, some not at all.
         let _given_up =
-            tokio::time::timeout(std::time::Duration::from_micros(turn * 150), create).await;
-        let found = subject.other.integrations().await.unwrap();
-        assert!(found.len() as u64 <= turn + 1);
+            tokio::time::timeout(std::time::Duration::from_micros(turn * 150), record).await;
+        assert!(
+            subject.other.loads(&one.id, "contact", 100).await.unwrap().len() as u64 <= turn + 1
+        );
     }
-    made(subject, "Last").await;
-    let windows = subject.query("select count(*) || '' from free_windows").await;
-    let integrations = subject.store.integrations().await.unwrap().len();
-    // Both rows of an integration, or neither.
-    assert_eq!(windows.lines().last().unwrap(), integrations.to_string());
+    let last = [load("last", "contact", "2026-05-01 12:00", [1, 0, 0])];
+    assert_eq!(subject.store.record_loads(&one.id, &last).await.unwrap(), 1);
+    let loads = subject.store.loads(&one.id, "contact", 100).await.unwrap().len();
+    let day = |text: &str| text.parse().unwrap();
+    let usage = subject.store.usage(day("2026-05-01"), day("2026-05-02")).await.unwrap();
+    // A load and its usage, or neither.
+    assert_eq!(usage[0].free, loads as u64);
 }
 
 async fn opened_again_it_is_the_same_and_a_later_one_is_refused(subject: &Subject) {
