@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike, NaiveDateTime, SecondsFormat, SubsecRound, Utc}
 use chrono_tz::{TZ_VARIANTS, Tz};
 use serde::{Deserialize, Serialize};
 
-use crate::{CronError, CronExpression, Frequency, ScheduleError, zone};
+use crate::{CronExpression, Frequency, ScheduleError, zone};
 
 /// How much alike two names must be (0 to 1) for one to be suggested instead of the other.
 const LIKENESS: f64 = 0.6;
@@ -68,7 +68,7 @@ impl Schedule {
     ///
     /// # Errors
     /// When Stitch would refuse it, or when `zone` is none or has no meaning. Whether a cron expression ever has a start
-    /// is a matter of time: see [`Schedule::refuse_idle`].
+    /// is a matter of time: see [`Schedule::is_idle`].
     pub fn parse(fields: &ScheduleFields) -> Result<Self, ScheduleError> {
         let zone = fields.zone.as_deref().map(parse_zone).transpose()?;
         let timing = match (&fields.every, &fields.anchor, &fields.cron) {
@@ -96,16 +96,11 @@ impl Schedule {
         Ok(Self { timing, catch_up: fields.catch_up })
     }
 
-    /// Refuses a schedule that has no start after `now`.
-    ///
-    /// # Errors
-    /// When it has none.
-    pub fn refuse_idle(self, now: DateTime<Utc>) -> Result<Self, ScheduleError> {
+    /// Whether it has no start after `now`: its years have passed, or it names days that never come.
+    #[must_use]
+    pub fn is_idle(&self, now: DateTime<Utc>) -> bool {
         let history = History { created_at: now, last_start: Some(now) };
-        match self.next_after(now, &history) {
-            Some(_) => Ok(self),
-            None => Err(CronError::Never.into()),
-        }
+        self.next_after(now, &history).is_none()
     }
 
     /// The schedule as it is stored: parsing it gives the same schedule.

@@ -130,9 +130,15 @@ impl Integration {
              better is `token = { env = \"BRONTO_TOKEN\" }`"
                 .to_owned()
         });
+        // One that has run out hinders nothing but itself.
+        let idle =
+            schedule.as_ref().is_some_and(|schedule| schedule.is_idle(Utc::now())).then(|| {
+                "The schedule has no start any more; choose days and a year that come".to_owned()
+            });
         let warnings = inline_token
             .into_iter()
             .chain(schedule.as_ref().and_then(Schedule::warning).map(str::to_owned))
+            .chain(idle)
             .collect();
         let name = name.to_owned();
         Ok(Self {

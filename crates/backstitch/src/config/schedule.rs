@@ -1,6 +1,5 @@
 //! The section `schedule`: its fields are read here, and judged by the crate of that name.
 
-use chrono::Utc;
 use schedule::{Schedule, ScheduleError, ScheduleFields};
 
 use super::document::{ConfigError, Entry, Section};
@@ -8,8 +7,7 @@ use super::document::{ConfigError, Entry, Section};
 /// Reads the section.
 ///
 /// # Errors
-/// When the schedule is none that Stitch would take, or has no start any more. The place is that of the field which is
-/// wrong.
+/// When the schedule is none that Stitch would take. The place is that of the field which is wrong.
 pub(super) fn read_schedule(mut section: Section<'_>) -> Result<Schedule, ConfigError> {
     let [every, anchor, cron, zone] =
         ["every", "anchor", "cron", "zone"].map(|name| section.take(name));
@@ -24,9 +22,7 @@ pub(super) fn read_schedule(mut section: Section<'_>) -> Result<Schedule, Config
         zone: text(&zone)?,
         catch_up: catch_up.map(|entry| entry.truth()).transpose()?.unwrap_or_default(),
     };
-    let schedule = Schedule::parse(&fields)
-        .and_then(|schedule| schedule.refuse_idle(Utc::now()))
-        .map_err(|error: ScheduleError| {
+    let schedule = Schedule::parse(&fields).map_err(|error: ScheduleError| {
         let entries = [&every, &anchor, &cron, &zone];
         let wrong = entries.into_iter().flatten().find(|entry| Some(entry.name()) == error.field());
         let (message, remedy) = (error.to_string(), error.remedy());

@@ -27,9 +27,6 @@ pub enum CronError {
         /// What is wrong with it.
         problem: Problem,
     },
-    /// It is well written and yet never has a start, as `0 0 0 30 FEB ?`.
-    #[error("The cron expression has no start within a hundred years")]
-    Never,
 }
 
 /// What is wrong with a field. The texts are parts of the expression, shortened and safe to show.
@@ -88,7 +85,6 @@ impl CronError {
                 "Write the earlier year first".to_owned()
             }
             Self::Field { field, .. } => format!("It takes {}", field.takes()),
-            Self::Never => "Choose days and a year that come".to_owned(),
         }
     }
 }

@@ -63,6 +63,12 @@ pub enum StoreError {
         /// The id or name.
         name: String,
     },
+    /// A schedule that would never start anything.
+    #[error("The schedule of `{name}` has no start any more")]
+    Idle {
+        /// The integration.
+        name: String,
+    },
     /// A run of the integration is alive.
     #[error("A run of the integration is alive: `{run_id}`")]
     AlreadyRunning {
@@ -95,6 +101,7 @@ impl StoreError {
             Self::NotFound { .. } => "Look at the list for those that there are",
             Self::Taken { .. } => "Choose another name",
             Self::Changed { .. } => "Read it again and repeat the change",
+            Self::Idle { .. } => "Choose days and a year that come, or leave the schedule out",
             Self::AlreadyRunning { .. } => "Wait for it, or stop it first",
         }
     }

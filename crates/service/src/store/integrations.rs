@@ -29,12 +29,13 @@ impl Store {
     /// Makes an integration.
     ///
     /// # Errors
-    /// When its name or schema is taken.
+    /// When its name or schema is taken, or its schedule has no start any more.
     pub async fn create_integration(
         &self,
         new: &NewIntegration,
         now: DateTime<Utc>,
     ) -> Result<Integration, StoreError> {
+        refuse_idle(new.schedule.as_ref(), &new.name, now)?;
         let mut transaction = self.database.begin().await?;
         let id = new_id();
         let insert = "insert into integrations (id, name, schema_name, origin, settings, schedule, start_date, version, \
@@ -80,7 +81,7 @@ impl Store {
     /// Edits an integration that is as it was read: of version `seen`. A new schedule counts from now.
     ///
     /// # Errors
-    /// When somebody else has changed it since, or its new name is taken.
+    /// When somebody else has changed it since, its new name is taken, or its new schedule has no start any more.
     pub async fn edit_integration(
         &self,
         id: &str,
@@ -96,6 +97,7 @@ impl Store {
         if first(transaction.as_mut(), twin, values![name, id]).await?.is_some() {
             return Err(StoreError::Taken { what: "an integration", name: name.clone() });
         }
+        refuse_idle(edit.schedule.as_ref().and_then(Option::as_ref), name, now)?;
         let schedule = edit.schedule.as_ref().unwrap_or(&old.schedule);
         let decided_until = if edit.schedule.is_some() { now } else { old.decided_until };
         let update = "update integrations set name = $1, settings = $2, schedule = $3, start_date = $4, updated_at = $5, \
@@ -242,6 +244,18 @@ async fn taken(transaction: &mut dyn Transaction, name: &str, schema: &str) -> S
         }
         Err(error) => error,
     }
+}
+
+/// A schedule that has run out stays where it is, but is not taken on.
+fn refuse_idle(
+    schedule: Option<&Schedule>,
+    name: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    if schedule.is_some_and(|schedule| schedule.is_idle(now)) {
+        return Err(StoreError::Idle { name: name.to_owned() });
+    }
+    Ok(())
 }
 
 fn schedule_text(schedule: Option<&Schedule>) -> Option<String> {

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::json;
 use service::{
-    PendingReason, Status, Store,
+    PendingReason, Status, Store, StoreError,
     integration::{Integration, IntegrationEdit, PausedBy},
     run::RunState,
     status,
@@ -91,9 +91,13 @@ async fn what_a_schedule_has_to_say() {
         store.edit_integration(&one.id, 1, &edit(None), at("2026-05-01 12:02")).await.unwrap();
     assert_eq!(shown(store, &none, "2026-05-01 12:03").await, pending(PendingReason::Hand, None));
     let past = edit(Some(parsed(json!({ "cron": "0 0 0 ? * * 2025" }))));
-    let past = store.edit_integration(&one.id, 2, &past, at("2026-05-01 12:04")).await.unwrap();
+    let refused = store.edit_integration(&one.id, 2, &past, at("2026-05-01 12:04")).await;
+    assert!(matches!(refused, Err(StoreError::Idle { name }) if name == "One"));
+    // One that has run out since it was made is kept.
+    let once = edit(Some(parsed(json!({ "cron": "0 30 12 1 5 ? 2026" }))));
+    let once = store.edit_integration(&one.id, 2, &once, at("2026-05-01 12:04")).await.unwrap();
     assert_eq!(
-        shown(store, &past, "2026-05-01 12:05").await,
+        shown(store, &once, "2026-05-01 12:35").await,
         pending(PendingReason::NoFurtherStart, None)
     );
 }
