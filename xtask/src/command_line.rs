@@ -29,7 +29,7 @@ Commands:
   help                     This text
 ";
 
-/// The commands that take no arguments of anybody else.
+/// The commands that refuse arguments which they do not know; `demo` hands its own on.
 const COMMANDS: [&str; 6] = ["setup", "check", "advisories", "soak", "bench", "fuzz"];
 
 /// What a soak plays unless told otherwise; the seeds are others than those of the gate.
@@ -119,6 +119,10 @@ impl Command {
                 };
                 let [seconds] = numbers("fuzz", options, ["--seconds"])?;
                 let seconds = seconds.unwrap_or(fuzz::SECONDS.into());
+                if seconds == 0 {
+                    // To the fuzzer it would mean without end.
+                    return Err(usage("`--seconds` takes 1 or more".to_owned()));
+                }
                 let seconds = u32::try_from(seconds)
                     .map_err(|_| usage(format!("`{seconds}` seconds are too many")))?;
                 Ok(Self::Fuzz { target: target.map(str::to_owned), seconds })
@@ -234,6 +238,7 @@ mod tests {
             "soak extract --cases x",
             "soak extract --cases 1 --cases 2",
             "soak load",
+            "fuzz --seconds 0",
             "fuzz --seconds 9999999999",
             "fuzz answers state",
             "bench",
