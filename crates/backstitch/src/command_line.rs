@@ -48,7 +48,7 @@ pub(crate) enum Command {
     Load(LoadArguments),
     /// Test the source and the destination of an integration
     Check(CheckArguments),
-    /// Show when an integration starts by its schedule
+    /// Show when an integration starts by its schedule; it is a preview: cron or an orchestrator starts runs
     Schedule(ScheduleArguments),
     /// Show what is in an integration's schema, and who holds it
     Status(StatusArguments),
