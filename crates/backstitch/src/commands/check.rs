@@ -81,7 +81,9 @@ fn to_text(integration: &Integration, sides: &[Side; 2]) -> String {
         let starts = next_starts(schedule, Utc::now(), PREVIEW);
         let starts: Vec<String> =
             starts.into_iter().map(|start| display::instant(Some(start))).collect();
-        text.push_str(&format!("Next starts: {}\n", starts.join(", ")));
+        if !starts.is_empty() {
+            text.push_str(&format!("Next starts: {}\n", starts.join(", ")));
+        }
     }
     for warning in &integration.warnings {
         text.push_str(&format!("warning: {warning}\n"));
