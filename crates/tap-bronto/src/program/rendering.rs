@@ -116,7 +116,7 @@ impl<'batch> Column<'batch> {
                     }
                     match usize::try_from(index) {
                         Ok(item) if items.is_valid(item) => {
-                            json::push_string(line, items.value(item))
+                            json::push_string(line, items.value(item));
                         }
                         _ => json::push_null(line),
                     }

@@ -92,7 +92,6 @@ fn name_of(column_type: &ColumnType) -> String {
         ColumnType::Timestamp => "timestamp, UTC".to_owned(),
         ColumnType::Json | ColumnType::Objects(_) => "JSON".to_owned(),
         ColumnType::List(item) => format!("list of {}", name_of(item)),
-        ColumnType::Objects(_) => "list of objects".to_owned(),
     }
 }
 
