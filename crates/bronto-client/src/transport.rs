@@ -101,14 +101,33 @@ impl Transport {
             }
         };
         let mut body = self.bodies.lend().await;
-        let mut inflow = Inflow::new(response.headers(), &mut body, limit);
+        let filled = self.fill(function, &mut response, &mut body).await?;
+        if let Err(error) = filled {
+            // The status of a failure says more than a body that can't be read, and may ask to wait.
+            if response.status().is_success() {
+                return Err(spoiled(error));
+            }
+            body.clear();
+        }
+        Ok((exchange(response.status(), response.headers()), body))
+    }
+
+    /// Receives a body, unless it is too large or damaged.
+    async fn fill(
+        &self,
+        function: Function,
+        response: &mut Response,
+        body: &mut Vec<u8>,
+    ) -> Result<Result<(), InflowError>, ClientError> {
+        let mut inflow = Inflow::new(response.headers(), body, self.max_response_bytes);
         while let Some(chunk) =
             response.chunk().await.map_err(|error| self.failure(function, error))?
         {
-            inflow.take(&chunk).map_err(spoiled)?;
+            if let Err(error) = inflow.take(&chunk) {
+                return Ok(Err(error));
+            }
         }
-        inflow.finish().map_err(spoiled)?;
-        Ok((exchange(response.status(), response.headers()), body))
+        Ok(inflow.finish())
     }
 
     fn redirect(&self, function: Function, response: &Response) -> ClientError {

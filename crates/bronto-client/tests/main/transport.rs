@@ -319,3 +319,17 @@ async fn tokens_that_can_not_be_one_are_refused_before_anything_is_sent() {
         assert_eq!(error.class(), Class::Configuration);
     }
 }
+
+#[tokio::test]
+async fn a_body_that_can_not_be_read_does_not_hide_the_status() {
+    for (status, body) in [(503, ""), (503, "plain text"), (429, "slow down"), (403, "")] {
+        let reply = Reply::Raw(status, &[("content-encoding", "gzip")], body.into());
+        let server = Server::start(vec![reply; 9]).await;
+        let error = read(&server).await.0.unwrap_err();
+        let cause = if status == 403 { &error } else { gone(&error) };
+        assert!(
+            matches!(cause, ClientError::HttpStatus { status: found, .. } if *found == status),
+            "{status}: {cause:?}"
+        );
+    }
+}
