@@ -18,8 +18,7 @@ mod unsubscribes;
 mod worker;
 
 use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -79,17 +78,27 @@ impl Extraction {
         window::floor(start)
     }
 
-    /// Resolves when a read should be given up: at once if nothing can be read any more, after a while if asked to stop.
-    async fn out_of_time(&self) {
-        let asked = async {
-            self.context.stop.cancelled().await;
-            tokio::time::sleep(GRACE).await;
-        };
+    /// Resolves when nothing more should be begun.
+    async fn stopped(&self) {
         tokio::select! {
             () = self.give_up.cancelled() => {}
-            () = asked => {}
+            () = self.context.stop.cancelled() => {}
         }
     }
+
+    /// Resolves when a read should be given up: at once if nothing can be read any more, after a while if asked to stop.
+    async fn out_of_time(&self) {
+        tokio::select! {
+            () = self.give_up.cancelled() => {}
+            () = a_while_after(&self.context.stop) => {}
+        }
+    }
+}
+
+/// Resolves when a page that was under way at the token's end has had its time.
+async fn a_while_after(token: &CancellationToken) {
+    token.cancelled().await;
+    tokio::time::sleep(GRACE).await;
 }
 
 /// The start date where none is set: one year before `now`, at midnight UTC.
@@ -112,8 +121,8 @@ struct StreamReading {
     report: Report,
     /// Whether it was said that a date had no zone.
     told_of_zone: AtomicBool,
-    /// Fields of which it was said that they are unknown.
-    told_of_fields: Mutex<BTreeSet<String>>,
+    /// Whether it was said that rows had no replication key.
+    told_of_undated: AtomicBool,
 }
 
 impl StreamReading {
@@ -134,11 +143,6 @@ impl StreamReading {
         tracing::info!("Fetching {} from {window}", self.name);
     }
 
-    fn is_news_of_field(&self, field: &str) -> bool {
-        let mut told = self.told_of_fields.lock().unwrap_or_else(PoisonError::into_inner);
-        !told.contains(field) && told.insert(field.to_owned())
-    }
-
     /// The server's clock: the latest `Date` of its answers, the login's among them.
     fn server_now(&self) -> Result<DateTime<Utc>, Halt> {
         self.extraction.client.server_date().ok_or_else(|| {
@@ -157,6 +161,14 @@ impl StreamReading {
             || extraction.give_up.is_cancelled()
             || self.halted.is_cancelled();
         if stopped { Err(Halt::Interrupted) } else { Ok(()) }
+    }
+
+    /// Resolves when a read should be given up, also because another worker of the stream has failed.
+    async fn out_of_time(&self) {
+        tokio::select! {
+            () = self.extraction.out_of_time() => {}
+            () = a_while_after(&self.halted) => {}
+        }
     }
 
     /// Reports a span that was asked for and can't be read.
@@ -196,7 +208,11 @@ impl StreamReader {
         selected: &SelectedStream,
         mut state: StreamState,
     ) -> Result<Self, OpenError> {
-        let turn = extraction.turns.first().await;
+        let turn = tokio::select! {
+            biased;
+            () = extraction.stopped() => return Err(OpenError::Halt(Halt::Interrupted)),
+            turn = extraction.turns.first() => turn,
+        };
         let mut session = extraction.client.idle_session();
         let custom = columns::custom(&extraction, selected, &mut session, &mut state).await;
         let (custom, failure) = match custom {
@@ -213,10 +229,10 @@ impl StreamReader {
             halted: CancellationToken::new(),
             report: Report::start(),
             told_of_zone: AtomicBool::new(false),
-            told_of_fields: Mutex::default(),
+            told_of_undated: AtomicBool::new(false),
             extraction,
         });
-        stream.check_stop().map_err(OpenError::Halt)?;
+        // Also when it ends here: the account of what was sent needs a schema.
         let announcement = Event::Schema(Arc::clone(&stream.schema));
         let announced = stream.extraction.context.events.send(announcement).await;
         announced.map_err(|gone| OpenError::Halt(gone.into()))?;
@@ -224,7 +240,7 @@ impl StreamReader {
         first.pending.bytes += custom.bytes;
         let opened = match failure {
             Some(error) => Err(error),
-            None => first.log_in().await.map_err(OpenError::Halt)?.map_err(OpenError::Login),
+            None => first.log_in().await,
         };
         first.count_cost();
         match opened {
@@ -262,7 +278,7 @@ impl StreamReader {
     async fn read_range(mut self, sizing: window::Sizing) -> Result<(), Halt> {
         let from = self.lower()?;
         let mut planner = Planner::new(from, self.upper()?, sizing);
-        planner.note_page(PAGE_ROWS, self.stream.pages_of_window());
+        planner.note_page(PAGE_ROWS as u64, self.stream.pages_of_window());
         self.read_windows(planner).await
     }
 

@@ -109,7 +109,7 @@ pub(crate) struct Sizing {
 }
 
 /// The most rows of a page by the documentation.
-pub(crate) const PAGE_ROWS: u64 = 5_000;
+pub(crate) const PAGE_ROWS: usize = 5_000;
 /// How much a window may be longer, or shorter, than the one before it.
 const FACTOR: i32 = 4;
 /// The fewest rows to aim at when aiming lower.
@@ -140,7 +140,7 @@ pub(crate) struct Planner {
     /// Windows that are being read, by their start.
     open: BTreeMap<DateTime<Utc>, Open>,
     sizing: Sizing,
-    /// The most rows that a page holds, as far as is known.
+    /// The most rows that a page holds, by what was read last.
     page_rows: u64,
     is_dense: bool,
     days: Option<ServerDays>,
@@ -176,7 +176,7 @@ impl Planner {
             unlaid: (from < upper).then_some((from, all)).into_iter().collect(),
             open: BTreeMap::new(),
             sizing,
-            page_rows: PAGE_ROWS,
+            page_rows: PAGE_ROWS as u64,
             is_dense: false,
             days: None,
         }
@@ -232,7 +232,7 @@ impl Planner {
         (all - left) as f64 / all as f64
     }
 
-    /// A page held so many rows, the most so far; windows should have so many pages.
+    /// Pages hold so many rows, by what was read last; windows should have so many pages.
     pub(crate) fn note_page(&mut self, rows: u64, pages: u64) {
         self.page_rows = rows.max(1);
         self.aim_at(self.page_rows * pages * 4 / 5);

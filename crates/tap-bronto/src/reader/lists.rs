@@ -17,6 +17,8 @@ use crate::{activity_id::Digest16, bookmark::StreamState, failure::Halt, seen::S
 
 /// After so many passes that disagree the stream fails.
 const MOST_PASSES: u32 = 6;
+/// Accounts have few lists; a server that has no last page would be asked for ever.
+const MOST_PAGES: u32 = 10_000;
 
 pub(super) async fn read(mut worker: Worker, mut state: StreamState) -> Result<(), Halt> {
     let read = read_all(&mut worker, &mut state).await;
@@ -88,12 +90,15 @@ async fn settled_pass(worker: &mut Worker) -> Result<Vec<Fetched>, Halt> {
 /// The pages up to the first empty one.
 async fn read_pass(worker: &mut Worker) -> Result<Vec<Fetched>, Halt> {
     let mut pages: Vec<Fetched> = Vec::new();
-    for page in 1.. {
+    for page in 1..=MOST_PAGES {
         let fetched = fetch(worker, page).await?;
         if fetched.rows.counts.read == 0 {
-            break;
+            return Ok(pages);
         }
-        if pages.last().is_some_and(|last| last.rows.marks == fetched.rows.marks) {
+        let is_same = |last: &Fetched| {
+            last.rows.marks == fetched.rows.marks && last.rows.rejects == fetched.rows.rejects
+        };
+        if pages.last().is_some_and(is_same) {
             return Err(Halt::Failed(SourceError::new(
                 SourceErrorKind::Unsound,
                 format!("Pages {} and {page} of the lists are the same", page - 1),
@@ -102,7 +107,11 @@ async fn read_pass(worker: &mut Worker) -> Result<Vec<Fetched>, Halt> {
         }
         pages.push(fetched);
     }
-    Ok(pages)
+    Err(Halt::Failed(SourceError::new(
+        SourceErrorKind::Unsound,
+        format!("The lists have more than {MOST_PAGES} pages"),
+        "The server does not page as documented; report this with the run's log",
+    )))
 }
 
 async fn fetch(worker: &mut Worker, page: u32) -> Result<Fetched, Halt> {

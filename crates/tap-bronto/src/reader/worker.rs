@@ -2,21 +2,18 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use bronto_client::{ContactIncludes, Page, ReadRequest, Session, SessionCost};
+use bronto_client::{ContactIncludes, ReadRequest, Session, SessionCost};
 use chrono::{DateTime, Utc};
 use replication::{event::Reading, source::SourceErrorKind};
 
-use super::{StreamReading, activities, contacts, turns::Turn, unsubscribes};
+use super::{OpenError, StreamReading, activities, contacts, turns::Turn, unsubscribes};
 use crate::{
     failure::Halt,
     page::{PageRows, PageSink},
     seen::{SeenRejects, SeenRows},
     streams::BrontoStream,
-    window::{Laid, Window},
+    window::{Laid, PAGE_ROWS, Window},
 };
-
-/// The rows for which a page's sequence is reserved before its request: the documented maximum of a page.
-const PAGE_ROWS: usize = 5_000;
 
 /// Reads windows of one stream.
 #[derive(Debug)]
@@ -100,13 +97,14 @@ impl Worker {
     }
 
     /// Logs in.
-    pub(super) async fn log_in(&mut self) -> Result<Result<(), bronto_client::ClientError>, Halt> {
+    pub(super) async fn log_in(&mut self) -> Result<(), OpenError> {
+        self.stream.check_stop().map_err(OpenError::Halt)?;
         let login = tokio::select! {
-            login = self.session.log_in() => login,
-            () = self.stream.extraction.out_of_time() => return Err(Halt::Interrupted),
+            login = self.session.log_in() => login.map_err(OpenError::Login),
+            () = self.stream.out_of_time() => Err(OpenError::Halt(Halt::Interrupted)),
         };
         self.count_cost();
-        Ok(login)
+        login
     }
 
     /// Reads a window whole, sends what is in it, and sends the account of it whatever happens.
@@ -147,15 +145,16 @@ impl Worker {
         let context = &self.stream.extraction.context;
         let reserved = context.sequence.reserve(context.clock.now(), PAGE_ROWS);
         let read = tokio::select! {
-            read = self.session.read(request, &mut self.sink) => read,
-            () = self.stream.extraction.out_of_time() => Err(Halt::Interrupted)?,
+            read = self.session.read(request, &mut self.sink) => read.map_err(Halt::from),
+            () = self.stream.out_of_time() => Err(Halt::Interrupted),
         };
+        // What is given up was sent all the same.
         self.count_cost();
         let page = read?;
         let rows = self.sink.take();
         let extracted_at = self.stream.extraction.context.clock.now();
         self.pending.bytes += page.body_bytes;
-        self.tell_of(&page, &rows);
+        self.tell_of(&rows);
         // More rows than the documentation allows in a page: they need a wider range.
         let first_sequence = if rows.counts.kept > PAGE_ROWS {
             self.stream.extraction.context.sequence.reserve(extracted_at, rows.counts.kept)
@@ -187,25 +186,17 @@ impl Worker {
     }
 
     /// Says what is odd about a page, each thing once per stream.
-    fn tell_of(&self, page: &Page, rows: &PageRows) {
+    fn tell_of(&self, rows: &PageRows) {
         let stream = &self.stream;
-        for field in &page.unknown_elements {
-            if stream.is_news_of_field(field) {
-                tracing::warn!(
-                    "{} has a field `{field}` that this version doesn't know; it is left out",
-                    stream.name
-                );
-            }
-        }
         if rows.counts.zone_missing && !stream.told_of_zone.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "Dates of {} come without a time zone and are taken as UTC",
                 stream.name
             );
         }
-        if rows.counts.undated > 0 {
+        if rows.counts.undated > 0 && !stream.told_of_undated.swap(true, Ordering::Relaxed) {
             let key = stream.kind().replication_key().unwrap_or_default();
-            tracing::warn!("{} rows of {} have no `{key}`", rows.counts.undated, stream.name);
+            tracing::warn!("Rows of {} come without `{key}`", stream.name);
         }
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use bronto_sim::{Mutation, SimConfig};
-use replication::source::SourceErrorKind;
+use replication::{event::Event, source::SourceErrorKind};
 use serde_json::json;
-use tap_bronto::{IdScheme, TapConfig};
+use tap_bronto::{BrontoStream, IdScheme, SelectedStream, TapConfig};
 
 use crate::{
-    account::{Account, TABLES},
+    account::{Account, Next, TABLES},
     table::Tables,
 };
 
@@ -142,4 +142,43 @@ async fn one_failing_stream_does_not_stop_the_others() {
     for stream in ["contact", "inbound_activity", "outbound_activity", "list"] {
         Tables::of(&run).assert_stream_true(&account, stream);
     }
+}
+
+#[tokio::test]
+async fn what_was_sent_before_an_interruption_is_counted() {
+    let account = Account::start(&[("latency_ms", "150")]).await;
+    // Contacts find, after two answers, that nothing can be read; the others are in the middle of their requests.
+    let mut config = account.config();
+    config.selection[0] =
+        SelectedStream::with_columns(BrontoStream::Contact, ["no_such_field"]).unwrap();
+    let mut counted = 0;
+    let watch = |event| {
+        if let Event::Batch(batch) = event {
+            counted += batch.reading.requests;
+        }
+        Next::GoOn
+    };
+    account.drive(config, &BTreeMap::new(), watch).await.unwrap_err();
+    let sent = account.server.stats().all_requests();
+    assert!(counted >= sent, "{counted} of {sent} are in the account");
+}
+
+#[tokio::test]
+async fn a_stream_that_waits_for_its_turn_sends_nothing_after_the_stop() {
+    let account = Account::start(&[]).await;
+    let selection = [BrontoStream::Unsubscribe, BrontoStream::Contact].map(SelectedStream::all);
+    let config = TapConfig { selection: selection.to_vec(), concurrency: 1, ..account.config() };
+    let outcome = account.drive(config, &BTreeMap::new(), |_| Next::Stop).await.unwrap();
+    assert!(outcome.interrupted && outcome.failed.is_empty());
+    assert_eq!(account.server.stats().requests_of("readFields"), 0);
+}
+
+#[tokio::test]
+async fn lists_of_nothing_but_rejects_are_read_to_their_end() {
+    let account = Account::start(&[("absent_key_rate", "1"), ("page_maximum", "10")]).await;
+    let selection = vec![SelectedStream::all(BrontoStream::List)];
+    let config = TapConfig { selection, ..account.config() };
+    let run = account.run_with(config, &BTreeMap::new(), usize::MAX).await.unwrap();
+    assert!(run.failed.is_empty(), "{:?}", run.failed);
+    assert_eq!((run.rows.len(), run.rejects.len()), (0, 25));
 }
