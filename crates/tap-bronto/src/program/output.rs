@@ -137,8 +137,10 @@ impl<W: Write> Output<W> {
         let (Some(stream), Value::Object(state)) = (bookmark.stream, bookmark.state) else {
             return Ok(());
         };
-        if stream.as_str() == BrontoStream::Unsubscribe.name() {
-            self.collisions.forget();
+        if stream.as_str() == BrontoStream::Unsubscribe.name()
+            && let Some(reached) = state.get("last_record").and_then(Value::as_str)
+        {
+            self.collisions.forget(reached);
         }
         *self.state.bookmark_mut(stream.as_str()) = state;
         self.is_state_due = false;
