@@ -286,6 +286,7 @@ fn unexpected(message: &str) -> RunError {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
     use std::{cell::Cell, future::ready};
 
