@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -89,7 +89,7 @@ impl Table {
     }
 
     /// Writes rows into a file: the columns, then the arrays.
-    fn write_out(&self, cluster: &Cluster, rows: &str, file: &PathBuf) {
+    fn write_out(&self, cluster: &Cluster, rows: &str, file: &Path) {
         let name = self.name;
         let lists = self.lists.iter().map(|list| {
             format!(

@@ -72,7 +72,7 @@ impl Account {
         self.configure(days, settings);
         let mut tap = Command::new(env!("CARGO_BIN_EXE_tap-bronto"));
         tap.current_dir(&self.folder).args(["-c", "config.json", "-p", "catalog.json"]);
-        self.select(tap_bronto::catalog::discover(&[]).to_json(), streams);
+        self.select(&tap_bronto::catalog::discover(&[]).to_json(), streams);
         if self.path("state.json").exists() {
             tap.args(["-s", "state.json"]);
         }
@@ -101,8 +101,8 @@ impl Account {
     }
 
     /// Writes a catalog that selects all fields of these streams and nothing else.
-    pub(crate) fn select(&self, catalog: String, streams: &[&str]) {
-        let mut catalog: Value = serde_json::from_str(&catalog).unwrap();
+    pub(crate) fn select(&self, catalog: &str, streams: &[&str]) {
+        let mut catalog: Value = serde_json::from_str(catalog).unwrap();
         for entry in catalog["streams"].as_array_mut().unwrap() {
             let wanted = streams.iter().any(|stream| entry["stream"] == *stream);
             for place in entry["metadata"].as_array_mut().unwrap() {
