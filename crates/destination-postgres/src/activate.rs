@@ -53,7 +53,7 @@ impl Session<'_> {
         let doing = Doing::task(format!("replace the rows of `{}`", layout.table));
         // A version without a row, whose tables were dropped by hand or never made, still is a version.
         self.prepare(&layout, Some(version)).await?;
-        let (waiting, live) = (layout.waiting(), layout.live());
+        let (waiting, live) = (layout.waiting(), self.live(&layout).await?);
         let before = self.net_rows(&live).await?;
         let compare = activation::compare(self.schema, &layout, &waiting, &live);
         let [inserted, updated, unchanged, deleted] =
@@ -66,6 +66,11 @@ impl Session<'_> {
             let fill = activation::fill_child(self.schema, &layout, place, from, to);
             let inserted = self.connection.execute(&fill, &[], &doing).await?;
             children.push(ChildOutcome { table: to.clone(), inserted, deleted, growth: 0 });
+        }
+        for table in &live.children[layout.child_count()..] {
+            let clear = activation::clear(self.schema, table);
+            let deleted = self.connection.execute(&clear, &[], &doing).await?;
+            children.push(ChildOutcome { table: table.clone(), inserted: 0, deleted, growth: 0 });
         }
         self.connection.execute(&activation::clear(self.schema, &live.parent), &[], &doing).await?;
         let fill = activation::fill_parent(self.schema, &layout, &waiting.parent, &live.parent);

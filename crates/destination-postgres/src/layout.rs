@@ -191,7 +191,8 @@ pub(crate) struct Layout {
 pub(crate) struct Tables {
     /// The table.
     pub(crate) parent: String,
-    /// Its subtables: those of [`Layout::lists`], then those of [`Layout::nested`].
+    /// Its subtables: those of [`Layout::lists`], then those of [`Layout::nested`], then those that the layout lacks
+    /// because the stream's arrays were others once, where these are asked for.
     pub(crate) children: Vec<String>,
 }
 
@@ -295,6 +296,11 @@ impl Layout {
     /// Whether that is a generated one.
     pub(crate) fn has_generated_key(&self) -> bool {
         self.key().any(|column| column.origin == Origin::Generated)
+    }
+
+    /// How many subtables it has.
+    pub(crate) fn child_count(&self) -> usize {
+        self.lists.len() + self.nested.len()
     }
 
     /// The live tables.

@@ -24,7 +24,11 @@ impl Session<'_> {
     /// Merges a load into its table.
     pub(crate) async fn merge(&self, load: &TableLoad) -> Result<MergeOutcome, DestinationError> {
         let layout = Layout::new(&load.schema)?;
-        let tables = layout.tables(load.version);
+        let tables = match load.version {
+            Some(_) => layout.waiting(),
+            None if layout.is_keyed() => self.live(&layout).await?,
+            None => layout.live(),
+        };
         let sql = Merge { schema: self.schema, layout: &layout, tables: &tables };
         let doing = Doing::rows(&layout.table);
         let before = self.net_rows(&tables).await?;
@@ -55,6 +59,11 @@ impl Session<'_> {
             let insert = nested::insert_items(self.schema, child, &layout, nested, STAGE);
             let inserted = self.connection.execute(&insert, &[], &doing).await?;
             children.push(ChildOutcome { table: child.clone(), inserted, deleted, growth: 0 });
+        }
+        for child in &tables.children[layout.child_count()..] {
+            let doing = Doing::rows(child);
+            let deleted = self.connection.execute(&sql.delete_items(child), &[], &doing).await?;
+            children.push(ChildOutcome { table: child.clone(), inserted: 0, deleted, growth: 0 });
         }
         let growth = self.growth(&tables, &before, &mut children).await?;
         self.connection.run(DROP_STAGE, &doing).await?;
@@ -87,7 +96,7 @@ impl Session<'_> {
         after_sequence: i64,
     ) -> Result<RetractionOutcome, DestinationError> {
         let layout = Layout::new(schema)?;
-        let live = layout.live();
+        let live = self.live(&layout).await?;
         let doing = Doing::task(format!("take rows of `{}` back", layout.table));
         let before = self.net_rows(&live).await?;
         let delete = async |table: &str| {

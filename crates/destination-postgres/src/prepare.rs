@@ -13,7 +13,7 @@ use replication::{
 use crate::{
     connection::{text, texts},
     failure::Doing,
-    layout::{GENERATED_KEY, Layout, SqlType, Tables},
+    layout::{GENERATED_KEY, Layout, SqlType, Tables, source_key},
     session::Session,
     sql::{nested, tables},
 };
@@ -106,6 +106,22 @@ impl Session<'_> {
         }
         stored.key = Some(key);
         Ok(Some(stored))
+    }
+
+    /// The live tables, with the subtables that the stream's arrays had when they were others.
+    pub(crate) async fn live(&self, layout: &Layout) -> Result<Tables, DestinationError> {
+        let mut live = layout.live();
+        let doing = Doing::task(format!("look for subtables of `{}`", layout.table));
+        let mut keys: Vec<String> = layout.key().map(|column| source_key(&column.name)).collect();
+        if keys.is_empty() {
+            keys.push(source_key(GENERATED_KEY));
+        }
+        keys.sort_unstable();
+        let parameters =
+            [text(&self.schema), text(&layout.table), texts(&keys), texts(&live.children)];
+        let rows = self.connection.query(tables::OTHER_SUBTABLES, &parameters, &doing).await?;
+        live.children.extend(rows.iter().map(|row| row.get::<_, String>(0)));
+        Ok(live)
     }
 
     /// Whether a version waits in a table.

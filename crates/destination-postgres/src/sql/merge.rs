@@ -200,6 +200,15 @@ pub(crate) fn differs(
         };
         conditions.push(format!("{} is distinct from {}", items(left), items(right)));
     }
+    for (alias, side) in [left, right] {
+        let Side::Stored(children) = side else { continue };
+        // Items of arrays that the stream has no more.
+        for child in children.iter().skip(layout.child_count()) {
+            let child = table(schema, child);
+            let of_row = child_of(layout, alias);
+            conditions.push(format!("exists (select from {child} c where {of_row})"));
+        }
+    }
     if conditions.is_empty() {
         "false".to_owned()
     } else {

@@ -45,6 +45,25 @@ pub(crate) const STORED_COLUMNS: &str = "\
     where d.attrelid = c.oid and d.attname = '_sdc_level_1_id' and not d.attisdropped) \
     order by 1 nulls first, 5";
 
+/// The subtables of table `$2` of schema `$1`, however deep, but those named in `$4`: tables that hold the positions of
+/// items and the key columns `$3`, sorted, of their rows. What may as well belong to a stream of a longer name is left out.
+pub(crate) const OTHER_SUBTABLES: &str = "\
+    select c.relname::text from pg_catalog.pg_class c \
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+    where n.nspname = $1 and c.relkind = 'r' and pg_catalog.starts_with(c.relname::text, $2 || '__') \
+    and c.relname::text <> all($4) \
+    and exists (select from pg_catalog.pg_attribute a \
+    where a.attrelid = c.oid and a.attname = '_sdc_level_0_id' and not a.attisdropped) \
+    and (select array_agg(a.attname::text order by a.attname::text collate \"C\") from pg_catalog.pg_attribute a \
+    where a.attrelid = c.oid and not a.attisdropped \
+    and pg_catalog.starts_with(a.attname::text, '_sdc_source_key_')) = $3::text[] \
+    and not exists (select from pg_catalog.pg_class s where s.relnamespace = c.relnamespace and s.relkind = 'r' \
+    and pg_catalog.starts_with(s.relname::text, $2 || '__') \
+    and pg_catalog.starts_with(c.relname::text, s.relname::text || '__') \
+    and not exists (select from pg_catalog.pg_attribute a \
+    where a.attrelid = s.oid and a.attname = '_sdc_level_0_id' and not a.attisdropped)) \
+    order by 1";
+
 /// Whether the table `$2` of schema `$1` exists, and its comment, which tells the version that waits in it.
 pub(crate) const COMMENT: &str = "\
     select pg_catalog.obj_description(c.oid, 'pg_class') from pg_catalog.pg_class c \

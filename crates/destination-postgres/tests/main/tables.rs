@@ -11,7 +11,7 @@ use replication::{
 };
 
 use crate::{
-    loads::{Contact, commit, contact, contacts, load, merged, request},
+    loads::{Contact, commit, contact, contacts, load, merged, request, schema},
     subject::Server,
 };
 
@@ -172,6 +172,23 @@ async fn tables_that_do_not_fit_are_refused_by_name() {
     let mut unit = postgres.begin(&claim).await.unwrap();
     let error = unit.prepare(&long, None).await.unwrap_err();
     assert_eq!(error.kind, DestinationErrorKind::Refused);
+}
+
+#[tokio::test]
+async fn rows_that_are_taken_back_take_items_of_an_array_along_that_the_stream_has_no_more() {
+    let server = Server::start();
+    let postgres = server.postgres();
+    let claim = postgres.claim(&request("run")).await.unwrap();
+    let stream = schema("log", &[]);
+    let rows = [contact("a", "x", 1).lists(&["l"]), contact("b", "x", 9).lists(&["l", "m"])];
+    commit(&postgres, &claim, &load(&stream, &rows)).await.unwrap();
+    let mut without = (*stream).clone();
+    without.columns.pop();
+    let mut unit = postgres.begin(&claim).await.unwrap();
+    let outcome = unit.retract(&without, 5).await.unwrap();
+    unit.commit().await.unwrap();
+    assert_eq!((outcome.deleted, outcome.children[0].deleted), (1, 2));
+    assert_eq!(server.query("select count(*) from \"log__listIds\""), "1");
 }
 
 #[tokio::test]

@@ -240,6 +240,60 @@ pub async fn keeps_subtables_of_one_name_apart(subject: &dyn Subject) {
     }
 }
 
+/// Items go with their row even if the stream's arrays are of another shape by then: objects that lose an array, objects
+/// that become a document, and an array that leaves the stream when a version replaces the table.
+pub async fn leaves_no_items_of_another_shape_behind(subject: &dyn Subject) {
+    let list = r#"{"type":"array","items":{"type":"string"}}"#;
+    let objects = |fields: &str| {
+        format!(
+            r#""lines":{{"type":"array","items":{{"type":"object","properties":{{{fields}}}}}}}"#
+        )
+    };
+    let deep = objects(&format!(r#""n":{{"type":"integer"}},"taxes":{list}"#));
+    let flat = objects(r#""n":{"type":"integer"}"#);
+    let shaped = |fields: &str, records: &[&str]| {
+        let mut input = format!(
+            r#"{{"type":"SCHEMA","stream":"shaped","key_properties":["id"],"schema":{{"properties":{{"id":{{"type":"integer"}},"note":{{"type":"string"}},{fields}}}}}}}"#
+        );
+        for record in records {
+            input.push_str("\n{\"type\":\"RECORD\",\"stream\":\"shaped\",");
+            input.push_str(record);
+            input.push('}');
+        }
+        input
+    };
+    let row = |id: usize, lines: &str| format!(r#""record":{{"id":{id},"lines":{lines}}}"#);
+    let whole = r#"[{"n":1,"taxes":["t"]}]"#;
+    load(subject, shaped(&deep, &[&row(1, whole), &row(2, whole), &row(3, whole)])).await;
+    load(subject, shaped(&flat, &[&row(1, r#"[{"n":2}]"#)])).await;
+    let document = r#""lines":{"type":["object","null"]}"#;
+    load(subject, shaped(document, &[&row(2, r#"{"now":"else"}"#), &row(3, "null")])).await;
+    if subject.has_subtables() {
+        assert_eq!(nested(subject, "shaped__lines", &["n"]).await, ["1 0 2"]);
+        assert_eq!(nested(subject, "shaped__lines__taxes", &["value"]).await, [""; 0]);
+    }
+    load(subject, shaped(&deep, &[&row(2, whole)])).await;
+    let versioned = r#""version":1,"record":{"id":1,"note":"n"}"#;
+    let newer = [2, 3, 4].map(|id| format!(r#""version":2,"record":{{"id":{id},"note":"n"}}"#));
+    let newer = newer.each_ref().map(String::as_str);
+    let none = r#""other":{"type":"string"}"#;
+    let activate = |version: i64| {
+        format!("\n{{\"type\":\"ACTIVATE_VERSION\",\"stream\":\"shaped\",\"version\":{version}}}")
+    };
+    load(subject, shaped(none, &[versioned]) + &activate(1)).await;
+    load(subject, shaped(none, &newer) + &activate(2)).await;
+    assert_eq!(subject.rows("shaped").await.unwrap_or_default().len(), 3);
+    if subject.has_subtables() {
+        assert_eq!(nested(subject, "shaped__lines", &["n"]).await, [""; 0]);
+        assert_eq!(nested(subject, "shaped__lines__taxes", &["value"]).await, [""; 0]);
+    }
+    for (table, totals) in subject.destination().totals().await.expect("the ledger can be summed") {
+        let count = subject.destination().count(&table).await.expect("it can be counted");
+        let balance = Some(totals.inserted - totals.deleted);
+        assert_eq!(balance, count, "the ledger accounts for `{table}`");
+    }
+}
+
 /// A version of a table takes its nested rows along.
 pub async fn replaces_nested_rows_with_their_version(subject: &dyn Subject) {
     let versioned = |version: i64, record: &str| {
