@@ -19,43 +19,26 @@ const READS: [(Function, &ObjectTable); 5] = [
     (Function::ReadUnsubscribes, &UNSUBSCRIBE),
 ];
 
-/// Where a document is cut off to see that its beginning is refused.
-#[derive(Clone, Copy)]
-pub(crate) enum Cuts {
-    /// At some places, for speed.
-    #[allow(dead_code, reason = "fuzzing cuts at some places, the tests at all")]
-    Some,
-    /// Everywhere.
-    #[allow(dead_code, reason = "fuzzing cuts at some places, the tests at all")]
-    All,
+/// Where a document is cut off to see that its beginning is refused: at so many places, evenly, and near its end.
+fn cuts(length: usize, places: usize) -> impl Iterator<Item = usize> {
+    let places = places.clamp(1, length.max(1));
+    (0..places).map(move |part| part * length / places).chain(length.saturating_sub(24)..length)
 }
 
-impl Cuts {
-    fn of(self, length: usize) -> Vec<usize> {
-        match self {
-            Self::All => (0..length).collect(),
-            Self::Some => {
-                let last = length.saturating_sub(24)..length;
-                (0..16).map(|part| part * length / 16).chain(last).collect()
-            }
-        }
-    }
-}
-
-/// Checks all that holds for a body. Panics where it doesn't.
-pub(crate) fn holds(body: &[u8], cuts: Cuts) {
+/// Checks all that holds for a body, cut off at so many places. Panics where something doesn't hold.
+pub(crate) fn holds(body: &[u8], places: usize) {
     for (function, table) in READS {
         let Ok(whole) = Page::read(function, table, body) else { continue };
         whole.assert_consistent(body);
         whole.assert_reads_again(function, table);
-        for length in cuts.of(body.len()) {
+        for length in cuts(body.len(), places) {
             if let Ok(part) = Page::read(function, table, &body[..length]) {
                 assert_eq!(part, whole, "the first {length} bytes of {function} were taken");
             }
         }
     }
     let Ok(whole) = login(body) else { return };
-    for length in cuts.of(body.len()) {
+    for length in cuts(body.len(), places) {
         if let Ok(part) = login(&body[..length]) {
             assert_eq!(part, whole, "the first {length} bytes of a login were taken");
         }
