@@ -3,10 +3,10 @@
 //! Accounts define fields of their own. Bronto tells their definitions (`readFields`), and returns their contents only for
 //! the ids that a contact read asks for; every content is a text. Fields are renamed, removed, added and change their type
 //! while the table that holds their contents must stay what it is. So the name and the type of a field's column are
-//! fixed when the field is first seen, by the field's id, and kept in the stream's state ([`known`]):
+//! fixed when the field is first seen, by the field's id, and kept in the stream's state (`known`):
 //!
 //! - The **name** is the field's name as Bronto has it. Where that is taken, also by a name that differs only in case, the
-//!   end of the id follows ([`naming`]).
+//!   end of the id follows (`naming`).
 //! - The **type** follows the field's type: a number for `integer`, `float` and `currency`, a boolean for `checkbox`, text
 //!   for all others ([`FieldKind`]).
 //! - A **renamed** field keeps its column. A **removed** one is left out from then on; what is stored stays. An **added**

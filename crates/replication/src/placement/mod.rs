@@ -1,7 +1,7 @@
 //! Placements: where the columns of a stream lie in a table that is there already, by Stitch's rules.
 //!
 //! A destination tells its [`Dialect`] and describes the [`StoredTable`]; from these and the stream's schema the
-//! [`Placement`] is planned, once for every change of schema. It renames and adds columns where the stream needs them,
+//! `Placement` is planned, once for every change of schema. It renames and adds columns where the stream needs them,
 //! splits a column whose type has changed, and says which rows can't be held because a name can't be. The rows of a load
 //! are then laid out as the table has them, so destinations never meet a name or a type that doesn't fit.
 
