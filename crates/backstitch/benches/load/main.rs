@@ -100,9 +100,12 @@ fn by_myself(act: impl FnOnce()) -> Step {
     Step { cost, server: None }
 }
 
+/// The kernel's clock ticks per second, in which `/proc` counts processor time on every Linux that Rust supports.
+const TICKS: f64 = 100.0;
+
 /// The processor time of this process, in seconds.
 fn own_processor_seconds() -> f64 {
     let text = fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / measure::TICKS
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / TICKS
 }
