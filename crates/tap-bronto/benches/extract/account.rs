@@ -69,10 +69,21 @@ impl Account {
 
     /// Reads the streams with `tap-bronto`, all fields, from as many days ago; settings are laid over the usual ones.
     pub(crate) fn tap(&self, streams: &[&str], days: u64, settings: &Value) -> Run {
+        self.tap_without(&[], streams, days, settings)
+    }
+
+    /// The same without some fields.
+    pub(crate) fn tap_without(
+        &self,
+        fields: &[&str],
+        streams: &[&str],
+        days: u64,
+        settings: &Value,
+    ) -> Run {
         self.configure(days, settings);
         let mut tap = Command::new(env!("CARGO_BIN_EXE_tap-bronto"));
         tap.current_dir(&self.folder).args(["-c", "config.json", "-p", "catalog.json"]);
-        self.select(&tap_bronto::catalog::discover(&[]).to_json(), streams);
+        self.select(&tap_bronto::catalog::discover(&[]).to_json(), streams, fields);
         if self.path("state.json").exists() {
             tap.args(["-s", "state.json"]);
         }
@@ -100,13 +111,14 @@ impl Account {
         fs::write(self.path("config.json"), config.to_string()).unwrap();
     }
 
-    /// Writes a catalog that selects all fields of these streams and nothing else.
-    pub(crate) fn select(&self, catalog: &str, streams: &[&str]) {
+    /// Writes a catalog that selects all fields of these streams but some, and nothing else.
+    pub(crate) fn select(&self, catalog: &str, streams: &[&str], without: &[&str]) {
         let mut catalog: Value = serde_json::from_str(catalog).unwrap();
         for entry in catalog["streams"].as_array_mut().unwrap() {
             let wanted = streams.iter().any(|stream| entry["stream"] == *stream);
             for place in entry["metadata"].as_array_mut().unwrap() {
-                place["metadata"]["selected"] = wanted.into();
+                let is_left_out = without.iter().any(|field| place["breadcrumb"][1] == *field);
+                place["metadata"]["selected"] = (wanted && !is_left_out).into();
             }
         }
         fs::write(self.path("catalog.json"), catalog.to_string()).unwrap();

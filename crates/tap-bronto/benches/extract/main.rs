@@ -2,8 +2,7 @@
 //! latency, and peak memory. `cargo xtask bench extract` prints it as Markdown, `cargo xtask bench extract PART…` a part.
 //!
 //! The simulated server works in this process, each measured program in its own, from whose `/proc` its figures come.
-//! Both taps write Singer JSON to a file and read the same account; the Python tap, which is slow, reads a smaller one of
-//! the same kind, and rates are compared.
+//! Both taps write Singer JSON to a file and read the same account.
 
 #![expect(clippy::unwrap_used, reason = "a failed step should stop the benchmark")]
 

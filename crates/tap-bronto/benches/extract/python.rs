@@ -14,7 +14,7 @@ pub(crate) fn tap(account: &Account, streams: &[&str], days: u64) -> Run {
     account.configure(days, &json!({}));
     let catalog = command(account, &["-d"]).output().unwrap();
     assert!(catalog.status.success(), "{}", String::from_utf8_lossy(&catalog.stderr));
-    account.select(std::str::from_utf8(&catalog.stdout).unwrap(), streams);
+    account.select(std::str::from_utf8(&catalog.stdout).unwrap(), streams, &[]);
     account.measure(&mut command(account, &["-p", "catalog.json"]))
 }
 

@@ -33,7 +33,7 @@ use play::Tally;
 /// Cases that once failed.
 const REGRESSIONS: [u64; 0] = [];
 /// How many cases are played unless told otherwise.
-const CASES: u64 = 40;
+const CASES: u64 = 150;
 const FIRST_SEED: u64 = 1_000;
 const THREADS: usize = 2;
 /// How long one case may take.
