@@ -25,18 +25,8 @@ fn the_tap_feeds_meltanolabs_target_postgres() {
     let (account, warehouse) = (account::start_sized(150), Warehouse::postgres());
     let workplace = Workplace::with_configuration("");
     let messages = tap_output(&account, &workplace);
-    let cluster = warehouse.cluster();
-    let config = json!({
-        "host": "127.0.0.1",
-        "port": cluster.port(),
-        "user": "backstitch",
-        "password": cluster.password(),
-        "database": "postgres",
-        "default_target_schema": TARGET_SCHEMA,
-        "load_method": "upsert",
-        "use_copy": true,
-    });
-    load(&workplace, &peer("singer-sdk", "target-postgres"), &config, &messages);
+    let more = json!({ "database": "postgres", "load_method": "upsert", "use_copy": true });
+    load(&workplace, &warehouse, &peer("singer-sdk", "target-postgres"), &more, &messages);
     for table in Table::ALL {
         holds_the_truth(&account, &warehouse, table, |row| row);
     }
@@ -49,23 +39,30 @@ fn the_tap_feeds_pipelinewise_target_postgres() {
     let messages = tap_output(&account, &workplace);
     // This target makes null of an empty text, also in a key, and then fails on its own rule that a key is not null.
     let messages = without(&workplace, &messages, Table::Unsubscribe);
-    let cluster = warehouse.cluster();
-    let config = json!({
-        "host": "127.0.0.1",
-        "port": cluster.port(),
-        "user": "backstitch",
-        "password": cluster.password(),
-        "dbname": "postgres",
-        "default_target_schema": TARGET_SCHEMA,
-        "parallelism": 1,
-    });
-    load(&workplace, &peer("pipelinewise", "target-postgres"), &config, &messages);
+    let more = json!({ "dbname": "postgres", "parallelism": 1 });
+    load(&workplace, &warehouse, &peer("pipelinewise", "target-postgres"), &more, &messages);
     for table in Table::ALL.into_iter().filter(|table| *table != Table::Unsubscribe) {
         holds_the_truth(&account, &warehouse, table, as_pipelinewise_stores_it);
     }
 }
 
-fn load(workplace: &Workplace, target: &Path, config: &Value, messages: &Path) {
+/// Runs a target into the warehouse's cluster; `more` is what it wants beyond where that is.
+fn load(
+    workplace: &Workplace,
+    warehouse: &Warehouse,
+    target: &Path,
+    more: &Value,
+    messages: &Path,
+) {
+    let cluster = warehouse.cluster();
+    let mut config = json!({
+        "host": "127.0.0.1",
+        "port": cluster.port(),
+        "user": "backstitch",
+        "password": cluster.password(),
+        "default_target_schema": TARGET_SCHEMA,
+    });
+    config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     fs::write(workplace.path().join("target.json"), config.to_string()).unwrap();
     with_input(workplace.command_of(target, &["--config", "target.json"]), messages)
         .wait()

@@ -4,11 +4,11 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use bronto_sim::RunningServer;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
-    account::{self, TOKEN},
-    peers::with_input,
+    account,
+    peers::{configure_tap, with_input},
     programs::{Running, Workplace, pause, workspace_program},
     truth,
     warehouse::{SCHEMA, Warehouse},
@@ -91,13 +91,7 @@ struct Pipe<'a> {
 impl<'a> Pipe<'a> {
     fn new(account: &'a RunningServer, warehouse: &'a Warehouse) -> Self {
         let workplace = Workplace::with_configuration("").with_environment(warehouse.password());
-        let config = json!({
-            "token": TOKEN,
-            "endpoint": account.endpoint(),
-            "start_date": "2025-11-01T00:00:00Z",
-            "settle_seconds": 0,
-        });
-        fs::write(workplace.path().join("tap.json"), config.to_string()).unwrap();
+        configure_tap(account, &workplace);
         Self { account, warehouse, workplace, state: None }
     }
 

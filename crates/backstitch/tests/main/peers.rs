@@ -28,8 +28,8 @@ pub(crate) fn peer(set: &str, program: &str) -> PathBuf {
     path
 }
 
-/// What the tap writes about the account, in a file.
-pub(crate) fn tap_output(account: &RunningServer, workplace: &Workplace) -> PathBuf {
+/// Writes the tap's configuration for the account into the workplace, as `tap.json`.
+pub(crate) fn configure_tap(account: &RunningServer, workplace: &Workplace) {
     let config = json!({
         "token": TOKEN,
         "endpoint": account.endpoint(),
@@ -37,6 +37,11 @@ pub(crate) fn tap_output(account: &RunningServer, workplace: &Workplace) -> Path
         "settle_seconds": 0,
     });
     fs::write(workplace.path().join("tap.json"), config.to_string()).unwrap();
+}
+
+/// What the tap writes about the account, in a file.
+pub(crate) fn tap_output(account: &RunningServer, workplace: &Workplace) -> PathBuf {
+    configure_tap(account, workplace);
     let tap = workspace_program("tap-bronto");
     let ended =
         Running::start(workplace.command_of(&tap, &["--config", "tap.json"])).wait().expect(0);
