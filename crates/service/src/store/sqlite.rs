@@ -6,7 +6,8 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -24,6 +25,9 @@ use super::{
 
 /// How long another process's lock, or another task's transaction, is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// When a lock that SQLite itself does not wait for is asked for again.
+const RETRY: Duration = Duration::from_millis(5);
 
 /// A commit that was answered for must outlast a power failure.
 const SESSION: &str = "pragma journal_mode = wal;
@@ -49,13 +53,31 @@ impl Sqlite {
                 let connection = Connection::open(path)?;
                 connection.busy_timeout(PATIENCE)?;
                 connection.set_prepared_statement_cache_capacity(128);
-                connection.execute_batch(SESSION)?;
+                configure(&connection)?;
                 Ok(connection)
             })
         };
         let connection = joined(opened.await, &place)?;
         Ok(Self { path, connection: Arc::new(Mutex::new(connection)) })
     }
+}
+
+/// Gives the session its settings.
+///
+/// SQLite waits for a lock almost everywhere, but not where several programs turn a new file into one with a log at the same
+/// time: all but one are told at once that it's busy. So they ask again.
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match connection.execute_batch(SESSION) {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => thread::sleep(RETRY),
+            settled => return settled,
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 /// Makes a file that is missing so that nobody else can read it: it holds sealed secrets and digests. SQLite gives its
@@ -238,6 +260,21 @@ fn failure(error: rusqlite::Error, place: &str) -> StoreError {
 #[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn programs_that_make_the_file_at_once_all_get_it() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("control.db");
+            let opened = (0..8).map(|_| {
+                let path = path.clone();
+                tokio::spawn(async move { Sqlite::open(&path).await })
+            });
+            for opened in futures::future::join_all(opened).await {
+                opened.unwrap().unwrap();
+            }
+        }
+    }
 
     #[tokio::test]
     async fn commits_are_flushed() {
