@@ -4,6 +4,7 @@
 //! [`Scheduler`] turns due slots into runs and hands these to a [`Dispatch`], which has them worked on; it reads no clock
 //! but is told what time it is; [`worker::LocalWorkers`] works on runs in this process. [`Status`] puts an integration's state into Stitch's words.
 
+pub mod host;
 pub mod integration;
 mod name;
 pub mod run;

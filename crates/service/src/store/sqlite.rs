@@ -6,7 +6,6 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -15,7 +14,7 @@ use rusqlite::{Connection, ErrorCode, params_from_iter, types};
 use tokio::{
     sync::{Mutex, OwnedMutexGuard},
     task::spawn_blocking,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -43,37 +42,34 @@ pub(crate) struct Sqlite {
 
 impl Sqlite {
     /// Opens a file, or makes it.
+    ///
+    /// SQLite waits for a lock almost everywhere, but not where several programs give a new file its log at the same time:
+    /// all but one are told at once that it is busy. So they ask again.
     pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
         let path = path.to_path_buf();
-        let place = place(&path);
-        let opened = {
-            let path = path.clone();
-            spawn_blocking(move || {
-                make_private(&path);
-                let connection = Connection::open(path)?;
-                connection.busy_timeout(PATIENCE)?;
-                connection.set_prepared_statement_cache_capacity(128);
-                configure(&connection)?;
-                Ok(connection)
-            })
-        };
-        let connection = joined(opened.await, &place)?;
-        Ok(Self { path, connection: Arc::new(Mutex::new(connection)) })
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let opened = {
+                let path = path.clone();
+                spawn_blocking(move || connect(&path)).await
+            };
+            if matches!(&opened, Ok(Err(error)) if is_busy(error)) && Instant::now() < deadline {
+                sleep(RETRY).await;
+                continue;
+            }
+            let connection = joined(opened, &place(&path))?;
+            return Ok(Self { path, connection: Arc::new(Mutex::new(connection)) });
+        }
     }
 }
 
-/// Gives the session its settings.
-///
-/// SQLite waits for a lock almost everywhere, but not where several programs turn a new file into one with a log at the same
-/// time: all but one are told at once that it's busy. So they ask again.
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match connection.execute_batch(SESSION) {
-            Err(error) if is_busy(&error) && Instant::now() < deadline => thread::sleep(RETRY),
-            settled => return settled,
-        }
-    }
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    make_private(path);
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    connection.execute_batch(SESSION)?;
+    Ok(connection)
 }
 
 fn is_busy(error: &rusqlite::Error) -> bool {
