@@ -9,6 +9,7 @@ use duckdb::{
 };
 use replication::destination::{DestinationError, DestinationErrorKind};
 use tokio::{runtime::Handle, sync::OwnedMutexGuard};
+use tracing::Span;
 
 use crate::{
     failure,
@@ -159,7 +160,8 @@ pub(crate) type TextTable = (Vec<String>, Vec<Vec<Option<String>>>);
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, DestinationError> + Send + 'static,
 ) -> Result<T, DestinationError> {
-    tokio::task::spawn_blocking(work)
+    let span = Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(work))
         .await
         .unwrap_or_else(|error| Err(defect("A task that used DuckDB did not end").caused_by(error)))
 }

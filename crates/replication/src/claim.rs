@@ -21,7 +21,7 @@ pub struct ClaimRequest {
     pub source_fingerprint: String,
     /// Who asks.
     pub holder: Holder,
-    /// The run that asks.
+    /// The run that asks. An earlier attempt at the same run is taken over, alive or not.
     pub run_id: String,
     /// How long the claim holds after it was last renewed.
     pub lease: TimeDelta,
@@ -263,7 +263,10 @@ pub fn decide(
     let holder = Holder::parse(stored);
     let until = row.lease_expires_at.unwrap_or(now);
     let alive = until > now && !holder.as_ref().is_some_and(Holder::is_dead);
-    if alive && !request.take_over {
+    // Another attempt at the run that holds it: whoever keeps a ledger of runs begins a run again only when its former
+    // worker is out of it, and that one is fenced off.
+    let is_same_run = holder.as_ref().is_some_and(|holder| holder.run_id == request.run_id);
+    if alive && !request.take_over && !is_same_run {
         let holder = holder.map_or_else(|| stored.clone(), |holder| holder.to_string());
         return Err(Refusal::Held { holder, until });
     }

@@ -29,7 +29,7 @@ use crate::{
     hold::{self, HoldPoint},
     ledger::{LoadCounts, LoadRecord},
     offenders,
-    placement::{Placement, Placements},
+    placement::{ColumnChange, Placement, Placements},
     records::{self, UnitRecords},
     reject::RejectedRow,
     stream::{StreamName, StreamSchema, WinnerRule},
@@ -64,6 +64,8 @@ pub(crate) struct Committed {
     pub(crate) bookmarks: Vec<Bookmark>,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) kept: Vec<KeptVersion>,
+    /// Tables that changed, and how.
+    pub(crate) changes: Vec<(String, ColumnChange)>,
 }
 
 /// Commits units for one claim.
@@ -160,8 +162,13 @@ impl Committer {
             tries += 1;
         };
         hold::reach(HoldPoint::AfterCommit);
+        let mut changes = Vec::new();
         for (schema, _) in &unit.prepares {
-            placements.of(schema).report(schema.table());
+            let placement = placements.of(schema);
+            placement.report(schema.table());
+            let table = schema.table();
+            changes
+                .extend(placement.changes.iter().map(|change| (table.to_owned(), change.clone())));
         }
         self.memory = memory;
         self.waiting = attempt.waiting;
@@ -171,6 +178,7 @@ impl Committer {
             bookmarks: unit.bookmarks,
             gaps: unit.gaps,
             kept: attempt.kept,
+            changes,
         })
     }
 

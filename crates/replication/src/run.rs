@@ -8,6 +8,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, interval_at, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::{
     claim::{Claim, ClaimRequest, Holder},
@@ -17,6 +18,8 @@ use crate::{
     event::{self, Bookmark, Event, EventReceiver, Gap},
     gather::{Demand, Disorder, Gatherer},
     hold::{self, HoldPoint},
+    ledger::LoadRecord,
+    placement::ColumnChange,
     progress::ProgressBoard,
     reject_limit::RejectLimit,
     report::{SettledTable, Tally},
@@ -93,7 +96,26 @@ pub trait CommitObserver: Send {
     ///
     /// # Errors
     /// When they can't be passed on; ends the run.
-    fn committed(&mut self, bookmarks: &[Bookmark]) -> io::Result<()>;
+    fn committed(&mut self, bookmarks: &[Bookmark]) -> io::Result<()> {
+        let _ = bookmarks;
+        Ok(())
+    }
+
+    /// Takes the claim, once the destination has granted it.
+    fn claimed(&mut self, claim: &Claim) {
+        let _ = claim;
+    }
+
+    /// Takes the ledger rows of a unit that is durable. They may never come, when the process ends between the two; the
+    /// destination has them.
+    fn loaded(&mut self, records: &[LoadRecord]) {
+        let _ = records;
+    }
+
+    /// Takes what changed in a table, once it is durable.
+    fn changed(&mut self, table: &str, change: &ColumnChange) {
+        let _ = (table, change);
+    }
 }
 
 /// What surrounds a run.
@@ -165,6 +187,9 @@ pub async fn replicate(
         Err(error) => return Err(run.failure(RunError::Destination(error))),
     };
     hold::reach(HoldPoint::Claimed);
+    if let Some(observer) = &mut run.context.committed {
+        observer.claimed(&claim);
+    }
     let result = run.claimed(source, &claim, &options).await;
     hold::reach(HoldPoint::BeforeRelease);
     match timeout(RELEASE_DEADLINE, destination.release(&claim)).await {
@@ -250,7 +275,7 @@ impl Run {
             Arc::clone(&self.context.clock),
             options.allow_empty,
         );
-        let mut extraction = Extraction(tokio::spawn(source.extract(extract)));
+        let mut extraction = Extraction(tokio::spawn(source.extract(extract).in_current_span()));
         self.load(receiver, &mut committer, options).await?;
         // Nobody listens any more: a source that is still at work is to end now.
         stop.cancel();
@@ -415,6 +440,10 @@ impl Run {
             ));
         }
         if let Some(observer) = &mut self.context.committed {
+            observer.loaded(&committed.records);
+            for (table, change) in &committed.changes {
+                observer.changed(table, change);
+            }
             let mut states = committed.bookmarks;
             states.retain(|bookmark| bookmark.stream.is_none());
             observer.committed(&states).map_err(RunError::Observer)?;

@@ -32,6 +32,7 @@ use replication::{
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use self::{
     report::Report,
@@ -340,7 +341,7 @@ impl StreamReader {
                 && let Some(worker) = idle.pop()
                 && let Some(laid) = planner.next()
             {
-                reading.spawn(read_one(worker, laid));
+                reading.spawn(read_one(worker, laid).in_current_span());
             }
             // Nothing is left for them, and others may want their sessions.
             idle.clear();

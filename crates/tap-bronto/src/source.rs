@@ -13,6 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use singer::Catalog;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::{
     bookmark::StreamState,
@@ -107,10 +108,11 @@ impl Source for BrontoSource {
         let mut running = JoinSet::new();
         for (selected, state) in workers {
             let extraction = Arc::clone(&extraction);
-            running.spawn(async move {
+            let reading = async move {
                 let name = selected.stream().stream_name();
                 (name, read_stream(extraction, &selected, state).await)
-            });
+            };
+            running.spawn(reading.in_current_span());
         }
         gather(running, &extraction).await
     }

@@ -1,24 +1,26 @@
-//! Reading a TOML document with places: where every key and value stands, and which keys nobody asked for.
+//! Reading settings with places: where every key and value stands, and which keys nobody asked for.
+//!
+//! There are two readers, of a TOML file and of the JSON object that the service stores, and one tree between them and all
+//! that judges settings: what is allowed in the one, and what it means, can't differ in the other.
 
-use std::{ops::Range, path::Path};
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use serde_json::{Map, Number, Value};
+use service::host::SettingError;
+use toml::de::{DeTable, DeValue};
 
 use crate::failure::Failure;
 
 /// How much alike two names must be (0 to 1) for one to be suggested instead of the other.
 const LIKENESS: f64 = 0.6;
 
-/// What is wrong with a configuration file, and where.
+/// What is wrong with settings, and where.
 #[derive(Debug)]
 pub(crate) struct ConfigError {
     message: String,
     place: String,
+    pointer: String,
     hint: String,
 }
 
@@ -28,52 +30,153 @@ impl From<ConfigError> for Failure {
     }
 }
 
-/// A file's text, for telling places in it.
+impl From<ConfigError> for SettingError {
+    fn from(error: ConfigError) -> Self {
+        Self {
+            pointer: format!("/settings{}", error.pointer),
+            message: error.message,
+            remedy: error.hint,
+        }
+    }
+}
+
+/// Where settings stand.
 #[derive(Debug)]
-pub(crate) struct Document<'d> {
-    path: &'d Path,
-    text: &'d str,
+pub(crate) enum Document<'d> {
+    /// In a file: its path and its text, for telling lines.
+    File(&'d Path, &'d str),
+    /// In the service's store, of an integration.
+    Stored(&'d str),
 }
 
 impl<'d> Document<'d> {
-    /// The text of the file at `path`.
-    pub(crate) fn new(path: &'d Path, text: &'d str) -> Self {
-        Self { path, text }
-    }
-
-    /// The top level.
+    /// The top level of a TOML file.
     ///
     /// # Errors
     /// When the text is no TOML. The line itself isn't shown, because it may hold a secret.
     pub(crate) fn root(&'d self) -> Result<Section<'d>, ConfigError> {
-        let table = DeTable::parse(self.text).map_err(|error| {
+        let text = match self {
+            Self::File(_, text) => *text,
+            Self::Stored(_) => "",
+        };
+        let table = DeTable::parse(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
-            self.error_at(start, format!("The file is not valid TOML: {}", error.message()), "")
+            let message = format!("The file is not valid TOML: {}", error.message());
+            self.error_at(&Place { offset: start, pointer: String::new() }, message, "")
         })?;
-        Ok(Section::new(self, String::new(), table.into_inner(), 0))
+        let table = from_toml_table(table.get_ref());
+        Ok(Section::new(self, String::new(), table, Place::default()))
     }
 
-    /// An error about the file as a whole.
+    /// A JSON object.
+    pub(crate) fn object(&'d self, object: &Map<String, Value>) -> Section<'d> {
+        Section::new(self, String::new(), from_json_object(object), Place::default())
+    }
+
+    /// An error about all of it.
     pub(crate) fn error(&self, message: impl Into<String>, hint: impl Into<String>) -> ConfigError {
-        ConfigError {
-            message: message.into(),
-            place: self.path.display().to_string(),
-            hint: hint.into(),
-        }
+        let place = match self {
+            Self::File(path, _) => path.display().to_string(),
+            Self::Stored(name) => format!("the integration `{name}`"),
+        };
+        ConfigError { message: message.into(), place, pointer: String::new(), hint: hint.into() }
     }
 
     fn error_at(
         &self,
-        offset: usize,
+        place: &Place,
         message: impl Into<String>,
         hint: impl Into<String>,
     ) -> ConfigError {
-        let before = self.text.get(..offset).unwrap_or(self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        let place = format!("{}:{line}:{column}", self.path.display());
-        ConfigError { message: message.into(), place, hint: hint.into() }
+        let mut error = self.error(message, hint);
+        error.pointer.clone_from(&place.pointer);
+        match self {
+            Self::File(_, text) => {
+                let before = text.get(..place.offset).unwrap_or(text);
+                let line = before.matches('\n').count() + 1;
+                let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+                error.place = format!("{}:{line}:{column}", error.place);
+            }
+            Self::Stored(_) => error.place = format!("{}, `{}`", error.place, place.pointer),
+        }
+        error
     }
+}
+
+/// A place in a document: where it is in the text, and its JSON pointer.
+#[derive(Debug, Clone, Default)]
+struct Place {
+    offset: usize,
+    pointer: String,
+}
+
+/// A value, and where it starts in the text.
+#[derive(Debug)]
+struct Node {
+    start: usize,
+    value: NodeValue,
+}
+
+#[derive(Debug)]
+enum NodeValue {
+    Text(String),
+    /// TOML's own date-time.
+    Instant(String),
+    Number(Number),
+    /// A number that JSON can't hold.
+    Unspeakable,
+    Truth(bool),
+    List(Vec<Node>),
+    Table(Table),
+}
+
+/// Keys with where they start, and their values.
+type Table = Vec<(String, usize, Node)>;
+
+fn from_toml(value: &DeValue<'_>, start: usize) -> Node {
+    let or_unspeakable = |number: Option<Number>| number.map_or(NodeValue::Unspeakable, NodeValue::Number);
+    let value = match value {
+        DeValue::String(text) => NodeValue::Text(text.to_string()),
+        DeValue::Integer(number) => or_unspeakable(
+            i64::from_str_radix(number.as_str(), number.radix()).ok().map(Number::from),
+        ),
+        DeValue::Float(number) => or_unspeakable(number.as_str().parse().ok()),
+        DeValue::Boolean(truth) => NodeValue::Truth(*truth),
+        DeValue::Datetime(instant) => NodeValue::Instant(instant.to_string()),
+        DeValue::Array(items) => NodeValue::List(
+            items.iter().map(|item| from_toml(item.get_ref(), item.span().start)).collect(),
+        ),
+        DeValue::Table(table) => NodeValue::Table(from_toml_table(table)),
+    };
+    Node { start, value }
+}
+
+fn from_toml_table(table: &DeTable<'_>) -> Table {
+    let entry = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| {
+        let name: &std::borrow::Cow<'_, str> = key.get_ref();
+        (name.to_string(), key.span().start, from_toml(value.get_ref(), value.span().start))
+    };
+    let mut entries: Table = table.iter().map(entry).collect();
+    entries.sort_by_key(|(_, start, _)| *start);
+    entries
+}
+
+fn from_json(value: &Value) -> Node {
+    let value = match value {
+        Value::String(text) => NodeValue::Text(text.clone()),
+        Value::Number(number) => NodeValue::Number(number.clone()),
+        Value::Bool(truth) => NodeValue::Truth(*truth),
+        Value::Array(items) => NodeValue::List(items.iter().map(from_json).collect()),
+        Value::Object(object) => NodeValue::Table(from_json_object(object)),
+        Value::Null => NodeValue::Unspeakable,
+    };
+    Node { start: 0, value }
+}
+
+/// What is null isn't there.
+fn from_json_object(object: &Map<String, Value>) -> Table {
+    let given = object.iter().filter(|(_, value)| !value.is_null());
+    given.map(|(name, value)| (name.clone(), 0, from_json(value))).collect()
 }
 
 /// A table of the document, whose keys are taken one by one.
@@ -81,27 +184,28 @@ impl<'d> Document<'d> {
 pub(crate) struct Section<'d> {
     document: &'d Document<'d>,
     name: String,
-    start: usize,
-    entries: Vec<(String, Range<usize>, Spanned<DeValue<'d>>)>,
+    place: Place,
+    entries: Table,
     known: Vec<&'static str>,
 }
 
 impl<'d> Section<'d> {
-    fn new(document: &'d Document<'d>, name: String, table: DeTable<'d>, start: usize) -> Self {
-        let mut entries: Vec<_> = table
-            .into_iter()
-            .map(|(key, value)| (key.get_ref().to_string(), key.span(), value))
-            .collect();
-        entries.sort_by_key(|(_, span, _)| span.start);
-        Self { document, name, start, entries, known: Vec::new() }
+    fn new(document: &'d Document<'d>, name: String, entries: Table, place: Place) -> Self {
+        Self { document, name, place, entries, known: Vec::new() }
+    }
+
+    fn entry(&self, name: String, node: Node) -> Entry<'d> {
+        let key = name.replace('~', "~0").replace('/', "~1");
+        let pointer = format!("{}/{key}", self.place.pointer);
+        Entry { document: self.document, name, place: Place { offset: node.start, pointer }, node }
     }
 
     /// Takes a key out of the section, if it is there.
     pub(crate) fn take(&mut self, key: &'static str) -> Option<Entry<'d>> {
         self.known.push(key);
         let position = self.entries.iter().position(|(name, ..)| name == key)?;
-        let (name, _, value) = self.entries.remove(position);
-        Some(Entry { document: self.document, name, value })
+        let (name, _, node) = self.entries.remove(position);
+        Some(self.entry(name, node))
     }
 
     /// Takes a key that must be there.
@@ -116,17 +220,27 @@ impl<'d> Section<'d> {
         if let Some(entry) = self.take(key) {
             return Ok(entry);
         }
+        Err(self.missing(key, hint))
+    }
+
+    /// The error of a key that must be there and isn't.
+    pub(crate) fn missing(&self, key: &str, hint: &str) -> ConfigError {
         let message = format!("{} has no `{key}`", self.title());
-        Err(match nearest(key, self.entries.iter().map(|(name, ..)| name.as_str())) {
+        match nearest(key, self.entries.iter().map(|(name, ..)| name.as_str())) {
             Some(misspelt) => self.error(message, format!("Did you mean `{key}` by `{misspelt}`?")),
             None => self.error(message, hint),
-        })
+        }
     }
 
     /// Takes everything that is left, for sections whose keys are names.
     pub(crate) fn take_rest(&mut self) -> Vec<Entry<'d>> {
-        let document = self.document;
-        self.entries.drain(..).map(|(name, _, value)| Entry { document, name, value }).collect()
+        let rest = std::mem::take(&mut self.entries);
+        rest.into_iter().map(|(name, _, node)| self.entry(name, node)).collect()
+    }
+
+    /// Everything that is there, as JSON. None for what JSON can't hold.
+    pub(crate) fn object(&self) -> Option<Map<String, Value>> {
+        to_object(&self.entries)
     }
 
     /// Ends the reading.
@@ -134,7 +248,7 @@ impl<'d> Section<'d> {
     /// # Errors
     /// When a key is left that nobody took; suggests the nearest that is known.
     pub(crate) fn finish(self) -> Result<(), ConfigError> {
-        let Some((name, span, _)) = self.entries.first() else { return Ok(()) };
+        let Some((name, start, _)) = self.entries.first() else { return Ok(()) };
         let hint = nearest(name, self.known.iter().copied()).map_or_else(
             || {
                 format!(
@@ -144,20 +258,23 @@ impl<'d> Section<'d> {
             },
             |nearest| format!("Did you mean `{nearest}`?"),
         );
-        Err(self.document.error_at(
-            span.start,
-            format!("Unknown key `{name}` in {}", self.title()),
-            hint,
-        ))
+        let place =
+            Place { offset: *start, pointer: format!("{}/{name}", self.place.pointer) };
+        let message = format!("Unknown key `{name}` in {}", self.title());
+        Err(self.document.error_at(&place, message, hint))
     }
 
     /// An error about the section.
     pub(crate) fn error(&self, message: impl Into<String>, hint: impl Into<String>) -> ConfigError {
-        self.document.error_at(self.start, message, hint)
+        self.document.error_at(&self.place, message, hint)
     }
 
     fn title(&self) -> String {
-        if self.name.is_empty() { "the file".to_owned() } else { format!("`{}`", self.name) }
+        match (self.name.as_str(), self.document) {
+            ("", Document::File(..)) => "the file".to_owned(),
+            ("", Document::Stored(_)) => "the settings".to_owned(),
+            (name, _) => format!("`{name}`"),
+        }
     }
 }
 
@@ -166,7 +283,8 @@ impl<'d> Section<'d> {
 pub(crate) struct Entry<'d> {
     document: &'d Document<'d>,
     name: String,
-    value: Spanned<DeValue<'d>>,
+    place: Place,
+    node: Node,
 }
 
 impl<'d> Entry<'d> {
@@ -177,7 +295,7 @@ impl<'d> Entry<'d> {
 
     /// An error about the value. The message must not show it.
     pub(crate) fn error(&self, message: impl Into<String>, hint: impl Into<String>) -> ConfigError {
-        self.document.error_at(self.value.span().start, message, hint)
+        self.document.error_at(&self.place, message, hint)
     }
 
     fn wrong_type(&self, expected: &str) -> ConfigError {
@@ -186,8 +304,8 @@ impl<'d> Entry<'d> {
 
     /// The value as text, if it is one.
     pub(crate) fn as_text(&self) -> Option<&str> {
-        match self.value.get_ref() {
-            DeValue::String(text) => Some(text),
+        match &self.node.value {
+            NodeValue::Text(text) => Some(text),
             _ => None,
         }
     }
@@ -205,8 +323,8 @@ impl<'d> Entry<'d> {
     /// # Errors
     /// When it isn't one.
     pub(crate) fn integer(&self) -> Result<i64, ConfigError> {
-        match self.json() {
-            Some(Value::Number(number)) => number.as_i64(),
+        match &self.node.value {
+            NodeValue::Number(number) => number.as_i64(),
             _ => None,
         }
         .ok_or_else(|| self.wrong_type("a whole number"))
@@ -218,11 +336,11 @@ impl<'d> Entry<'d> {
     /// When it isn't one.
     pub(crate) fn texts(&self) -> Result<Vec<String>, ConfigError> {
         let expected = || self.wrong_type("a list of strings");
-        let DeValue::Array(items) = self.value.get_ref() else { return Err(expected()) };
+        let NodeValue::List(items) = &self.node.value else { return Err(expected()) };
         items
             .iter()
-            .map(|item| match item.get_ref() {
-                DeValue::String(text) => Ok(text.to_string()),
+            .map(|item| match &item.value {
+                NodeValue::Text(text) => Ok(text.clone()),
                 _ => Err(expected()),
             })
             .collect()
@@ -233,8 +351,8 @@ impl<'d> Entry<'d> {
     /// # Errors
     /// When it is neither.
     pub(crate) fn truth(&self) -> Result<bool, ConfigError> {
-        match self.value.get_ref() {
-            DeValue::Boolean(truth) => Ok(*truth),
+        match &self.node.value {
+            NodeValue::Truth(truth) => Ok(*truth),
             _ => Err(self.wrong_type("`true` or `false`")),
         }
     }
@@ -244,9 +362,8 @@ impl<'d> Entry<'d> {
     /// # Errors
     /// When it is something else.
     pub(crate) fn date_time_text(&self) -> Result<String, ConfigError> {
-        match self.value.get_ref() {
-            DeValue::String(text) => Ok(text.to_string()),
-            DeValue::Datetime(instant) => Ok(instant.to_string()),
+        match &self.node.value {
+            NodeValue::Text(text) | NodeValue::Instant(text) => Ok(text.clone()),
             _ => Err(self.no_instant()),
         }
     }
@@ -272,11 +389,14 @@ impl<'d> Entry<'d> {
     /// # Errors
     /// When it is no table.
     pub(crate) fn section(self) -> Result<Section<'d>, ConfigError> {
-        let start = self.value.span().start;
-        let document = self.document;
-        match self.value.into_inner() {
-            DeValue::Table(table) => Ok(Section::new(document, self.name, table, start)),
-            _ => Err(document.error_at(start, format!("`{}` must be a table", self.name), "")),
+        match self.node.value {
+            NodeValue::Table(table) => {
+                Ok(Section::new(self.document, self.name, table, self.place))
+            }
+            _ => {
+                let message = format!("`{}` must be a table", self.name);
+                Err(self.document.error_at(&self.place, message, ""))
+            }
         }
     }
 
@@ -299,41 +419,33 @@ impl<'d> Entry<'d> {
 
     /// The value as JSON: date-times become text. None for tables and for what JSON can't hold.
     pub(crate) fn json(&self) -> Option<Value> {
-        to_json(self.value.get_ref())
+        match &self.node.value {
+            NodeValue::Table(_) => None,
+            value => to_json(value),
+        }
     }
 
     /// The value as JSON, tables included. None for what JSON can't hold.
     pub(crate) fn tree(&self) -> Option<Value> {
-        to_tree(self.value.get_ref())
+        to_json(&self.node.value)
     }
 }
 
-fn to_tree(value: &DeValue<'_>) -> Option<Value> {
-    match value {
-        DeValue::Table(table) => table
-            .iter()
-            .map(|(key, value)| Some((key.get_ref().to_string(), to_tree(value.get_ref())?)))
-            .collect::<Option<_>>()
-            .map(Value::Object),
-        DeValue::Array(items) => items.iter().map(|item| to_tree(item.get_ref())).collect(),
-        other => to_json(other),
-    }
+fn to_json(value: &NodeValue) -> Option<Value> {
+    Some(match value {
+        NodeValue::Text(text) | NodeValue::Instant(text) => Value::String(text.clone()),
+        NodeValue::Number(number) => Value::Number(number.clone()),
+        NodeValue::Unspeakable => return None,
+        NodeValue::Truth(truth) => Value::Bool(*truth),
+        NodeValue::List(items) => {
+            items.iter().map(|item| to_json(&item.value)).collect::<Option<_>>()?
+        }
+        NodeValue::Table(table) => Value::Object(to_object(table)?),
+    })
 }
 
-fn to_json(value: &DeValue<'_>) -> Option<Value> {
-    match value {
-        DeValue::String(text) => Some(Value::String(text.to_string())),
-        DeValue::Integer(number) => {
-            i64::from_str_radix(number.as_str(), number.radix()).ok().map(Value::from)
-        }
-        DeValue::Float(number) => {
-            number.as_str().parse::<serde_json::Number>().ok().map(Value::Number)
-        }
-        DeValue::Boolean(truth) => Some(Value::Bool(*truth)),
-        DeValue::Datetime(instant) => Some(Value::String(instant.to_string())),
-        DeValue::Array(items) => items.iter().map(|item| to_json(item.get_ref())).collect(),
-        DeValue::Table(_) => None,
-    }
+fn to_object(table: &Table) -> Option<Map<String, Value>> {
+    table.iter().map(|(name, _, node)| Some((name.clone(), to_json(&node.value)?))).collect()
 }
 
 /// The known name that is nearest to `name`, if one is near.

@@ -1,21 +1,20 @@
 //! One integration of the configuration: an account, and the schema that it fills.
 
-use std::path::{Path, PathBuf};
-
 use chrono::{DateTime, TimeDelta, Utc};
 use replication::reject_limit::RejectLimit;
 use schedule::Schedule;
+use secrecy::SecretString;
 use serde_json::{Map, Value};
 use tap_bronto::{BrontoStream, SelectedStream};
 
 use super::{
     address::{DestinationAddress, ParsedAddress},
     document::{ConfigError, Entry, Section, nearest},
-    from_folder,
     schedule::read_schedule,
     schema_name::SchemaName,
     secret::Secret,
     singer::SingerSettings,
+    surroundings::{PASSWORD, Surroundings, TOKEN},
 };
 use crate::{connect::Target, failure::Failure};
 
@@ -99,7 +98,7 @@ impl Integration {
     pub(super) fn read(
         name: &str,
         mut section: Section<'_>,
-        folder: &Path,
+        around: &Surroundings<'_>,
     ) -> Result<Self, ConfigError> {
         let source = section
             .demand(
@@ -107,13 +106,13 @@ impl Integration {
                 "Write `source = { type = \"bronto\", token = { env = \"BRONTO_TOKEN\" } }`",
             )?
             .section()?;
-        let mut source = SourceSettings::read(source, folder)?;
+        let mut source = SourceSettings::read(source, around)?;
         if let Some(streams) = section.take("streams") {
             source.add_streams(&streams)?;
         }
         let destination =
             section.demand("destination", "Write `destination = \"duckdb:warehouse.duckdb\"`")?;
-        let (destination, password) = read_destination(destination, folder)?;
+        let (destination, password) = read_destination(destination, around)?;
         let schema = read_schema(name, &mut section)?;
         let schedule =
             section.take("schedule").map(|entry| read_schedule(entry.section()?)).transpose()?;
@@ -125,7 +124,8 @@ impl Integration {
         let lease = read_lease(&mut section)?;
         let max_rejects = read_max_rejects(&mut section)?;
         section.finish()?;
-        let inline_token = source.has_inline_token().then(|| {
+        let warns = source.has_inline_token() && !around.has_secrets_apart();
+        let inline_token = warns.then(|| {
             "The Bronto token stands in the configuration, where anybody who can read the file sees it; \
              better is `token = { env = \"BRONTO_TOKEN\" }`"
                 .to_owned()
@@ -176,11 +176,11 @@ impl Integration {
 }
 
 impl SourceSettings {
-    fn read(mut section: Section<'_>, folder: &Path) -> Result<Self, ConfigError> {
+    fn read(mut section: Section<'_>, around: &Surroundings<'_>) -> Result<Self, ConfigError> {
         let kind = section.demand("type", "Write `type = \"bronto\"` or `type = \"singer\"`")?;
         match kind.text()? {
-            "bronto" => BrontoSettings::read(section, folder).map(Self::Bronto),
-            "singer" => SingerSettings::read(section, folder).map(Self::Singer),
+            "bronto" => BrontoSettings::read(section, around).map(Self::Bronto),
+            "singer" => SingerSettings::read(section, around).map(Self::Singer),
             _ => Err(kind.error(
                 "The source's `type` must be `bronto` or `singer`",
                 "Other sources are read by their Singer taps: `type = \"singer\"`",
@@ -199,7 +199,15 @@ impl SourceSettings {
     }
 
     fn has_inline_token(&self) -> bool {
-        matches!(self, Self::Bronto(BrontoSettings { token: Secret::Inline(_), .. }))
+        self.inline_token().is_some()
+    }
+
+    /// The token, if it stands in the configuration itself.
+    pub(crate) fn inline_token(&self) -> Option<&SecretString> {
+        match self {
+            Self::Bronto(BrontoSettings { token: Secret::Inline(token), .. }) => Some(token),
+            _ => None,
+        }
     }
 
     /// From when to read what has no bookmark, if it is set here.
@@ -220,9 +228,17 @@ impl SourceSettings {
 }
 
 impl BrontoSettings {
-    fn read(mut section: Section<'_>, folder: &Path) -> Result<Self, ConfigError> {
-        let token = section.demand("token", "Write `token = { env = \"BRONTO_TOKEN\" }`")?;
-        let token = Secret::parse(token, folder)?;
+    fn read(mut section: Section<'_>, around: &Surroundings<'_>) -> Result<Self, ConfigError> {
+        let token = match (section.take("token"), around.secret(TOKEN)) {
+            (Some(entry), _) => Secret::parse(entry, around)?,
+            (None, Some(token)) => Secret::Inline(token),
+            (None, None) if around.has_secrets_apart() => {
+                return Err(section.missing("token", "Give it among the secrets"));
+            }
+            (None, None) => {
+                return Err(section.missing("token", "Write `token = { env = \"BRONTO_TOKEN\" }`"));
+            }
+        };
         let start_date = section.take("start_date").map(|entry| entry.instant()).transpose()?;
         let mut others = Map::new();
         for name in SOURCE_SETTINGS {
@@ -314,40 +330,45 @@ fn table(entry: &Entry<'_>, name: &str) -> Result<BrontoStream, ConfigError> {
 /// Reads `destination`: an address, or `{ url = …, password = … }` with either in the environment or a file.
 fn read_destination(
     entry: Entry<'_>,
-    folder: &Path,
+    around: &Surroundings<'_>,
 ) -> Result<(DestinationAddress, Option<Secret>), ConfigError> {
-    if let Some(text) = entry.as_text() {
-        let parsed = DestinationAddress::parse(text, folder)
-            .map_err(|error| entry.error(error.to_string(), error.hint()))?;
-        return Ok((parsed.address, None));
+    let apart = || around.secret(PASSWORD).map(Secret::Inline);
+    if entry.as_text().is_some() {
+        return Ok((read_url(entry, around)?.address, apart()));
     }
     let mut section = entry.section()?;
     let url = section.demand("url", "Write `{ url = { env = \"WAREHOUSE_URL\" } }`")?;
-    let parsed = read_url(url, folder)?;
+    let parsed = read_url(url, around)?;
     let password = section
         .take("password")
         .map(|entry| match entry.as_text() {
-            Some(_) => Err(entry.error(
+            Some(_) if !around.has_secrets_apart() => Err(entry.error(
                 "A password must not stand in the configuration",
                 "Write `password = { env = \"WAREHOUSE_PASSWORD\" }` or `password = { file = \"PATH\" }`",
             )),
-            None => Secret::parse(entry, folder),
+            _ => Secret::parse(entry, around),
         })
         .transpose()?;
     section.finish()?;
-    Ok((parsed.address, password.or_else(|| parsed.password.map(Secret::Inline))))
+    let inside = parsed.password.map(Secret::Inline);
+    Ok((parsed.address, password.or(inside).or_else(apart)))
 }
 
-fn read_url(entry: Entry<'_>, folder: &Path) -> Result<ParsedAddress, ConfigError> {
+fn read_url(entry: Entry<'_>, around: &Surroundings<'_>) -> Result<ParsedAddress, ConfigError> {
+    let folder = around.folder();
     if let Some(text) = entry.as_text() {
+        if let Some(path) = text.trim().strip_prefix("duckdb:") {
+            around.demand_within(&entry, path)?;
+        }
         return DestinationAddress::parse(text, folder)
             .map_err(|error| entry.error(error.to_string(), error.hint()));
     }
+    around.demand_host(&entry, "An address from the environment or a file")?;
     let mut section = entry.section()?;
     let parsed = match (section.take("env"), section.take("file")) {
         (Some(name), None) => DestinationAddress::from_environment(name.text()?, folder),
         (None, Some(path)) => {
-            let path: PathBuf = from_folder(folder, path.text()?);
+            let path = folder.join(path.text()?);
             DestinationAddress::from_file(&path, folder)
         }
         _ => return Err(section.error("A destination's `url` needs either `env` or `file`", "")),

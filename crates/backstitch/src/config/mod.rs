@@ -10,18 +10,22 @@ mod integration;
 mod schedule;
 mod schema_name;
 mod secret;
+mod service;
 mod singer;
+mod stored;
+mod surroundings;
 
 pub(crate) use address::DestinationAddress;
+pub(crate) use document::ConfigError;
 pub(crate) use integration::{BrontoSettings, Integration, Nested, SourceSettings};
 pub(crate) use schema_name::SchemaName;
+pub(crate) use service::{LogForm, ServiceSettings, StoreAddress};
+pub(crate) use stored::{Declaration, FOLDER, Stored};
+pub(crate) use surroundings::{PASSWORD, Reach, TOKEN};
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
-use self::document::{ConfigError, Document};
+use self::{document::Document, surroundings::Surroundings};
 use crate::failure::Failure;
 
 /// Reads one integration of the file: the one that is named, or the only one there is.
@@ -44,32 +48,66 @@ pub(crate) fn load(path: &Path, name: Option<&str>) -> Result<Integration, Failu
     Ok(integrations.swap_remove(position))
 }
 
+/// A whole file.
+#[derive(Debug)]
+pub(crate) struct Configuration {
+    /// The integrations, each as it is to be stored too.
+    pub(crate) integrations: Vec<(Integration, Declaration)>,
+    /// The settings of the service.
+    pub(crate) service: ServiceSettings,
+}
+
+/// Reads a whole file.
+///
+/// # Errors
+/// When it can't be read, or anything in it is wrong.
+pub(crate) fn load_all(path: &Path) -> Result<Configuration, Failure> {
+    let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+    Ok(parse_all(path, &text)?)
+}
+
+/// What there is without a file, in its folder.
+pub(crate) fn without_file(folder: &Path) -> Configuration {
+    Configuration { integrations: Vec::new(), service: ServiceSettings::defaults(folder) }
+}
+
 /// Reads all integrations of a file's text. Relative paths in it start at the file's folder.
 fn parse(path: &Path, text: &str) -> Result<Vec<Integration>, ConfigError> {
-    let document = Document::new(path, text);
+    let configuration = parse_all(path, text)?;
+    Ok(configuration.integrations.into_iter().map(|(integration, _)| integration).collect())
+}
+
+fn parse_all(path: &Path, text: &str) -> Result<Configuration, ConfigError> {
+    let document = Document::File(path, text);
     let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
     let mut root = document.root()?;
     let mut integrations = Vec::new();
     if let Some(entry) = root.take("integration") {
         for (name, section) in entry.named_sections()? {
-            integrations.push(Integration::read(&name, section, &folder)?);
+            let object = section.object();
+            let integration = Integration::read(&name, section, &Surroundings::of_file(&folder))?;
+            integrations.push((integration, Declaration::new(object, &folder)));
         }
     }
+    let service = match root.take("service") {
+        Some(entry) => ServiceSettings::read(entry.section()?, &folder)?,
+        None => ServiceSettings::defaults(&folder),
+    };
     root.finish()?;
     refuse_shared_schemas(&document, &integrations)?;
-    Ok(integrations)
+    Ok(Configuration { integrations, service })
 }
 
 /// Two integrations that write into one schema would fence each other off for ever.
 fn refuse_shared_schemas(
     document: &Document<'_>,
-    integrations: &[Integration],
+    integrations: &[(Integration, Declaration)],
 ) -> Result<(), ConfigError> {
-    for (position, integration) in integrations.iter().enumerate() {
-        let twin = integrations[..position].iter().find(|other| {
+    for (position, (integration, _)) in integrations.iter().enumerate() {
+        let twin = integrations[..position].iter().find(|(other, _)| {
             other.destination == integration.destination && other.schema == integration.schema
         });
-        if let Some(twin) = twin {
+        if let Some((twin, _)) = twin {
             let message = format!(
                 "The integrations `{}` and `{}` write into the same schema, `{}`",
                 twin.name, integration.name, integration.schema
@@ -119,11 +157,6 @@ fn undecided(path: &Path, names: &[String]) -> Failure {
 fn list_names(names: &[String]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     format!("It has {}", names.join(", "))
-}
-
-/// A path from the file: relative ones start at the file's folder.
-fn from_folder(folder: &Path, path: &str) -> PathBuf {
-    folder.join(path)
 }
 
 #[cfg(test)]

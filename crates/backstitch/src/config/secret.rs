@@ -1,13 +1,13 @@
 //! Where a secret comes from: the environment or a file; a token may stand in the configuration itself, with a warning.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::document::{ConfigError, Entry};
+use super::{
+    document::{ConfigError, Entry},
+    surroundings::Surroundings,
+};
 use crate::failure::Failure;
 
 /// A secret's place. It is read when it is needed, so commands that don't need it don't ask for it.
@@ -25,15 +25,25 @@ impl Secret {
     /// Reads `{ env = "NAME" }`, `{ file = "PATH" }` or an inline string.
     ///
     /// # Errors
-    /// When it is neither of them.
-    pub(super) fn parse(entry: Entry<'_>, folder: &Path) -> Result<Self, ConfigError> {
+    /// When it is neither of them, or stands in settings that have their secrets apart.
+    pub(super) fn parse(
+        entry: Entry<'_>,
+        around: &Surroundings<'_>,
+    ) -> Result<Self, ConfigError> {
         if let Some(text) = entry.as_text() {
+            if around.has_secrets_apart() {
+                return Err(entry.error(
+                    format!("`{}` must not stand in the settings", entry.name()),
+                    "Give it among the secrets",
+                ));
+            }
             return Ok(Self::Inline(text.into()));
         }
+        around.demand_host(&entry, "A secret from the environment or a file")?;
         let mut section = entry.section()?;
         let secret = match (section.take("env"), section.take("file")) {
             (Some(name), None) => Self::Environment(name.text()?.to_owned()),
-            (None, Some(path)) => Self::File(super::from_folder(folder, path.text()?)),
+            (None, Some(path)) => Self::File(around.folder().join(path.text()?)),
             _ => {
                 return Err(section.error(
                     "A secret needs either `env` or `file`",

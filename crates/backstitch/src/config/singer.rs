@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 
 use super::{
     document::{ConfigError, Entry, Section},
-    from_folder,
     secret::Secret,
+    surroundings::Surroundings,
 };
 use crate::failure::Failure;
 
@@ -68,9 +68,14 @@ impl SingerSettings {
     ///
     /// # Errors
     /// When anything in it is wrong.
-    pub(super) fn read(mut section: Section<'_>, folder: &Path) -> Result<Self, ConfigError> {
+    pub(super) fn read(
+        mut section: Section<'_>,
+        around: &Surroundings<'_>,
+    ) -> Result<Self, ConfigError> {
+        let folder = around.folder();
         let hint = "Write the program and its arguments, as in `command = [\"tap-postgres\"]`";
         let entry = section.demand("command", hint)?;
+        around.demand_host(&entry, "A program to start")?;
         let command = entry.texts()?;
         if command.first().is_none_or(|program| program.trim().is_empty()) {
             return Err(entry.error("`command` names no program", hint));
@@ -82,7 +87,7 @@ impl SingerSettings {
         let text = |entry: Option<Entry<'_>>| {
             entry.map(|entry| entry.text().map(str::to_owned)).transpose()
         };
-        let catalog = text(section.take("catalog"))?.map(|path| from_folder(folder, &path));
+        let catalog = text(section.take("catalog"))?.map(|path| folder.join(path));
         let account = text(section.take("account"))?;
         section.finish()?;
         Ok(Self { command, folder: folder.to_owned(), config, catalog, account })
@@ -90,7 +95,7 @@ impl SingerSettings {
 
     fn read_config(entry: &Entry<'_>, folder: &Path) -> Result<TapConfig, ConfigError> {
         if let Some(path) = entry.as_text() {
-            return Ok(TapConfig::File(from_folder(folder, path)));
+            return Ok(TapConfig::File(folder.join(path)));
         }
         match entry.tree() {
             Some(Value::Object(config)) => Ok(TapConfig::Inline(config)),
@@ -162,7 +167,7 @@ impl SingerSettings {
     fn secret(&self, reference: Reference<'_>) -> Secret {
         match reference {
             Reference::Environment(name) => Secret::Environment(name.to_owned()),
-            Reference::File(path) => Secret::File(from_folder(&self.folder, path)),
+            Reference::File(path) => Secret::File(self.folder.join(path)),
         }
     }
 
@@ -185,6 +190,17 @@ impl SingerSettings {
         let digest: String =
             digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         format!("singer:{program}:{digest}")
+    }
+
+    /// The setting that holds a secret in the configuration itself, if one does.
+    pub(crate) fn inline_secret(&self) -> Option<&str> {
+        match &self.config {
+            TapConfig::Inline(config) => config
+                .iter()
+                .find(|(name, value)| tells_of_a_secret(name) && value.is_string())
+                .map(|(name, _)| name.as_str()),
+            TapConfig::File(_) => None,
+        }
     }
 
     /// What people call it.

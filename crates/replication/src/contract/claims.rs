@@ -48,6 +48,12 @@ pub async fn refuses_a_claimed_schema(subject: &dyn Subject) {
     assert!(matches!(failure.error, RunError::Destination(_)));
     assert_eq!(subject.rows("people").await, None, "and does nothing");
 
+    // Another attempt at the run that holds it.
+    let again = destination.claim(&request("first")).await.expect("it is the same run");
+    assert!(again.token > first.token);
+    let error = destination.renew(&first).await.expect_err("its former attempt is out");
+    assert_eq!(error.kind, DestinationErrorKind::Fenced);
+
     let mut insistent = request("second");
     insistent.take_over = true;
     insistent.start_date = Some("2026-01-01T00:00:00Z".to_owned());

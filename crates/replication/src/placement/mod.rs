@@ -5,6 +5,7 @@
 //! splits a column whose type has changed, and says which rows can't be held because a name can't be. The rows of a load
 //! are then laid out as the table has them, so destinations never meet a name or a type that doesn't fit.
 
+mod change;
 mod dialect;
 mod nested;
 mod plan;
@@ -23,6 +24,7 @@ use arrow::{
     error::ArrowError,
 };
 
+pub use change::{ColumnChange, ColumnChangeKind};
 pub(crate) use dialect::has_reserved_suffix;
 pub use dialect::{Dialect, Nesting, SOURCE_KEY_PREFIX, SplitRule, verbatim};
 pub(crate) use registry::Placements;
@@ -61,8 +63,8 @@ pub(crate) struct Placement {
     unplaced: Vec<Unplaced>,
     /// Why no row of the stream can be loaded.
     refusal: Option<Refusal>,
-    /// What changes in a table that is there already, in words.
-    pub(crate) changes: Vec<String>,
+    /// What changes in a table that is there already.
+    pub(crate) changes: Vec<ColumnChange>,
 }
 
 /// Where the values of a stored column come from.

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    Dialect, Nesting, Origin, Placement, Refusal, Rename, SOURCE_KEY_PREFIX, SplitRule,
-    StoredColumn, StoredTable, Unplaced,
+    ColumnChange, ColumnChangeKind, Dialect, Nesting, Origin, Placement, Refusal, Rename,
+    SOURCE_KEY_PREFIX, SplitRule, StoredColumn, StoredTable, Unplaced,
     dialect::{GENERATED_KEY, has_reserved_prefix, has_reserved_suffix, with_suffix},
     nested::{Neighbours, subtable},
 };
@@ -137,7 +137,7 @@ pub(super) struct Plan<'a> {
     pub(super) renames: Vec<Rename>,
     pub(super) subtable_renames: Vec<(StreamSchema, Vec<Rename>)>,
     pub(super) unplaced: Vec<Unplaced>,
-    changes: Vec<String>,
+    changes: Vec<ColumnChange>,
 }
 
 impl<'a> Plan<'a> {
@@ -237,14 +237,12 @@ impl<'a> Plan<'a> {
                     return self.clear_others(position, &base);
                 }
                 if !self.is_new {
-                    let change = if name == base {
-                        format!("column `{name}` is new")
+                    let kind = if name == base {
+                        ColumnChangeKind::Added
                     } else {
-                        format!(
-                            "`{base}` has another type from now on: its values go to the new column `{name}`"
-                        )
+                        ColumnChangeKind::Split { from: base.clone() }
                     };
-                    self.changes.push(change);
+                    self.changes.push(ColumnChange { column: name.clone(), kind });
                 }
                 self.count +=
                     usize::from(!(is_array && self.dialect.nesting == Nesting::Subtables));
@@ -339,7 +337,8 @@ impl<'a> Plan<'a> {
         if self.existing.contains_key(&self.dialect.folded(&rename.to)) {
             return Err(foreign(stored));
         }
-        self.changes.push(format!("column `{}` is called `{}` now", rename.from, rename.to));
+        let kind = ColumnChangeKind::Renamed { from: rename.from.clone() };
+        self.changes.push(ColumnChange { column: rename.to.clone(), kind });
         self.renames.push(rename);
         Ok(())
     }

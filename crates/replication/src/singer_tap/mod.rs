@@ -36,6 +36,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::{io::AsyncReadExt, process::Command, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use self::{
     folder::PrivateFolder,
@@ -148,7 +149,7 @@ impl SingerTap {
             TapProcess::start(command).map_err(|error| not_started(&self.name(), error))?;
         let last = LastLines::default();
         let masks = Masks::new(&settings.secrets);
-        let log = Log(tokio::spawn(log::pass_on(stderr, masks, last.clone())));
+        let log = Log(tokio::spawn(log::pass_on(stderr, masks, last.clone()).in_current_span()));
         Ok((Working { process, log, last, _folder: folder }, output))
     }
 
