@@ -21,8 +21,12 @@ pub struct Integration {
     pub settings: Map<String, Value>,
     /// When it runs by itself, if it does.
     pub schedule: Option<Schedule>,
+    /// Why its schedule can't be read, if it can't: then no run starts by itself until it is set anew.
+    pub schedule_fault: Option<String>,
     /// From when to read what has no bookmark.
     pub start_date: DateTime<Utc>,
+    /// Since when the next run is to read all tables again, because the start date was changed.
+    pub reset_requested_at: Option<DateTime<Utc>>,
     /// Raised by every edit.
     pub version: i64,
     /// When it was made.

@@ -5,6 +5,8 @@
 //! whose lease has lapsed and whose run was given to another changes nothing here. What it may write into the destination
 //! is not decided here but by the destination's token, which the ledger only records.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -82,7 +84,38 @@ pub struct Progress {
     /// Requests that were made.
     pub requests: u64,
     /// Rows that were loaded, by table.
-    pub rows: std::collections::BTreeMap<String, u64>,
+    pub rows: BTreeMap<String, u64>,
+    /// What the source is at, by table.
+    #[serde(default)]
+    pub tables: BTreeMap<String, TableProgress>,
+    /// Rows read per second, where that is measured.
+    #[serde(default)]
+    pub rows_per_second: Option<u64>,
+    /// How much of all that is to be read has been, where that is known.
+    #[serde(default)]
+    pub percent: Option<u8>,
+    /// When it is expected to end, where that can be estimated.
+    #[serde(default)]
+    pub estimated_end: Option<DateTime<Utc>>,
+}
+
+/// How far a run is with one table.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableProgress {
+    /// What the source is at, in words.
+    pub activity: String,
+    /// Rows that were read.
+    pub extracted: u64,
+    /// Rows that could not be loaded.
+    pub rejected: u64,
+    /// Requests that were made.
+    pub requests: u64,
+    /// Requests that were repeated after a failure.
+    pub retries: u64,
+    /// How much has been read, where that is known.
+    pub percent: Option<u8>,
+    /// Whether all has been read.
+    pub is_done: bool,
 }
 
 closed_names! {

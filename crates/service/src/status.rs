@@ -83,6 +83,9 @@ pub fn status(integration: &Integration, last_run: Option<&Run>, now: DateTime<U
     if let Some((_, by)) = integration.paused {
         return Status::NotSyncing(Paused::By(by));
     }
+    if integration.schedule_fault.is_some() {
+        return pending(PendingReason::NoFurtherStart, None);
+    }
     let Some(schedule) = &integration.schedule else { return pending(PendingReason::Hand, None) };
     let created_at = integration.created_at;
     let history = History { created_at, last_start: last_run.map(|run| run.slot) };

@@ -134,7 +134,8 @@ enum NodeValue {
 type Table = Vec<(String, usize, Node)>;
 
 fn from_toml(value: &DeValue<'_>, start: usize) -> Node {
-    let or_unspeakable = |number: Option<Number>| number.map_or(NodeValue::Unspeakable, NodeValue::Number);
+    let or_unspeakable =
+        |number: Option<Number>| number.map_or(NodeValue::Unspeakable, NodeValue::Number);
     let value = match value {
         DeValue::String(text) => NodeValue::Text(text.to_string()),
         DeValue::Integer(number) => or_unspeakable(
@@ -258,8 +259,7 @@ impl<'d> Section<'d> {
             },
             |nearest| format!("Did you mean `{nearest}`?"),
         );
-        let place =
-            Place { offset: *start, pointer: format!("{}/{name}", self.place.pointer) };
+        let place = Place { offset: *start, pointer: format!("{}/{name}", self.place.pointer) };
         let message = format!("Unknown key `{name}` in {}", self.title());
         Err(self.document.error_at(&place, message, hint))
     }

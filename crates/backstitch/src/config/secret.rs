@@ -26,10 +26,7 @@ impl Secret {
     ///
     /// # Errors
     /// When it is neither of them, or stands in settings that have their secrets apart.
-    pub(super) fn parse(
-        entry: Entry<'_>,
-        around: &Surroundings<'_>,
-    ) -> Result<Self, ConfigError> {
+    pub(super) fn parse(entry: Entry<'_>, around: &Surroundings<'_>) -> Result<Self, ConfigError> {
         if let Some(text) = entry.as_text() {
             if around.has_secrets_apart() {
                 return Err(entry.error(

@@ -123,7 +123,10 @@ impl ServiceSettings {
         if let Some(entry) = section.take("listen") {
             let address = entry.text()?.parse();
             settings.listen = address.map_err(|_| {
-                entry.error("`listen` is no address with a port", "Write it like `\"127.0.0.1:8720\"`")
+                entry.error(
+                    "`listen` is no address with a port",
+                    "Write it like `\"127.0.0.1:8720\"`",
+                )
             })?;
         }
         if let Some(entry) = section.take("key_file") {
@@ -196,10 +199,12 @@ impl StoreAddress {
         }
         let mut section = entry.section()?;
         let around = Surroundings::of_file(folder);
-        let url = section.demand("url", "Write `{ url = \"postgres://…\", password = { env = \"NAME\" } }`")?;
-        let mut parsed = Self::parse(url.text()?, folder)
-            .map_err(|(message, hint)| url.error(message, hint))?;
-        if let (Self::Postgres(_, password), Some(entry)) = (&mut parsed, section.take("password")) {
+        let url = section
+            .demand("url", "Write `{ url = \"postgres://…\", password = { env = \"NAME\" } }`")?;
+        let mut parsed =
+            Self::parse(url.text()?, folder).map_err(|(message, hint)| url.error(message, hint))?;
+        if let (Self::Postgres(_, password), Some(entry)) = (&mut parsed, section.take("password"))
+        {
             if entry.as_text().is_some() {
                 return Err(entry.error(
                     "A password must not stand in the configuration",

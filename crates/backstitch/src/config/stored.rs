@@ -66,7 +66,9 @@ impl Declaration {
             && let Some(name) = singer.inline_secret()
         {
             return Err(refused(
-                format!("The tap's `{name}` stands in the configuration, from which the service would store it"),
+                format!(
+                    "The tap's `{name}` stands in the configuration, from which the service would store it"
+                ),
                 "Write it like `{ env = \"TAP_PASSWORD\" }` or `{ file = \"PATH\" }`",
             ));
         }
@@ -108,7 +110,9 @@ impl Stored<'_> {
         for (name, title) in APART {
             if let Some(entry) = document.object(&settings).take(name) {
                 let message = format!("`{name}` is no setting of source and destination");
-                return Err(entry.error(message, format!("Give the integration's {title} beside them")));
+                return Err(
+                    entry.error(message, format!("Give the integration's {title} beside them"))
+                );
             }
         }
         if let Some(schema_name) = self.schema_name {

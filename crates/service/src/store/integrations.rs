@@ -18,8 +18,8 @@ const WHAT: &str = "integration";
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "select id, name, schema_name, origin, settings, schedule, start_date, version, created_at, updated_at, \
-             paused_at, paused_by, deleted_at, decided_until from integrations ",
+            "select id, name, schema_name, origin, settings, schedule, start_date, reset_requested_at, version, created_at, \
+             updated_at, paused_at, paused_by, deleted_at, decided_until from integrations ",
             $rest
         )
     };
@@ -98,15 +98,22 @@ impl Store {
             return Err(StoreError::Taken { what: "an integration", name: name.clone() });
         }
         refuse_idle(edit.schedule.as_ref().and_then(Option::as_ref), name, now)?;
-        let schedule = edit.schedule.as_ref().unwrap_or(&old.schedule);
         let decided_until = if edit.schedule.is_some() { now } else { old.decided_until };
-        let update = "update integrations set name = $1, settings = $2, schedule = $3, start_date = $4, updated_at = $5, \
-                      decided_until = $6, version = version + 1 where id = $7 and version = $8 and deleted_at is null";
+        let start_date = edit.start_date.unwrap_or(old.start_date);
+        let is_reset = start_date != old.start_date;
+        let reset_requested_at = if is_reset { Some(now) } else { old.reset_requested_at };
+        // One that can't be read stays as it is until it is set anew.
+        let update = "update integrations set name = $1, settings = $2, \
+                      schedule = case when cast($3 as bigint) = 1 then $4 else schedule end, start_date = $5, reset_requested_at = $6, \
+                      updated_at = $7, decided_until = $8, version = version + 1 \
+                      where id = $9 and version = $10 and deleted_at is null";
         let row = values![
             name,
             Json::Object(edit.settings.clone().unwrap_or(old.settings)).to_string(),
-            schedule_text(schedule.as_ref()),
-            edit.start_date.unwrap_or(old.start_date),
+            i64::from(edit.schedule.is_some()),
+            edit.schedule.as_ref().and_then(|schedule| schedule_text(schedule.as_ref())),
+            start_date,
+            reset_requested_at,
             now,
             decided_until,
             id,
@@ -121,37 +128,26 @@ impl Store {
     }
 
     /// Makes the integrations that a file declares what it says: those that are new are made, those that differ edited, and
-    /// those that it no longer has paused by the system; their data stays. Doing it again changes nothing.
+    /// those that it no longer has paused by the system; their data stays. Doing it again changes nothing. Answers the
+    /// names of those that could not be made so, each with its reason: a name or schema is taken by one that the API made,
+    /// a schedule has no start any more. They keep no other from being made.
     ///
     /// # Errors
-    /// When a name or schema is taken by one that the API made. What came before it is done.
+    /// When the store can't be read or changed.
     pub async fn declare_integrations(
         &self,
         declared: &[NewIntegration],
         now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<(String, StoreError)>, StoreError> {
         let known = self.integrations().await?;
+        let mut refused = Vec::new();
         for new in declared {
-            let Some(old) = known.iter().find(|old| old.name == new.name) else {
-                self.create_integration(new, now).await?;
-                continue;
-            };
-            if old.origin != Origin::File || old.schema_name != new.schema_name {
-                return Err(StoreError::Taken { what: "an integration", name: new.name.clone() });
-            }
-            // A schedule that is the same goes on as it was.
-            let is_same = old.schedule == new.schedule;
-            let edit = IntegrationEdit {
-                name: None,
-                settings: Some(new.settings.clone()).filter(|settings| *settings != old.settings),
-                schedule: (!is_same).then(|| new.schedule.clone()),
-                start_date: Some(new.start_date).filter(|date| *date != old.start_date),
-            };
-            if edit != IntegrationEdit::default() {
-                self.edit_integration(&old.id, old.version, &edit, now).await?;
-            }
-            if matches!(old.paused, Some((_, PausedBy::System))) {
-                self.resume(&old.id, now).await?;
+            match self.declare(new, &known, now).await {
+                Ok(()) => {}
+                Err(error @ (StoreError::Unavailable { .. } | StoreError::Refused { .. })) => {
+                    return Err(error);
+                }
+                Err(error) => refused.push((new.name.clone(), error)),
             }
         }
         let is_gone = |old: &&Integration| {
@@ -162,6 +158,50 @@ impl Store {
         for old in known.iter().filter(is_gone) {
             self.pause(&old.id, PausedBy::System, now).await?;
         }
+        Ok(refused)
+    }
+
+    async fn declare(
+        &self,
+        new: &NewIntegration,
+        known: &[Integration],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let Some(old) = known.iter().find(|old| old.name == new.name) else {
+            self.create_integration(new, now).await?;
+            return Ok(());
+        };
+        if old.origin != Origin::File || old.schema_name != new.schema_name {
+            return Err(StoreError::Taken { what: "an integration", name: new.name.clone() });
+        }
+        // A schedule that is the same goes on as it was.
+        let is_same = old.schedule == new.schedule && old.schedule_fault.is_none();
+        let edit = IntegrationEdit {
+            name: None,
+            settings: Some(new.settings.clone()).filter(|settings| *settings != old.settings),
+            schedule: (!is_same).then(|| new.schedule.clone()),
+            start_date: Some(new.start_date).filter(|date| *date != old.start_date),
+        };
+        if edit != IntegrationEdit::default() {
+            self.edit_integration(&old.id, old.version, &edit, now).await?;
+        }
+        if matches!(old.paused, Some((_, PausedBy::System))) {
+            self.resume(&old.id, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes that the reset which was requested then has been done.
+    ///
+    /// # Errors
+    /// When the store can't be changed.
+    pub async fn reset_done(
+        &self,
+        id: &str,
+        requested_at: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let update = "update integrations set reset_requested_at = null where id = $1 and reset_requested_at = $2";
+        self.change(update, values![id, requested_at]).await?;
         Ok(())
     }
 
@@ -263,14 +303,25 @@ fn schedule_text(schedule: Option<&Schedule>) -> Option<String> {
 }
 
 fn integration(mut row: Row) -> Result<Integration, StoreError> {
+    let id = row.text()?;
+    let (name, schema_name) = (row.text()?, row.text()?);
+    let (origin, settings) = (row.named(Origin::named)?, row.json()?);
+    let (schedule, schedule_fault) = match row.optional_text()?.map(|text| parse_schedule(&text)) {
+        None => (None, None),
+        Some(Ok(schedule)) => (Some(schedule), None),
+        // It hinders nothing but itself.
+        Some(Err(error)) => (None, Some(error.to_string())),
+    };
     Ok(Integration {
-        id: row.text()?,
-        name: row.text()?,
-        schema_name: row.text()?,
-        origin: row.named(Origin::named)?,
-        settings: row.json()?,
-        schedule: row.optional_text()?.map(|text| parse_schedule(&text)).transpose()?,
+        id,
+        name,
+        schema_name,
+        origin,
+        settings,
+        schedule,
+        schedule_fault,
         start_date: row.instant()?,
+        reset_requested_at: row.optional_instant()?,
         version: row.integer()?,
         created_at: row.instant()?,
         updated_at: row.instant()?,

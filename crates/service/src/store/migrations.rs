@@ -6,7 +6,7 @@ use super::{
 };
 
 /// All versions, the first first.
-const VERSIONS: [&str; 1] = [FIRST];
+const VERSIONS: [&str; 2] = [FIRST, SECOND];
 
 /// Keeps two programs that start at once from making the tables twice. SQLite has one writer anyway.
 const LOCK_POSTGRES: &str = "select pg_advisory_xact_lock(7305798211);
@@ -163,6 +163,12 @@ create table api_tokens (
     last_used_at bigint,
     revoked_at bigint
 );
+";
+
+const SECOND: &str = "
+alter table integrations add column reset_requested_at bigint;
+create index runs_ended on runs (ended_at) where ended_at is not null;
+create index loads_committed on loads (committed_at);
 ";
 
 /// Brings the tables up to the latest version, in one transaction.

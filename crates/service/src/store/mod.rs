@@ -16,6 +16,7 @@ mod logs;
 mod migrations;
 mod postgres;
 mod reports;
+mod retention;
 mod runs;
 mod secrets;
 mod slots;
@@ -33,6 +34,7 @@ pub use self::{
     loads::{Load, Usage},
     logs::{LogLevel, LogLimits, LogLine, NewLogLine},
     reports::{Period, SchemaChange, SchemaEvent, TableReport},
+    retention::Pruned,
     secrets::SealedSecret,
     slots::Start,
 };

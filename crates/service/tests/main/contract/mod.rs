@@ -1,6 +1,7 @@
 //! What every control store has to keep, whatever database it is in.
 
 mod figures;
+mod retention;
 mod runs;
 
 use chrono::TimeDelta;
@@ -18,6 +19,10 @@ use self::{
     figures::{
         a_log_is_kept_within_bounds, load, loads_count_once, tables_are_reported,
         tables_that_change, the_first_days_of_a_schema_are_free_once,
+    },
+    retention::{
+        a_changed_start_date_asks_for_a_reset, a_schedule_that_can_not_be_read_hinders_nothing,
+        what_is_old_is_deleted,
     },
     runs::{
         a_run_beyond_its_time_is_asked_to_stop, a_run_whose_workers_disappear_is_lost_in_the_end,
@@ -71,6 +76,9 @@ on_both!(
     the_first_days_of_a_schema_are_free_once,
     tables_are_reported,
     tables_that_change,
+    what_is_old_is_deleted,
+    a_changed_start_date_asks_for_a_reset,
+    a_schedule_that_can_not_be_read_hinders_nothing,
     sealed_secrets,
     texts_with_nul,
     users_and_tokens,
@@ -218,9 +226,17 @@ async fn what_a_file_declares_is_applied_once(subject: &Subject) {
     let third = store.integrations().await.unwrap();
     assert_eq!((third[1].paused, &third[1].id), (None, &first[1].id));
     made(subject, "By API").await;
-    let refused =
-        store.declare_integrations(&[declared("By API", "1h")], at("2026-05-01 16:00")).await;
-    assert!(matches!(refused, Err(StoreError::Taken { .. })), "{refused:?}");
+    // What can't be made keeps nothing else from being made.
+    let mut idle = declared("Idle", "1h");
+    idle.schedule = Some(parsed(json!({ "cron": "0 0 0 ? * * 2025" })));
+    let three = [declared("By API", "1h"), idle, declared("Three", "1h")];
+    let refused = store.declare_integrations(&three, at("2026-05-01 16:00")).await.unwrap();
+    let [(one, StoreError::Taken { .. }), (other, StoreError::Idle { .. })] = refused.as_slice()
+    else {
+        panic!("{refused:?}");
+    };
+    assert_eq!((one.as_str(), other.as_str()), ("By API", "Idle"));
+    assert!(store.integrations().await.unwrap().iter().any(|made| made.name == "Three"));
 }
 
 async fn sealed_secrets(subject: &Subject) {
