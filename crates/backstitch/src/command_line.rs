@@ -8,6 +8,8 @@ use clap::{
     builder::styling::{AnsiColor, Effects, Styles},
 };
 
+use replication::source::Span;
+
 use crate::{commands, exit::ExitStatus, failure::Failure};
 
 const STYLES: Styles = Styles::styled()
@@ -127,6 +129,14 @@ pub(crate) struct RunArguments {
     /// from there. Rows that are older, or that the source can't give any more, stay
     #[arg(long)]
     pub(crate) reset_start_date: bool,
+    /// Read a span beside what is new, as in `2025-01-01..2025-04-01` (the last day is not part of it). It may lie
+    /// before the start date. Bookmarks stay where they are; nothing is deleted. If the run is stopped or killed,
+    /// the next one goes on with it
+    #[arg(long, value_name = "FROM..TO", value_parser = commands::backfill::parse_span)]
+    pub(crate) backfill: Option<Span>,
+    /// Backfill only this table; may be given several times
+    #[arg(long, value_name = "TABLE", requires = "backfill")]
+    pub(crate) table: Vec<String>,
     /// Show log lines instead of progress bars
     #[arg(long)]
     pub(crate) no_progress: bool,

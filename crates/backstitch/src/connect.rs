@@ -130,15 +130,26 @@ fn refuse_nested(wanted: Option<Nested>, missing: Nested, why: &str) -> Result<(
 /// When a secret is missing, or a setting is wrong.
 pub(crate) fn source(integration: &Integration) -> Result<Box<dyn Source>, Failure> {
     match &integration.source {
-        SourceSettings::Bronto(settings) => bronto(settings, integration),
+        SourceSettings::Bronto(settings) => Ok(Box::new(bronto(settings, integration)?)),
         SourceSettings::Singer(settings) => Ok(Box::new(SingerTap::new(settings.tap()?))),
     }
 }
 
-fn bronto(
-    settings: &BrontoSettings,
-    integration: &Integration,
-) -> Result<Box<dyn Source>, Failure> {
+/// The source of an integration that can read spans again.
+///
+/// # Errors
+/// As [`source`]; and for a Singer tap, which can't.
+pub(crate) fn rereadable(integration: &Integration) -> Result<BrontoSource, Failure> {
+    match &integration.source {
+        SourceSettings::Bronto(settings) => bronto(settings, integration),
+        SourceSettings::Singer(_) => {
+            Err(Failure::configuration("A Singer tap can't be asked for a span of time again")
+                .with_hint("Use a new schema, which it fills from its start"))
+        }
+    }
+}
+
+fn bronto(settings: &BrontoSettings, integration: &Integration) -> Result<BrontoSource, Failure> {
     let token = settings.token.read("The Bronto token")?;
     let mut values = settings.others.clone();
     values.insert("token".to_owned(), token.expose_secret().into());
@@ -157,7 +168,7 @@ fn bronto(
 pub(crate) fn simulated(account: &RunningServer) -> Result<Box<dyn Source>, Failure> {
     let values =
         json!({ "token": DEFAULT_TOKEN, "endpoint": account.endpoint(), "settle_seconds": 0 });
-    bronto_source(tap_config(values.as_object().cloned().unwrap_or_default())?)
+    Ok(Box::new(bronto_source(tap_config(values.as_object().cloned().unwrap_or_default())?)?))
 }
 
 fn tap_config(values: Map<String, Value>) -> Result<TapConfig, Failure> {
@@ -174,6 +185,6 @@ fn tap_config(values: Map<String, Value>) -> Result<TapConfig, Failure> {
     })
 }
 
-fn bronto_source(config: TapConfig) -> Result<Box<dyn Source>, Failure> {
-    Ok(Box::new(BrontoSource::new(config).map_err(|error| Failure::from(&error))?))
+fn bronto_source(config: TapConfig) -> Result<BrontoSource, Failure> {
+    BrontoSource::new(config).map_err(|error| Failure::from(&error))
 }

@@ -63,6 +63,23 @@ pub struct ExtractOutcome {
     pub interrupted: bool,
 }
 
+/// A span of time, half open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span {
+    /// Its first instant.
+    pub from: DateTime<Utc>,
+    /// The first instant after it.
+    pub before: DateTime<Utc>,
+}
+
+impl Span {
+    /// Whether an instant lies inside.
+    #[must_use]
+    pub fn contains(&self, instant: DateTime<Utc>) -> bool {
+        (self.from..self.before).contains(&instant)
+    }
+}
+
 /// One step of a connection check.
 #[derive(Debug)]
 pub struct CheckStep {

@@ -3,14 +3,18 @@
 //! A bookmark says "everything before this instant is out". Further keys are ours: `utc`, that the bookmark is an instant
 //! and not the Python tap's, which wrote local time as UTC; `activity_id`, how the ids in the table were made;
 //! `full_lookback_at`, when activities were last read again over the whole look-back; and `version`, the last version of
-//! a full table. [`crate::custom_fields`] keeps `fields` beside them. Whatever else stands there is carried through.
+//! a full table; and `backfill`, the spans that are still to be read for a backfill. [`crate::custom_fields`] keeps `fields` beside them. Whatever else stands there is carried through.
 
 use bronto_client::lexical::utc_text;
 use chrono::{DateTime, Utc};
 use replication::source::{SourceError, SourceErrorKind};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::{activity_id::IdScheme, streams::BrontoStream, window};
+use crate::{
+    activity_id::IdScheme,
+    streams::BrontoStream,
+    window::{self, Window},
+};
 
 const FIELD: &str = "field";
 const LAST_RECORD: &str = "last_record";
@@ -18,6 +22,9 @@ const ACTIVITY_ID: &str = "activity_id";
 const FULL_LOOKBACK_AT: &str = "full_lookback_at";
 const VERSION: &str = "version";
 const UTC: &str = "utc";
+const BACKFILL: &str = "backfill";
+const FROM: &str = "from";
+const BEFORE: &str = "before";
 
 /// What is stored about a stream.
 #[derive(Clone, Debug)]
@@ -27,6 +34,7 @@ pub(crate) struct StreamState {
     bookmark: Option<DateTime<Utc>>,
     full_lookback_at: Option<DateTime<Utc>>,
     version: Option<i64>,
+    backfill: Vec<Window>,
 }
 
 impl StreamState {
@@ -57,6 +65,7 @@ impl StreamState {
                     version.as_i64().ok_or_else(|| invalid(stream, VERSION, "a whole number"))?,
                 ),
             },
+            backfill: backfill(stream, stored.get(BACKFILL))?,
             stored,
         };
         if stream.is_activity() {
@@ -84,6 +93,23 @@ impl StreamState {
     /// The last version of a full table.
     pub(crate) fn version(&self) -> Option<i64> {
         self.version
+    }
+
+    /// The spans that are still to be read for a backfill, in the order in which they were asked for.
+    pub(crate) fn backfill(&self) -> &[Window] {
+        &self.backfill
+    }
+
+    /// Changes them, and returns the state to store. The bookmark stays where it is.
+    pub(crate) fn set_backfill(&mut self, spans: Vec<Window>) -> Value {
+        if spans.is_empty() {
+            self.stored.remove(BACKFILL);
+        } else {
+            let span = |span: &Window| json!({ FROM: utc_text(span.from()), BEFORE: utc_text(span.before()) });
+            self.put(BACKFILL, spans.iter().map(span).collect());
+        }
+        self.backfill = spans;
+        Value::Object(self.stored.clone())
     }
 
     /// The bookmark can't be true; reading begins again at another one.
@@ -178,6 +204,22 @@ fn instant(
     }
 }
 
+fn backfill(stream: BrontoStream, stored: Option<&Value>) -> Result<Vec<Window>, SourceError> {
+    let wrong = || invalid(stream, BACKFILL, "a list of spans, each with `from` and `before`");
+    let spans = match stored {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(stored) => stored.as_array().ok_or_else(wrong)?,
+    };
+    let span = |span: &Value| {
+        let span = span.as_object()?;
+        let bound = |key| instant(stream, span, key).ok().flatten();
+        Some(Window::new(window::floor(bound(FROM)?), window::ceiling(bound(BEFORE)?)))
+    };
+    let spans = spans.iter().map(|stored| span(stored).ok_or_else(wrong));
+    let spans: Vec<Window> = spans.collect::<Result<_, _>>()?;
+    Ok(spans.into_iter().filter(|span| span.from() < span.before()).collect())
+}
+
 fn invalid(stream: BrontoStream, key: &str, expected: &str) -> SourceError {
     unusable(format!("`{key}` in the state of `{}` is not {expected}", stream.name()))
 }
@@ -252,6 +294,20 @@ mod tests {
     }
 
     #[test]
+    fn a_backfill_is_kept_beside_the_bookmark() {
+        let stored = json!({"last_record": "2026-01-02T03:04:05Z", "utc": true,
+            "backfill": [{"from": "2025-01-01T00:00:00Z", "before": "2025-02-01T00:00:00.5Z"}]});
+        let mut state = read(BrontoStream::Contact, &stored).unwrap();
+        assert_eq!(state.backfill()[0].to_string(), "2025-01-01T00:00:00Z to 2025-02-01T00:00:01Z");
+        let rest =
+            Window::new("2025-01-09T00:00:00Z".parse().unwrap(), state.backfill()[0].before());
+        let kept = state.set_backfill(vec![rest]);
+        assert_eq!(read(BrontoStream::Contact, &kept).unwrap().backfill(), [rest]);
+        let done = state.set_backfill(Vec::new());
+        assert_eq!(done, json!({"last_record": "2026-01-02T03:04:05Z", "utc": true}));
+    }
+
+    #[test]
     fn what_can_not_be_read_is_named() {
         for (stored, message) in [
             (json!([]), "The state of `contact` is not a JSON object"),
@@ -261,6 +317,10 @@ mod tests {
                  `2026-01-02T03:04:05Z`",
             ),
             (json!({"last_record": 5}), "`last_record` in the state of `contact` is not a text"),
+            (
+                json!({"backfill": [{"from": "2025-01-01T00:00:00Z"}]}),
+                "`backfill` in the state of `contact` is not a list of spans, each with `from` and `before`",
+            ),
             (json!({"version": "x"}), "`version` in the state of `contact` is not a whole number"),
         ] {
             let error = read(BrontoStream::Contact, &stored).unwrap_err();

@@ -35,6 +35,7 @@ mod nearest;
 mod page;
 mod reader;
 pub mod recorded;
+mod scope;
 mod seen;
 pub mod source;
 pub mod streams;

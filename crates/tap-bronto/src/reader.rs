@@ -7,6 +7,7 @@
 //! all.
 
 mod activities;
+mod again;
 mod columns;
 mod contacts;
 mod emission;
@@ -15,6 +16,7 @@ mod pages;
 mod report;
 mod turns;
 mod unsubscribes;
+mod windows;
 mod worker;
 
 use std::{
@@ -25,27 +27,22 @@ use std::{
 use bronto_client::{Client, RowDefect, RowSink, lexical::utc_text};
 use chrono::{DateTime, Months, NaiveTime, TimeDelta, Utc};
 use replication::{
-    event::{Bookmark, Event, Gap},
+    event::{Event, Gap},
     progress::StreamProgress,
     source::{ExtractContext, SourceError, SourceErrorKind},
     stream::{StreamName, StreamSchema},
 };
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 
-use self::{
-    report::Report,
-    turns::Turns,
-    worker::{WindowEnd, Worker},
-};
+use self::{report::Report, turns::Turns, windows::Goal, worker::Worker};
 use crate::{
     bookmark::StreamState,
     config::TapConfig,
     custom_fields::CustomColumns,
     failure::Halt,
+    scope::Scope,
     streams::{BrontoStream, SelectedStream},
-    window::{self, Laid, PAGE_ROWS, Planner, Window},
+    window::{self, PAGE_ROWS, Planner, Window},
 };
 
 /// How far ahead of UTC the local time was that the Python tap wrote as UTC.
@@ -60,16 +57,22 @@ pub(crate) struct Extraction {
     pub(crate) config: TapConfig,
     pub(crate) context: ExtractContext,
     pub(crate) client: Client,
+    pub(crate) scope: Scope,
     turns: Turns,
     /// Cancelled when nothing more can be read by any stream.
     pub(crate) give_up: CancellationToken,
 }
 
 impl Extraction {
-    pub(crate) fn new(config: TapConfig, context: ExtractContext, client: Client) -> Self {
+    pub(crate) fn new(
+        config: TapConfig,
+        context: ExtractContext,
+        client: Client,
+        scope: Scope,
+    ) -> Self {
         let turns = Turns::new(config.concurrency, config.selection.len());
         let give_up = CancellationToken::new();
-        Self { config, context, client, turns, give_up }
+        Self { config, context, client, scope, turns, give_up }
     }
 
     /// From when to read a stream that has no bookmark. Default: one year ago, at midnight UTC.
@@ -191,13 +194,20 @@ impl StreamReading {
     }
 }
 
+/// Whether a stream is opened for the first time in an extraction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Round {
+    First,
+    Further,
+}
+
 /// Reads one stream, with one or more workers.
 #[derive(Debug)]
 pub(crate) struct StreamReader {
     stream: Arc<StreamReading>,
     state: StreamState,
-    /// The first worker; it has logged in.
-    first: Worker,
+    /// A worker that has logged in and is free.
+    idle: Option<Worker>,
     /// The server's clock when the columns were learned, if they had to be.
     columns_at: Option<DateTime<Utc>>,
 }
@@ -208,11 +218,18 @@ impl StreamReader {
         extraction: Arc<Extraction>,
         selected: &SelectedStream,
         mut state: StreamState,
+        round: Round,
     ) -> Result<Self, OpenError> {
+        let turn = async {
+            match round {
+                Round::First => extraction.turns.first().await,
+                Round::Further => extraction.turns.further().await,
+            }
+        };
         let turn = tokio::select! {
             biased;
             () = extraction.stopped() => return Err(OpenError::Halt(Halt::Interrupted)),
-            turn = extraction.turns.first() => turn,
+            turn = turn => turn,
         };
         let mut session = extraction.client.idle_session();
         let custom = columns::custom(&extraction, selected, &mut session, &mut state).await;
@@ -245,7 +262,7 @@ impl StreamReader {
         };
         first.count_cost();
         match opened {
-            Ok(()) => Ok(Self { stream, state, first, columns_at: custom.asked_at }),
+            Ok(()) => Ok(Self { stream, state, idle: Some(first), columns_at: custom.asked_at }),
             Err(error) => {
                 // What the tries cost is part of the account, unless nobody takes it any more.
                 first.send_pending().await.map_err(OpenError::Halt)?;
@@ -254,17 +271,24 @@ impl StreamReader {
         }
     }
 
-    /// Reads everything that is new, up to what has settled.
-    pub(crate) async fn read(self) -> Result<(), Halt> {
+    /// Reads what is to be read. Gives the state back if a backfill is not complete: then the stream is to be opened
+    /// again, so that new rows need not wait for old ones.
+    pub(crate) async fn read(mut self) -> Result<Option<StreamState>, Halt> {
         let stream = Arc::clone(&self.stream);
         tracing::info!("Reading {}", stream.name);
-        match stream.kind() {
-            BrontoStream::List => lists::read(self.first, self.state).await?,
-            BrontoStream::Contact => self.read_range(contacts::SIZING).await?,
-            BrontoStream::Unsubscribe => self.read_range(unsubscribes::SIZING).await?,
-            BrontoStream::InboundActivity | BrontoStream::OutboundActivity => {
-                self.read_activities().await?;
+        let extraction = Arc::clone(&stream.extraction);
+        let is_complete = match &extraction.scope {
+            Scope::Only(spans) => {
+                self.read_spans(spans.get(&stream.kind())).await.map(|()| true)?
             }
+            Scope::New(backfills) => {
+                self.note_backfill(backfills.get(&stream.kind())).await?;
+                self.read_new().await?;
+                self.read_backfill().await?
+            }
+        };
+        if !is_complete {
+            return Ok(Some(self.state));
         }
         stream.update(|progress| {
             progress.done = true;
@@ -272,15 +296,48 @@ impl StreamReader {
             progress.activity = "done".to_owned();
         });
         tracing::info!("Finished {}", stream.name);
-        Ok(())
+        Ok(None)
     }
 
-    /// Reads from the bookmark to what has settled.
-    async fn read_range(mut self, sizing: window::Sizing) -> Result<(), Halt> {
-        let from = self.lower()?;
-        let mut planner = Planner::new(from, self.upper()?, sizing);
+    /// Reads everything that is new, up to what has settled.
+    async fn read_new(&mut self) -> Result<(), Halt> {
+        match self.stream.kind() {
+            BrontoStream::List => {
+                let mut worker = self.worker().await;
+                lists::read(&mut worker, &mut self.state).await
+            }
+            BrontoStream::InboundActivity | BrontoStream::OutboundActivity => {
+                self.read_activities().await
+            }
+            BrontoStream::Contact | BrontoStream::Unsubscribe => {
+                let (from, upper) = (self.lower()?, self.upper()?);
+                let mut planner = self.planner(from, upper);
+                self.read_windows(&mut planner, Goal::New, u32::MAX).await
+            }
+        }
+    }
+
+    /// A plan for a range, with windows of the stream's size.
+    fn planner(&self, from: DateTime<Utc>, upper: DateTime<Utc>) -> Planner {
+        let sizing = match self.stream.kind() {
+            BrontoStream::Contact => contacts::SIZING,
+            BrontoStream::Unsubscribe => unsubscribes::SIZING,
+            _ => return Planner::new(from, upper, activities::SIZING),
+        };
+        let mut planner = Planner::new(from, upper, sizing);
         planner.note_page(PAGE_ROWS as u64, self.stream.pages_of_window());
-        self.read_windows(planner).await
+        planner
+    }
+
+    /// The worker that is free, or a further one.
+    async fn worker(&mut self) -> Worker {
+        match self.idle.take() {
+            Some(worker) => worker,
+            None => {
+                let turn = self.stream.extraction.turns.further().await;
+                Worker::new(Arc::clone(&self.stream), turn)
+            }
+        }
     }
 
     /// Where reading ends: what has settled by the server's clock, or the configured end if that is earlier. What was
@@ -325,128 +382,6 @@ impl StreamReader {
             return Ok(lower);
         }
         Ok(bookmark)
-    }
-
-    /// Reads all windows of a range, with as many workers as there is work and leave for.
-    async fn read_windows(self, mut planner: Planner) -> Result<(), Halt> {
-        let Self { stream, mut state, mut first, .. } = self;
-        if !planner.has_next() {
-            return first.send_pending().await;
-        }
-        let mut idle = vec![first];
-        let mut reading = JoinSet::new();
-        let mut failure: Option<Halt> = None;
-        loop {
-            while failure.is_none()
-                && let Some(worker) = idle.pop()
-                && let Some(laid) = planner.next()
-            {
-                reading.spawn(read_one(worker, laid).in_current_span());
-            }
-            // Nothing is left for them, and others may want their sessions.
-            idle.clear();
-            stream.show(&planner);
-            let wants_more = failure.is_none() && planner.has_next() && planner.is_dense();
-            let ended = tokio::select! {
-                ended = reading.join_next() => match ended {
-                    Some(ended) => ended,
-                    None => break,
-                },
-                turn = stream.extraction.turns.further(), if wants_more => {
-                    idle.push(Worker::new(Arc::clone(&stream), turn));
-                    continue;
-                }
-            };
-            let taken = match ended {
-                Ok((worker, laid, Ok(end))) => {
-                    idle.push(worker);
-                    stream.take(&mut planner, &mut state, laid, end).await
-                }
-                Ok((_, _, Err(halt))) => Err(halt),
-                Err(error) => Err(unexpected_end(error)),
-            };
-            if let Err(halt) = taken {
-                stream.halted.cancel();
-                // That the others stop because of it is no news.
-                if failure.as_ref().is_none_or(|first| matches!(first, Halt::Interrupted)) {
-                    failure = Some(halt);
-                }
-            }
-        }
-        failure.map_or(Ok(()), Err)
-    }
-}
-
-async fn read_one(mut worker: Worker, laid: Laid) -> (Worker, Laid, Result<WindowEnd, Halt>) {
-    let end = worker.read_window(laid).await;
-    (worker, laid, end)
-}
-
-fn unexpected_end(error: tokio::task::JoinError) -> Halt {
-    let remedy = "This is a bug in this program; report it";
-    let bug = SourceError::new(SourceErrorKind::Bug, "A worker ended unexpectedly", remedy);
-    Halt::Failed(bug.caused_by(error))
-}
-
-impl StreamReading {
-    /// A worker is done with a window: lays the rest by what it found, and moves the bookmark to where everything before
-    /// is out.
-    async fn take(
-        &self,
-        planner: &mut Planner,
-        state: &mut StreamState,
-        laid: Laid,
-        end: WindowEnd,
-    ) -> Result<(), Halt> {
-        let window = laid.window;
-        match end {
-            WindowEnd::TooLarge { parts, rows_each } => {
-                planner.cut(window, parts);
-                if let Some(rows) = rows_each {
-                    planner.aim_at(rows);
-                }
-                return Ok(());
-            }
-            WindowEnd::Complete(figures) => {
-                if let Some(page_rows) = figures.page_rows {
-                    planner.note_page(page_rows, self.pages_of_window());
-                }
-                if figures.was_broken {
-                    planner.aim_lower();
-                }
-                let earliest = figures.earliest_outside;
-                if let Some(at) = earliest.and_then(|second| DateTime::from_timestamp(second, 0)) {
-                    planner.note_days(window, at);
-                }
-                planner.complete(window, figures.rows);
-            }
-        }
-        self.advance(state, planner.reached()).await
-    }
-
-    /// Everything before this instant is out, and the bookmark says so, unless it says more already.
-    async fn advance(&self, state: &mut StreamState, reached: DateTime<Utc>) -> Result<(), Halt> {
-        if state.bookmark().is_some_and(|stored| stored >= reached) {
-            return Ok(());
-        }
-        let text = utc_text(reached);
-        tracing::info!(
-            "State update: adding bookmarks.{}.{} = \"{text}\"",
-            self.name,
-            self.kind().replication_key().unwrap_or_default()
-        );
-        let state = state.advance(reached, self.extraction.config.activity_id);
-        let bookmark = Bookmark { stream: Some(self.name.clone()), state, display: Some(text) };
-        self.extraction.context.events.send(Event::Bookmark(bookmark)).await?;
-        Ok(())
-    }
-
-    fn show(&self, planner: &Planner) {
-        let (windows, fraction) = (report::open_windows(planner), planner.fraction());
-        self.update(|progress| {
-            progress.activity = windows;
-            progress.fraction = Some(fraction);
-        });
     }
 }
 

@@ -1,11 +1,13 @@
 //! The account as a source: all streams at a time, each read by one or more workers with a session of their own.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use bronto_client::Client;
 use replication::{
-    source::{CheckStep, ExtractContext, ExtractOutcome, Source, SourceError, SourceErrorKind},
+    source::{
+        CheckStep, ExtractContext, ExtractOutcome, Source, SourceError, SourceErrorKind, Span,
+    },
     stream::StreamName,
 };
 use secrecy::ExposeSecret;
@@ -21,8 +23,9 @@ use crate::{
     config::TapConfig,
     custom_fields::{self, KnownFields, ReadFailure},
     failure::{Halt, is_about_the_account, source_error},
-    reader::{Extraction, OpenError, StreamReader},
-    streams::SelectedStream,
+    reader::{Extraction, OpenError, Round, StreamReader},
+    scope::Scope,
+    streams::{BrontoStream, SelectedStream},
 };
 
 /// A Bronto account.
@@ -33,6 +36,7 @@ use crate::{
 pub struct BrontoSource {
     config: TapConfig,
     client: Client,
+    scope: Scope,
 }
 
 impl BrontoSource {
@@ -45,7 +49,25 @@ impl BrontoSource {
             SourceError::new(SourceErrorKind::Configuration, problem.message, problem.remedy)
         })?;
         let client = Client::new(config.client()).map_err(|error| source_error(&error))?;
-        Ok(Self { config, client })
+        Ok(Self { config, client, scope: Scope::default() })
+    }
+
+    /// The same source, which reads these spans beside what is new: at most one for each stream. What is left of them is
+    /// kept in the state, so that the next extraction goes on with them if this one ends early. Bookmarks move only by
+    /// what is new. Lists come whole with every extraction, so there is nothing to backfill.
+    #[must_use]
+    pub fn with_backfill(mut self, spans: BTreeMap<BrontoStream, Span>) -> Self {
+        self.scope = Scope::New(spans);
+        self
+    }
+
+    /// The same source, which reads only these spans, and sends no bookmark that moves. Streams that aren't named are
+    /// not read; lists come whole, and as rows of the live table.
+    #[must_use]
+    pub fn only(mut self, spans: BTreeMap<BrontoStream, Vec<Span>>) -> Self {
+        self.config.selection.retain(|selected| spans.contains_key(&selected.stream()));
+        self.scope = Scope::Only(spans);
+        self
     }
 
     /// The streams that are read, in order.
@@ -95,7 +117,7 @@ impl Source for BrontoSource {
         self: Box<Self>,
         context: ExtractContext,
     ) -> Result<ExtractOutcome, SourceError> {
-        let Self { config, client } = *self;
+        let Self { config, client, scope } = *self;
         let mut workers = Vec::with_capacity(config.selection.len());
         for selected in &config.selection {
             let stored = context.state.get(&selected.stream().stream_name());
@@ -104,7 +126,7 @@ impl Source for BrontoSource {
                 StreamState::read(selected.stream(), stored, config.activity_id)?,
             ));
         }
-        let extraction = Arc::new(Extraction::new(config, context, client));
+        let extraction = Arc::new(Extraction::new(config, context, client, scope));
         let mut running = JoinSet::new();
         for (selected, state) in workers {
             let extraction = Arc::clone(&extraction);
@@ -128,10 +150,12 @@ enum Ended {
 async fn read_stream(
     extraction: Arc<Extraction>,
     selected: &SelectedStream,
-    state: StreamState,
+    mut state: StreamState,
 ) -> Result<(), Ended> {
-    let reader =
-        StreamReader::open(extraction, selected, state).await.map_err(|error| match error {
+    let mut round = Round::First;
+    loop {
+        let opened = StreamReader::open(Arc::clone(&extraction), selected, state, round).await;
+        let reader = opened.map_err(|error| match error {
             OpenError::Login(error) if is_about_the_account(&error) => {
                 Ended::Account(source_error(&error))
             }
@@ -139,7 +163,11 @@ async fn read_stream(
             OpenError::Refused(error) => Ended::Account(error),
             OpenError::Halt(halt) => Ended::Halt(halt),
         })?;
-    Box::pin(reader.read()).await.map_err(Ended::Halt)
+        match Box::pin(reader.read()).await.map_err(Ended::Halt)? {
+            Some(unfinished) => (state, round) = (unfinished, Round::Further),
+            None => return Ok(()),
+        }
+    }
 }
 
 /// Waits for all workers; tells them to give up when one of them finds that nothing more can be read.

@@ -37,6 +37,17 @@ pub(super) fn tables(
         let hint = "Use a new schema, which it fills from its start";
         return Err(Failure::configuration(message).with_hint(hint));
     }
+    named_or_all(&wanted, integration).map(Some)
+}
+
+/// The tables that are named, or all that the integration has.
+///
+/// # Errors
+/// When it doesn't have one of them.
+pub(super) fn named_or_all(
+    wanted: &[String],
+    integration: &Integration,
+) -> Result<Vec<String>, Failure> {
     let known: Vec<&str> =
         integration.selection.iter().map(|selected| selected.stream().name()).collect();
     if let Some(unknown) = wanted.iter().find(|table| !known.contains(&table.as_str())) {
@@ -45,7 +56,7 @@ pub(super) fn tables(
             .with_hint(format!("It has {}", names.join(", "))));
     }
     let all = || known.iter().map(|name| (*name).to_owned()).collect();
-    Ok(Some(if wanted.is_empty() { all() } else { wanted }))
+    Ok(if wanted.is_empty() { all() } else { wanted.to_vec() })
 }
 
 /// Forgets the bookmarks of tables.

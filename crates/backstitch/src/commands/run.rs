@@ -1,9 +1,9 @@
 //! `backstitch run`: replicates an integration once.
 
 use chrono::Utc;
-use replication::run::RunOptions;
+use replication::{run::RunOptions, source::Source};
 
-use super::refresh;
+use super::{backfill, refresh};
 use crate::{
     command_line::RunArguments,
     config::{self, SourceSettings},
@@ -62,7 +62,10 @@ fn replicate(arguments: &RunArguments) -> Result<(Subject, Outcome), Failure> {
     options.reset_start_date = arguments.reset_start_date;
     let tables = refresh::tables(arguments, &integration)?;
     let outcome = pipeline::block_on(async {
-        let source = connect::source(&integration)?;
+        let source: Box<dyn Source> = match arguments.backfill {
+            Some(span) => Box::new(backfill::source(arguments, span, &integration)?),
+            None => connect::source(&integration)?,
+        };
         let destination = connect::destination(&integration.target()?)?;
         if let Some(tables) = tables {
             refresh::forget(destination.as_ref(), source.fingerprint(), &options, &tables).await?;

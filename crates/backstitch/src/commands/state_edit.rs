@@ -9,7 +9,7 @@ use crate::{command_line::StateArguments, failure::Failure};
 /// Where a stream's state has its bookmark.
 const LAST_RECORD: &str = "last_record";
 /// What of a state is about its bookmark.
-const OF_THE_BOOKMARK: [&str; 4] = ["field", LAST_RECORD, "full_lookback_at", "utc"];
+const OF_THE_BOOKMARK: [&str; 5] = ["field", LAST_RECORD, "full_lookback_at", "utc", "backfill"];
 
 /// The edits that were asked for, one per stream.
 #[derive(Debug)]

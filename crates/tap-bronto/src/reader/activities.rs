@@ -12,6 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     StreamReader,
+    windows::Goal,
     worker::{Fetched, Figures, WindowEnd, Worker},
 };
 use crate::{
@@ -30,7 +31,7 @@ const OVERLAP: TimeDelta = TimeDelta::hours(1);
 /// How often the whole look-back is read again.
 const FULL_LOOKBACK_EVERY: TimeDelta = TimeDelta::hours(24);
 
-const SIZING: Sizing =
+pub(super) const SIZING: Sizing =
     Sizing { first: READABLE, shortest: TimeDelta::minutes(1), longest: READABLE, rows: 100_000 };
 
 /// A window with more rows than this is cut: its rows are remembered, and a lost cursor would cost too much.
@@ -55,20 +56,26 @@ enum Try {
 }
 
 impl StreamReader {
-    pub(super) async fn read_activities(mut self) -> Result<(), Halt> {
+    pub(super) async fn read_activities(&mut self) -> Result<(), Halt> {
         let wanted = self.lower()?;
         let upper = self.upper()?;
         let now = self.stream.server_now()?;
-        let readable = window::ceiling(now - READABLE + MARGIN);
-        if wanted < readable.min(upper) {
-            let reason = "Bronto returns only the activities of the last 30 days";
-            self.stream.report_gap(wanted, readable.min(upper), reason).await?;
-        }
+        let readable = self.readable(Window::new(wanted, upper)).await?;
         let from = self
             .reread_from(wanted, now)
             .max(self.stream.extraction.start_date().min(wanted))
             .max(readable);
-        self.read_windows(Planner::new(from, upper, SIZING)).await
+        self.read_windows(&mut Planner::new(from, upper, SIZING), Goal::New, u32::MAX).await
+    }
+
+    /// From when on activities can be read. What of a range lies before that is reported as a gap.
+    pub(super) async fn readable(&self, wanted: Window) -> Result<DateTime<Utc>, Halt> {
+        let readable = window::ceiling(self.stream.server_now()? - READABLE + MARGIN);
+        if wanted.from() < readable.min(wanted.before()) {
+            let reason = "Bronto returns only the activities of the last 30 days";
+            self.stream.report_gap(wanted.from(), readable.min(wanted.before()), reason).await?;
+        }
+        Ok(readable)
     }
 
     /// Where to begin, so that what was recorded late is read again. Notes when that is the whole look-back: it reaches

@@ -82,7 +82,7 @@ impl Worker {
             record: reject.raw,
             key_digest: None,
             sequence,
-            table_version: self.version.unwrap_or_default(),
+            table_version: self.version.unwrap_or(self.live_version),
             extracted_at,
         }
     }
@@ -95,7 +95,7 @@ impl Worker {
         extracted_at: DateTime<Utc>,
     ) -> Result<(), Halt> {
         let batch = RowBatch {
-            table_version: 0,
+            table_version: self.live_version,
             extracted_each: None,
             schema: Arc::clone(&self.stream.schema),
             version: self.version,

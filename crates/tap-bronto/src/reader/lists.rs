@@ -20,8 +20,23 @@ const MOST_PASSES: u32 = 6;
 /// Accounts have few lists; a server that has no last page would be asked for ever.
 const MOST_PAGES: u32 = 10_000;
 
-pub(super) async fn read(mut worker: Worker, mut state: StreamState) -> Result<(), Halt> {
-    let read = read_all(&mut worker, &mut state).await;
+pub(super) async fn read(worker: &mut Worker, state: &mut StreamState) -> Result<(), Halt> {
+    let read = read_all(worker, state).await;
+    worker.conclude(read).await
+}
+
+/// Reads all lists and sends them as rows of the live table: nothing is replaced by them.
+pub(super) async fn read_again(worker: &mut Worker, state: &StreamState) -> Result<(), Halt> {
+    worker.set_window(None);
+    worker.live_version = state.version().unwrap_or_default();
+    let read = async {
+        for page in settled_pass(worker).await? {
+            let settled = Settled::without_ids(vec![true; page.rows.counts.kept]);
+            worker.emit(page, &settled).await?;
+        }
+        Ok(())
+    };
+    let read = read.await;
     worker.conclude(read).await
 }
 

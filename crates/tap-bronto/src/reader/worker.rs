@@ -32,6 +32,8 @@ pub(crate) struct Worker {
     pub(super) pending: Reading,
     /// The full-table version under construction.
     pub(super) version: Option<i64>,
+    /// The version of the table that rows outside of it go to.
+    pub(super) live_version: i64,
     _turn: Turn,
 }
 
@@ -91,6 +93,7 @@ impl Worker {
             seen_rejects: SeenRejects::default(),
             pending: Reading::default(),
             version: None,
+            live_version: 0,
             _turn: turn,
             stream,
         }

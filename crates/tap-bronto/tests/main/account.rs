@@ -108,10 +108,20 @@ impl Account {
         states: &BTreeMap<StreamName, Value>,
         events: usize,
     ) -> Result<Run, SourceError> {
+        self.run_source(BrontoSource::new(config)?, states, events).await
+    }
+
+    /// The same with a source that was made already.
+    pub(crate) async fn run_source(
+        &self,
+        source: BrontoSource,
+        states: &BTreeMap<StreamName, Value>,
+        events: usize,
+    ) -> Result<Run, SourceError> {
         let mut run = Run { states: states.clone(), ..Run::default() };
         let mut left = events;
         let outcome = self
-            .drive(config, states, |event| {
+            .drive_source(source, states, |event| {
                 run.take(event);
                 left -= 1;
                 if left == 0 { Next::Kill } else { Next::GoOn }
@@ -134,9 +144,18 @@ impl Account {
         &self,
         config: TapConfig,
         states: &BTreeMap<StreamName, Value>,
+        watch: impl FnMut(Event) -> Next,
+    ) -> Result<ExtractOutcome, SourceError> {
+        self.drive_source(BrontoSource::new(config)?, states, watch).await
+    }
+
+    /// The same with a source that was made already.
+    pub(crate) async fn drive_source(
+        &self,
+        source: BrontoSource,
+        states: &BTreeMap<StreamName, Value>,
         mut watch: impl FnMut(Event) -> Next,
     ) -> Result<ExtractOutcome, SourceError> {
-        let source = BrontoSource::new(config)?;
         let (sender, mut receiver) = event::channel(64 << 20);
         let stop = CancellationToken::new();
         let context = ExtractContext {

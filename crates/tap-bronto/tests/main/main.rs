@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 
 mod account;
+mod again;
 mod behaviours;
 mod checking;
 mod corpus;

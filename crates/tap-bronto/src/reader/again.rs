@@ -1,0 +1,124 @@
+//! Reading what was read before: spans that somebody wants to see again, and backfills.
+//!
+//! A backfill may take hours. What is new must not wait for it, so a run reads a few windows of it at a time and looks for
+//! new rows in between. What is left of it stands in the stream's state, which is stored with the rows; so after a kill the
+//! next run, whatever it was started for, goes on where this one ended.
+
+use chrono::TimeDelta;
+use replication::{
+    event::{Bookmark, Event},
+    source::Span,
+};
+use serde_json::Value;
+
+use super::{StreamReader, StreamReading, lists, windows::Goal};
+use crate::{
+    bookmark::StreamState,
+    failure::Halt,
+    streams::BrontoStream,
+    window::{self, Window},
+};
+
+/// How many windows of a backfill are read before new rows are looked for.
+const WINDOWS: u32 = 16;
+
+impl StreamReader {
+    /// Reads spans again; of lists everything, since the API can select none of them by time.
+    pub(super) async fn read_spans(&mut self, spans: Option<&Vec<Span>>) -> Result<(), Halt> {
+        if self.stream.kind() == BrontoStream::List {
+            let mut worker = self.worker().await;
+            return lists::read_again(&mut worker, &self.state).await;
+        }
+        for span in spans.into_iter().flatten() {
+            if let Some(window) = self.within_reach(*span)? {
+                let window = self.within_readable(window).await?;
+                let mut planner = self.planner(window.from(), window.before());
+                self.read_windows(&mut planner, Goal::Again, u32::MAX).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down what is asked for, before anything of it is read.
+    pub(super) async fn note_backfill(&mut self, span: Option<&Span>) -> Result<(), Halt> {
+        let Some(span) = span.filter(|_| self.stream.kind() != BrontoStream::List) else {
+            return Ok(());
+        };
+        let known = self.state.backfill();
+        let is_known = |window: &Window| {
+            known.iter().any(|known| {
+                // Its beginning may have been read already: then it is the same one, gone on with.
+                known.before() == window.before() && known.from() >= window.from()
+            })
+        };
+        let Some(window) = self.within_reach(*span)?.filter(|window| !is_known(window)) else {
+            return Ok(());
+        };
+        let spans = known.iter().copied().chain([window]).collect();
+        let state = self.state.set_backfill(spans);
+        self.stream.keep(state).await
+    }
+
+    /// Reads on in the first span of a backfill. False if there is more to be read.
+    pub(super) async fn read_backfill(&mut self) -> Result<bool, Halt> {
+        let Some(span) = self.state.backfill().first().copied() else {
+            return Ok(true);
+        };
+        tracing::info!("Backfilling {} from {span}", self.stream.name);
+        let readable = self.within_readable(span).await?;
+        if readable != span {
+            self.stream.note_backfilled(&mut self.state, span, readable.from()).await?;
+        }
+        if readable.length() > TimeDelta::zero() {
+            let mut planner = self.planner(readable.from(), readable.before());
+            self.read_windows(&mut planner, Goal::Backfill(readable), WINDOWS).await?;
+        }
+        if self.state.backfill().is_empty() {
+            tracing::info!("The backfill of {} is complete", self.stream.name);
+        }
+        Ok(self.state.backfill().is_empty())
+    }
+
+    /// The whole seconds of a span, up to what has settled; none if nothing of it has.
+    fn within_reach(&self, span: Span) -> Result<Option<Window>, Halt> {
+        let from = window::floor(span.from);
+        let before = window::ceiling(span.before).min(self.upper()?);
+        Ok((from < before).then(|| Window::new(from, before)))
+    }
+
+    /// The part of a window that can be read; what can't is reported.
+    async fn within_readable(&self, wanted: Window) -> Result<Window, Halt> {
+        if !self.stream.kind().is_activity() {
+            return Ok(wanted);
+        }
+        let readable = self.readable(wanted).await?;
+        Ok(Window::new(wanted.from().max(readable).min(wanted.before()), wanted.before()))
+    }
+}
+
+impl StreamReading {
+    /// The beginning of a backfill's first span is out, and the state says so.
+    pub(super) async fn note_backfilled(
+        &self,
+        state: &mut StreamState,
+        span: Window,
+        reached: chrono::DateTime<chrono::Utc>,
+    ) -> Result<(), Halt> {
+        let Some((first, later)) = state.backfill().split_first() else { return Ok(()) };
+        if reached <= first.from() {
+            return Ok(());
+        }
+        let rest = Window::new(reached, span.before());
+        let rest = (rest.from() < rest.before()).then_some(rest);
+        let spans = rest.into_iter().chain(later.iter().copied()).collect();
+        let state = state.set_backfill(spans);
+        self.keep(state).await
+    }
+
+    /// Sends a state whose bookmark has not moved.
+    async fn keep(&self, state: Value) -> Result<(), Halt> {
+        let bookmark = Bookmark { stream: Some(self.name.clone()), state, display: None };
+        self.extraction.context.events.send(Event::Bookmark(bookmark)).await?;
+        Ok(())
+    }
+}
