@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::{
     layout::{Layout, List, Origin, Scalar, SqlType},
     limits::EPOCH_MICROS,
+    lookup::Spot,
     numeric,
 };
 
@@ -23,14 +24,64 @@ const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const TRAILER: [u8; 2] = (-1i16).to_be_bytes();
 const NULL: [u8; 4] = (-1i32).to_be_bytes();
 
-/// Turns batches into the chunks of one `copy`.
-pub(crate) struct Encoder<'a> {
+/// The rows of a load, as they are sent: in order over all batches, by their places from 0.
+pub(crate) struct Rows<'a> {
     layout: &'a Layout,
     batches: &'a [RecordBatch],
-    /// Whether the rows' arrays are sent along, as the stage wants it.
-    with_lists: bool,
-    /// The columns of the batch at work, and its next row.
-    current: Option<(Vec<Field<'a>>, usize)>,
+    count: usize,
+    /// The keys of rows that have none of their own, by place.
+    generated: Vec<Uuid>,
+}
+
+impl<'a> Rows<'a> {
+    pub(crate) fn new(layout: &'a Layout, batches: &'a [RecordBatch]) -> Self {
+        let count = batches.iter().map(RecordBatch::num_rows).sum();
+        let made = if layout.has_generated_key() { count } else { 0 };
+        let generated = std::iter::repeat_with(Uuid::new_v4).take(made).collect();
+        Self { layout, batches, count, generated }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+}
+
+/// Which rows of a load are sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Picked<'a> {
+    /// Every one.
+    All,
+    /// Those at these places, which ascend.
+    These(&'a [u32]),
+}
+
+/// What is sent of a row.
+#[derive(Clone, Copy)]
+enum Shape<'a> {
+    /// The columns of the table.
+    Table,
+    /// Where the table has the row, its columns, its documents and its arrays.
+    Stage { spots: &'a [Option<Spot>] },
+    /// Its place and its key.
+    Key,
+    /// The items of an array, each with the row's key, its position, and the row's system columns.
+    Items(&'a List),
+}
+
+/// Turns rows into the chunks of one `copy`.
+pub(crate) struct Encoder<'a> {
+    rows: &'a Rows<'a>,
+    picked: Picked<'a>,
+    shape: Shape<'a>,
+    /// How many of the picked rows were sent.
+    sent: usize,
+    /// The batches behind the one at work.
+    rest: &'a [RecordBatch],
+    /// The places of the batch at work.
+    places: std::ops::Range<usize>,
+    /// Its columns.
+    fields: Vec<Field<'a>>,
     state: State,
 }
 
@@ -42,14 +93,33 @@ enum State {
 }
 
 impl<'a> Encoder<'a> {
-    /// For a stage: a table's columns, then the arrays.
-    pub(crate) fn for_stage(layout: &'a Layout, batches: &'a [RecordBatch]) -> Self {
-        Self { layout, batches, with_lists: true, current: None, state: State::Start }
+    /// For the table: its columns.
+    pub(crate) fn for_table(rows: &'a Rows<'a>, picked: Picked<'a>) -> Self {
+        Self::new(rows, picked, Shape::Table)
     }
 
-    /// For a table: its columns.
-    pub(crate) fn for_table(layout: &'a Layout, batches: &'a [RecordBatch]) -> Self {
-        Self { with_lists: false, ..Self::for_stage(layout, batches) }
+    /// For the stage; `spots` has an entry for each row of the load.
+    pub(crate) fn for_stage(
+        rows: &'a Rows<'a>,
+        picked: Picked<'a>,
+        spots: &'a [Option<Spot>],
+    ) -> Self {
+        Self::new(rows, picked, Shape::Stage { spots })
+    }
+
+    /// For the stage of keys: all rows.
+    pub(crate) fn for_keys(rows: &'a Rows<'a>) -> Self {
+        Self::new(rows, Picked::All, Shape::Key)
+    }
+
+    /// For the subtable of an array.
+    pub(crate) fn for_items(rows: &'a Rows<'a>, picked: Picked<'a>, list: &'a List) -> Self {
+        Self::new(rows, picked, Shape::Items(list))
+    }
+
+    fn new(rows: &'a Rows<'a>, picked: Picked<'a>, shape: Shape<'a>) -> Self {
+        let (rest, fields) = (rows.batches, Vec::new());
+        Self { rows, picked, shape, sent: 0, rest, places: 0..0, fields, state: State::Start }
     }
 
     fn next_chunk(&mut self) -> Result<Option<Bytes>, DestinationError> {
@@ -62,28 +132,43 @@ impl<'a> Encoder<'a> {
             self.state = State::Rows;
         }
         while out.len() < CHUNK_BYTES {
-            let Some((fields, row)) = &mut self.current else {
-                let Some((batch, rest)) = self.batches.split_first() else {
-                    out.extend_from_slice(&TRAILER);
-                    self.state = State::Done;
-                    break;
-                };
-                self.batches = rest;
-                if batch.num_rows() > 0 {
-                    self.current = Some((fields_of(self.layout, batch, self.with_lists)?, 0));
-                }
-                continue;
+            let Some(row) = self.next_row()? else {
+                out.extend_from_slice(&TRAILER);
+                self.state = State::Done;
+                break;
             };
-            put_length(fields.len(), &mut out)?;
-            for field in fields.iter() {
-                field.encode(*row, &mut out)?;
+            if let Shape::Items(_) = self.shape {
+                encode_items(&self.fields, row, &mut out)?;
+                continue;
             }
-            *row += 1;
-            if fields.first().is_none_or(|field| *row == field.rows) {
-                self.current = None;
+            put_count(self.fields.len(), &mut out)?;
+            for field in &self.fields {
+                field.encode(row, &mut out)?;
             }
         }
         Ok(Some(Bytes::from(out)))
+    }
+
+    /// The next row to send, by its position in the batch at work.
+    fn next_row(&mut self) -> Result<Option<usize>, DestinationError> {
+        let place = match self.picked {
+            Picked::All => self.sent,
+            Picked::These(places) => match places.get(self.sent) {
+                Some(place) => *place as usize,
+                None => return Ok(None),
+            },
+        };
+        while place >= self.places.end {
+            let Some((batch, rest)) = self.rest.split_first() else { return Ok(None) };
+            let start = self.places.end;
+            self.rest = rest;
+            self.places = start..start + batch.num_rows();
+            if self.places.contains(&place) {
+                self.fields = fields_of(self.rows, self.shape, batch, start)?;
+            }
+        }
+        self.sent += 1;
+        Ok(Some(place - self.places.start))
     }
 }
 
@@ -99,17 +184,18 @@ impl Iterator for Encoder<'_> {
     }
 }
 
-/// A field of the rows at work.
-struct Field<'a> {
-    values: Values<'a>,
-    rows: usize,
-}
-
 /// The values of a field: its column, known by type once per batch and not once per value.
-enum Values<'a> {
+enum Field<'a> {
     Scalar(Items<'a>),
-    List { lists: &'a ListArray, items: Items<'a>, oid: u32 },
-    Generated,
+    List {
+        lists: &'a ListArray,
+        items: Items<'a>,
+        oid: u32,
+    },
+    Generated(&'a [Uuid]),
+    /// The place of a row, counted from that of the batch's first.
+    Place(u32),
+    Spot(&'a [Option<Spot>]),
 }
 
 /// Scalar values.
@@ -122,23 +208,44 @@ enum Items<'a> {
 }
 
 fn fields_of<'a>(
-    layout: &Layout,
+    rows: &'a Rows<'a>,
+    shape: Shape<'a>,
     batch: &'a RecordBatch,
-    with_lists: bool,
+    start: usize,
 ) -> Result<Vec<Field<'a>>, DestinationError> {
-    let rows = batch.num_rows();
-    let lists: &[List] = if with_lists { &layout.lists } else { &[] };
-    let documents: &[Scalar] = if with_lists { &layout.documents } else { &[] };
-    let scalars = layout.columns().chain(documents);
-    let scalars = scalars.map(|column| Values::scalar(column, batch));
-    let lists = lists.iter().map(|list| Values::list(list, batch));
-    scalars.chain(lists).map(|values| Ok(Field { values: values?, rows })).collect()
+    let layout = rows.layout;
+    let scalar = |column: &'a Scalar| Field::scalar(column, rows, batch, start);
+    match shape {
+        Shape::Table => layout.columns().map(scalar).collect(),
+        Shape::Stage { spots } => {
+            let spot = Ok(Field::Spot(spots.get(start..).unwrap_or_default()));
+            let scalars = layout.columns().chain(&layout.documents).map(scalar);
+            let lists = layout.lists.iter().map(|list| Field::list(list, batch));
+            std::iter::once(spot).chain(scalars).chain(lists).collect()
+        }
+        Shape::Key => {
+            let place = u32::try_from(start).map(Field::Place).map_err(|_| too_large());
+            std::iter::once(place).chain(layout.key().map(scalar)).collect()
+        }
+        Shape::Items(list) => {
+            let keys = layout.key().map(scalar);
+            let system = layout.system.iter().map(scalar);
+            keys.chain([Field::list(list, batch)]).chain(system).collect()
+        }
+    }
 }
 
-impl<'a> Values<'a> {
-    fn scalar(column: &Scalar, batch: &'a RecordBatch) -> Result<Self, DestinationError> {
+impl<'a> Field<'a> {
+    fn scalar(
+        column: &Scalar,
+        rows: &'a Rows<'a>,
+        batch: &'a RecordBatch,
+        start: usize,
+    ) -> Result<Self, DestinationError> {
         match column.origin {
-            Origin::Generated => Ok(Self::Generated),
+            Origin::Generated => {
+                Ok(Self::Generated(rows.generated.get(start..).unwrap_or_default()))
+            }
             Origin::Batch(position) => {
                 let array = batch.columns().get(position);
                 let items = array.and_then(|array| Items::new(array, column.sql_type));
@@ -153,20 +260,54 @@ impl<'a> Values<'a> {
         let items = Items::new(lists.values(), list.item).ok_or_else(|| mismatch(&list.name))?;
         Ok(Self::List { lists, items, oid: list.item.oid() })
     }
+
+    fn encode(&self, row: usize, out: &mut Vec<u8>) -> Result<(), DestinationError> {
+        match self {
+            Self::Scalar(items) => items.encode(row, out)?,
+            Self::List { lists, items, oid } => encode_list(lists, items, *oid, row, out)?,
+            Self::Generated(keys) => {
+                let mut buffer = Uuid::encode_buffer();
+                put(keys[row].hyphenated().encode_lower(&mut buffer).as_bytes(), out);
+            }
+            Self::Place(first) => {
+                let place = u32::try_from(row).ok().and_then(|row| first.checked_add(row));
+                let place = place.and_then(|place| i32::try_from(place).ok());
+                put(&place.ok_or_else(too_large)?.to_be_bytes(), out);
+            }
+            Self::Spot(spots) => match &spots[row] {
+                Some(spot) => put(&spot.0, out),
+                None => out.extend_from_slice(&NULL),
+            },
+        }
+        Ok(())
+    }
 }
 
-impl Field<'_> {
-    fn encode(&self, row: usize, out: &mut Vec<u8>) -> Result<(), DestinationError> {
-        match &self.values {
-            Values::Scalar(items) => items.encode(row, out),
-            Values::List { lists, items, oid } => encode_list(lists, items, *oid, row, out),
-            Values::Generated => {
-                let mut buffer = Uuid::encode_buffer();
-                put(Uuid::new_v4().hyphenated().encode_lower(&mut buffer).as_bytes(), out);
-                Ok(())
-            }
+/// The rows of a subtable that the items of one row's array make; `fields` has the array among the columns.
+fn encode_items(
+    fields: &[Field<'_>],
+    row: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), DestinationError> {
+    let array = fields.iter().find_map(|field| match field {
+        Field::List { lists, .. } => Some(*lists),
+        _ => None,
+    });
+    let Some(lists) = array.filter(|lists| lists.is_valid(row)) else { return Ok(()) };
+    let offsets = lists.value_offsets();
+    for (level, item) in (offsets[row] as usize..offsets[row + 1] as usize).enumerate() {
+        // The array gives two columns: the position and the item.
+        put_count(fields.len() + 1, out)?;
+        for field in fields {
+            let Field::List { items, .. } = field else {
+                field.encode(row, out)?;
+                continue;
+            };
+            put(&i64::try_from(level).map_err(|_| too_large())?.to_be_bytes(), out);
+            items.encode(item, out)?;
         }
     }
+    Ok(())
 }
 
 impl<'a> Items<'a> {
@@ -259,7 +400,7 @@ fn with_length(
     Ok(())
 }
 
-fn put_length(fields: usize, out: &mut Vec<u8>) -> Result<(), DestinationError> {
+fn put_count(fields: usize, out: &mut Vec<u8>) -> Result<(), DestinationError> {
     let fields = i16::try_from(fields).map_err(|_| too_large())?;
     out.extend_from_slice(&fields.to_be_bytes());
     Ok(())

@@ -15,8 +15,8 @@ use crate::{
 
 /// The longest name of a user column in bytes: leaves room for a suffix that tells its type.
 const COLUMN_BYTES: usize = 59;
-/// The most columns a table can have in PostgreSQL.
-const COLUMN_COUNT: usize = 1_600;
+/// The most columns a table can have in PostgreSQL, but for one that the stage adds.
+const COLUMN_COUNT: usize = 1_599;
 
 /// How PostgreSQL names and holds columns, by Stitch's page about it.
 pub(crate) const DIALECT: Dialect = Dialect {

@@ -19,6 +19,7 @@ mod failure;
 mod layout;
 mod ledger;
 mod limits;
+mod lookup;
 mod merge;
 mod nested;
 mod numeric;

@@ -1,4 +1,4 @@
-//! Merging a load: stage, judge, write, and let the database count.
+//! Merging a load: look its rows up, copy the new ones, judge and update the others, and let the database count.
 
 use replication::{
     destination::{ChildOutcome, DestinationError, MergeOutcome, RetractionOutcome},
@@ -10,12 +10,13 @@ use tokio_postgres::Row;
 
 use crate::{
     connection::bigint,
-    encode::Encoder,
+    encode::{Encoder, Picked, Rows},
     failure::{Doing, unexpected},
     layout::{Layout, Origin, Tables},
+    lookup::{Found, Spot, disturbed},
     session::Session,
     sql::{
-        merge::{DROP_STAGE, Merge, STAGE},
+        merge::{Merge, STAGE, drop_stages},
         nested, tables,
     },
 };
@@ -30,44 +31,109 @@ impl Session<'_> {
             None => layout.live(),
         };
         let sql = Merge { schema: self.schema, layout: &layout, tables: &tables };
-        let doing = Doing::rows(&layout.table);
+        let rows = Rows::new(&layout, &load.rows);
         let before = self.net_rows(&tables).await?;
         if !layout.is_keyed() {
-            let rows = Encoder::for_table(&layout, &load.rows);
-            let inserted = self.connection.copy(&sql.copy_into_table(), rows, &doing).await?;
+            let inserted = self.copy_new(&sql, &rows, Picked::All).await?;
             let growth = self.growth(&tables, &before, &mut []).await?;
             return Ok(MergeOutcome { inserted, growth, ..MergeOutcome::default() });
         }
-        self.stage(&sql, load, &doing).await?;
-        let [unchanged, superseded] =
-            figures(&self.connection.query_one(&sql.judge(), &[], &doing).await?)
-                .ok_or_else(|| unexpected(&doing))?;
-        let [inserted, updated] =
-            figures(&self.connection.query_one(&sql.merge(), &[], &doing).await?)
-                .ok_or_else(|| unexpected(&doing))?;
+        let found = self.look_up(&sql, &rows).await?;
+        let mut stages = found.stages();
+        let mut outcome = MergeOutcome::default();
+        if !found.new.is_empty() {
+            outcome.inserted = self.copy_new(&sql, &rows, found.picked()).await?;
+        }
+        // Arrays of objects are taken apart by the server, so the rows that are new must be there as well.
+        let staged = match (found.known.is_empty(), layout.nested.is_empty()) {
+            (_, false) => Some(Picked::All),
+            (false, true) => Some(Picked::These(&found.known)),
+            (true, true) => None,
+        };
+        let mut unwritten = Vec::new();
+        if let Some(staged) = staged {
+            self.stage(&sql, &rows, staged, &found.spots).await?;
+            stages.push(STAGE);
+        }
+        if !found.known.is_empty() {
+            unwritten = self.update(&sql, &found, &mut outcome).await?;
+        }
+        let written = found.without(unwritten);
+        outcome.children = self.write_items(&sql, &rows, &found, written.as_deref()).await?;
+        outcome.growth = self.growth(&tables, &before, &mut outcome.children).await?;
+        if !stages.is_empty() {
+            self.connection.run(&drop_stages(&stages), &Doing::rows(&layout.table)).await?;
+        }
+        Ok(outcome)
+    }
+
+    /// Copies rows that are new into the table, and counts them.
+    async fn copy_new(
+        &self,
+        sql: &Merge<'_>,
+        rows: &Rows<'_>,
+        picked: Picked<'_>,
+    ) -> Result<u64, DestinationError> {
+        let rows = Encoder::for_table(rows, picked);
+        self.connection.copy(&sql.copy_into_table(), rows, &Doing::rows(&sql.layout.table)).await
+    }
+
+    /// Judges the staged rows that the table has and updates it. Returns the spots of those that were not to be written.
+    async fn update(
+        &self,
+        sql: &Merge<'_>,
+        found: &Found,
+        outcome: &mut MergeOutcome,
+    ) -> Result<Vec<Spot>, DestinationError> {
+        let doing = Doing::rows(&sql.layout.table);
+        let row = self.connection.query_one(&sql.update(), &[], &doing).await?;
+        let [unchanged, superseded, to_update, updated] =
+            figures(&row).ok_or_else(|| unexpected(&doing))?;
+        let judged = unchanged + superseded + to_update;
+        if usize::try_from(judged) != Ok(found.known.len()) || to_update != updated {
+            return Err(disturbed(&sql.layout.table));
+        }
+        (outcome.unchanged, outcome.superseded, outcome.updated) = (unchanged, superseded, updated);
+        Ok(row.get::<_, Option<Vec<Spot>>>(4).unwrap_or_default())
+    }
+
+    /// Puts the items of the rows that were written into the subtables, in place of those that were there.
+    async fn write_items(
+        &self,
+        sql: &Merge<'_>,
+        rows: &Rows<'_>,
+        found: &Found,
+        written: Option<&[u32]>,
+    ) -> Result<Vec<ChildOutcome>, DestinationError> {
+        let layout = sql.layout;
+        let picked = written.map_or(Picked::All, Picked::These);
         let mut children = Vec::new();
-        for (list, child) in layout.lists.iter().zip(&tables.children) {
+        for (position, child) in sql.tables.children.iter().enumerate() {
             let doing = Doing::rows(child);
-            let deleted = self.connection.execute(&sql.delete_items(child), &[], &doing).await?;
-            let inserted =
-                self.connection.execute(&sql.insert_items(child, list), &[], &doing).await?;
+            let mut deleted = 0;
+            if found.filled.get(position + 1) == Some(&true) {
+                if found.has_keys && !found.new.is_empty() {
+                    deleted +=
+                        self.connection.execute(&sql.delete_orphans(child), &[], &doing).await?;
+                }
+                if !found.known.is_empty() {
+                    deleted +=
+                        self.connection.execute(&sql.delete_items(child), &[], &doing).await?;
+                }
+            }
+            let inserted = if let Some(list) = layout.lists.get(position) {
+                let items = Encoder::for_items(rows, picked, list);
+                self.connection.copy(&sql.copy_items(child), items, &doing).await?
+            } else if let Some(nested) = layout.nested.get(position - layout.lists.len()) {
+                let insert = nested::insert_items(self.schema, child, layout, nested, STAGE);
+                self.connection.execute(&insert, &[], &doing).await?
+            } else {
+                // Its array is none of the stream's any more.
+                0
+            };
             children.push(ChildOutcome { table: child.clone(), inserted, deleted, growth: 0 });
         }
-        for (nested, child) in layout.nested.iter().zip(&tables.children[layout.lists.len()..]) {
-            let doing = Doing::rows(child);
-            let deleted = self.connection.execute(&sql.delete_items(child), &[], &doing).await?;
-            let insert = nested::insert_items(self.schema, child, &layout, nested, STAGE);
-            let inserted = self.connection.execute(&insert, &[], &doing).await?;
-            children.push(ChildOutcome { table: child.clone(), inserted, deleted, growth: 0 });
-        }
-        for child in &tables.children[layout.child_count()..] {
-            let doing = Doing::rows(child);
-            let deleted = self.connection.execute(&sql.delete_items(child), &[], &doing).await?;
-            children.push(ChildOutcome { table: child.clone(), inserted: 0, deleted, growth: 0 });
-        }
-        let growth = self.growth(&tables, &before, &mut children).await?;
-        self.connection.run(DROP_STAGE, &doing).await?;
-        Ok(MergeOutcome { inserted, updated, unchanged, superseded, growth, children })
+        Ok(children)
     }
 
     /// The rows of the table that share a key with a row of the load and differ from it.
@@ -82,9 +148,10 @@ impl Session<'_> {
         let tables = layout.tables(load.version);
         let sql = Merge { schema: self.schema, layout: &layout, tables: &tables };
         let doing = Doing::rows(&layout.table);
-        self.stage(&sql, load, &doing).await?;
+        let rows = Rows::new(&layout, &load.rows);
+        self.stage(&sql, &rows, Picked::All, &vec![None; rows.count()]).await?;
         let rows = self.connection.query(&sql.rivals(), &[], &doing).await?;
-        self.connection.run(DROP_STAGE, &doing).await?;
+        self.connection.run(&drop_stages(&[STAGE]), &doing).await?;
         let rivals = rows.iter().map(|row| rival(&load.schema, &layout, row.get(0)));
         rivals.collect::<Option<_>>().ok_or_else(|| unexpected(&doing))
     }
@@ -116,14 +183,20 @@ impl Session<'_> {
     async fn stage(
         &self,
         sql: &Merge<'_>,
-        load: &TableLoad,
-        doing: &Doing,
+        rows: &Rows<'_>,
+        picked: Picked<'_>,
+        spots: &[Option<Spot>],
     ) -> Result<(), DestinationError> {
-        self.connection.run(&sql.create_stage(), doing).await?;
-        let rows = Encoder::for_stage(sql.layout, &load.rows);
-        let staged = self.connection.copy(&sql.copy_into_stage(), rows, doing).await?;
+        let doing = Doing::rows(&sql.layout.table);
+        self.connection.run(&sql.create_stage(), &doing).await?;
+        let count = match picked {
+            Picked::All => rows.count(),
+            Picked::These(places) => places.len(),
+        };
+        let rows = Encoder::for_stage(rows, picked, spots);
+        let staged = self.connection.copy(&sql.copy_into_stage(), rows, &doing).await?;
         // The books would show it as well; here it can be told where the rows went.
-        if u64::try_from(load.row_count()) == Ok(staged) { Ok(()) } else { Err(unexpected(doing)) }
+        if usize::try_from(staged) == Ok(count) { Ok(()) } else { Err(unexpected(&doing)) }
     }
 
     /// How many rows each table has gained, up to a constant, in the order of [`Tables::names`].

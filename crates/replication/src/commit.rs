@@ -146,10 +146,10 @@ impl Committer {
                     }
                 }
                 (DestinationErrorKind::Row(_), _) => {
-                    if self.reject_offenders(&mut unit, &placements).await? == 0 {
-                        return Err(error.into());
+                    if self.reject_offenders(&mut unit, &placements).await? > 0 {
+                        continue;
                     }
-                    continue;
+                    // Tried alone each of them is taken: somebody else was in the way, and may be gone.
                 }
                 (kind, _) if kind.is_retriable() => {}
                 _ => return Err(error.into()),

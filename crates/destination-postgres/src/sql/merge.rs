@@ -1,25 +1,36 @@
-//! Statements that bring a load's rows from a stage into a table.
+//! Statements that bring a load's rows into a table.
 //!
-//! The stage is a temporary table that holds the load's rows as they came; arrays are arrays there. First its rows are
-//! judged: those whose key the table has already, and that are alike or lose, are counted and leave the stage. What is
-//! left is written.
+//! First the rows' keys are looked up, unless the table is empty: a temporary table takes them, and the answer says where
+//! in the table each row is that it has. New rows are copied straight into the table. The others go through the stage, a
+//! temporary table that holds them as they came, arrays as arrays: they are judged there, those that are alike or lose
+//! are counted and leave it, and what is left updates the table. Each row is looked up once.
 
 use replication::system;
 
-use crate::layout::{ITEM, LEVEL, Layout, List, Scalar, SqlType, Tables, Winner, source_key};
+use crate::layout::{ITEM, LEVEL, Layout, Scalar, SqlType, Tables, Winner, source_key};
 
 use super::{all_of, comma, identifier, join, nested, table};
 
 /// The stage.
 pub(crate) const STAGE: &str = "pg_temp._sdc_stage";
+/// The stage of keys.
+pub(crate) const KEYS: &str = "pg_temp._sdc_keys";
+/// The column of the stage that tells where the table has the row; null for a row that is new.
+const SPOT: &str = "_sdc_spot";
+/// The column of the stage of keys that tells which row of the load has the key.
+const PLACE: &str = "_sdc_place";
 
-/// From here on, rows are looked up by key, one by one: the stage is small, the table may be huge, and its planner
-/// would rather read it whole. `insert … on conflict` does as many look-ups anyway.
+/// From here on, rows are looked up by key or spot, one by one: the stages are small, the table may be huge, and its
+/// planner would rather read it whole.
 const LOOK_UP: &str = "set local enable_hashjoin = off; set local enable_mergejoin = off";
 
-/// Drops the stage, so that the transaction's next load can have it, and lets the planner choose again.
-pub(crate) const DROP_STAGE: &str = "drop table pg_temp._sdc_stage; \
-     set local enable_hashjoin to default; set local enable_mergejoin to default";
+/// Drops stages, so that the transaction's next load can have them, and lets the planner choose again.
+pub(crate) fn drop_stages(stages: &[&str]) -> String {
+    format!(
+        "drop table {}; set local enable_hashjoin to default; set local enable_mergejoin to default",
+        comma(stages)
+    )
+}
 
 /// The statements about one load.
 pub(crate) struct Merge<'a> {
@@ -36,7 +47,7 @@ impl Merge<'_> {
             .map(|column| format!("{} {}", identifier(&column.name), column.sql_type.name()));
         let lists = self.layout.lists.iter();
         let lists = lists.map(|list| format!("{} {}[]", identifier(&list.name), list.item.name()));
-        let columns = comma(scalars.chain(lists));
+        let columns = comma([format!("{SPOT} tid")].into_iter().chain(scalars).chain(lists));
         format!("{LOOK_UP}; create temporary table {STAGE} ({columns}) on commit drop")
     }
 
@@ -45,75 +56,105 @@ impl Merge<'_> {
         let scalars = self.layout.columns().chain(&self.layout.documents);
         let scalars = scalars.map(|column| identifier(&column.name));
         let lists = self.layout.lists.iter().map(|list| identifier(&list.name));
-        format!("copy {STAGE} ({}) from stdin with (format binary)", comma(scalars.chain(lists)))
+        let columns = comma([SPOT.to_owned()].into_iter().chain(scalars).chain(lists));
+        format!("copy {STAGE} ({columns}) from stdin with (format binary)")
     }
 
-    /// Fills the table itself, for rows without a key.
+    /// Fills the table itself, with rows that it doesn't have.
     pub(crate) fn copy_into_table(&self) -> String {
         let columns = comma(self.layout.columns().map(|column| identifier(&column.name)));
         format!("copy {} ({columns}) from stdin with (format binary)", self.target())
     }
 
-    /// Judges the staged rows whose keys the table has, takes those that don't differ or lose out of the stage, and
-    /// counts the two.
-    pub(crate) fn judge(&self) -> String {
+    /// Fills a subtable.
+    pub(crate) fn copy_items(&self, child: &str) -> String {
+        let columns = comma(child_columns(self.layout));
+        format!("copy {} ({columns}) from stdin with (format binary)", table(self.schema, child))
+    }
+
+    /// Whether the table has a row, and each of its subtables.
+    pub(crate) fn are_filled(&self) -> String {
+        let filled = self
+            .tables
+            .names()
+            .map(|name| format!("exists (select from {})", table(self.schema, name)));
+        format!("select {}", comma(filled))
+    }
+
+    /// Creates the stage of keys.
+    pub(crate) fn create_keys(&self) -> String {
+        let keys = self.layout.key();
+        let keys = keys.map(|key| format!("{} {}", identifier(&key.name), key.sql_type.name()));
+        let columns = comma([format!("{PLACE} integer")].into_iter().chain(keys));
+        format!("{LOOK_UP}; create temporary table {KEYS} ({columns}) on commit drop")
+    }
+
+    /// Fills the stage of keys.
+    pub(crate) fn copy_keys(&self) -> String {
+        let keys = self.layout.key().map(|key| identifier(&key.name));
+        let columns = comma([PLACE.to_owned()].into_iter().chain(keys));
+        format!("copy {KEYS} ({columns}) from stdin with (format binary)")
+    }
+
+    /// The rows whose keys the table has: their places, and where the table has them. Their keys leave the stage.
+    pub(crate) fn look_up(&self) -> String {
         format!(
-            "with judged as (select s.ctid as place, {differs} as differs, {wins} as wins \
-             from {STAGE} s join {target} t on {same_key}), \
-             dropped as (delete from {STAGE} s using judged j \
-             where s.ctid = j.place and not (j.differs and j.wins)) \
-             select count(*) filter (where not differs), \
-             count(*) filter (where differs and not wins) from judged",
-            differs = self.differs(),
-            wins = wins(&self.layout.winner, "s"),
+            "with known as (select k.ctid as key, k.{PLACE} as place, t.ctid as spot \
+             from {KEYS} k join {target} t on {same_key}), \
+             gone as (delete from {KEYS} k using known where k.ctid = known.key) \
+             select array_agg(place), array_agg(spot) from known",
             target = self.target(),
-            same_key = self.same_key("t"),
+            same_key = same_key(self.layout, "k", "t"),
         )
     }
 
-    /// Inserts and updates, and counts both.
-    pub(crate) fn merge(&self) -> String {
-        let columns: Vec<String> =
-            self.layout.columns().map(|column| identifier(&column.name)).collect();
-        let changed = self.layout.values().chain(&self.layout.system);
-        let sets = changed.map(|column| {
-            let name = identifier(&column.name);
-            format!("{name} = excluded.{name}")
-        });
+    /// Deletes the items of rows that are new: somebody deleted their parents and not them.
+    pub(crate) fn delete_orphans(&self, child: &str) -> String {
         format!(
-            "with merged as (insert into {target} as t ({columns}) select {columns} from {STAGE} \
-             on conflict ({key}) do update set {sets} where {wins} returning t.xmax = 0 as is_new) \
-             select count(*) filter (where is_new), count(*) filter (where not is_new) from merged",
-            target = self.target(),
-            columns = comma(&columns),
-            key = comma(self.layout.key().map(|column| identifier(&column.name))),
-            sets = comma(sets),
-            wins = wins(&self.layout.winner, "excluded"),
-        )
-    }
-
-    /// Deletes the items of the rows that were inserted (somebody may have deleted their parents) or updated.
-    pub(crate) fn delete_items(&self, child: &str) -> String {
-        format!(
-            "delete from {} c using {STAGE} s where {}",
+            "delete from {} c using {KEYS} s where {}",
             table(self.schema, child),
             child_of(self.layout, "s"),
         )
     }
 
-    /// Inserts the items of the rows that were inserted or updated.
-    pub(crate) fn insert_items(&self, child: &str, list: &List) -> String {
-        let keys = self.layout.key().map(|column| format!("s.{}", identifier(&column.name)));
-        let system =
-            self.layout.system.iter().map(|column| format!("s.{}", identifier(&column.name)));
-        let values = keys.chain(["u.place - 1".to_owned(), "u.item".to_owned()]).chain(system);
+    /// Judges the staged rows that the table has, takes those that don't differ or lose out of the stage, and updates
+    /// the table with the others. Counts those that don't differ, lose, were to be written and were written, and tells
+    /// the spots of those that were not to be.
+    ///
+    /// Somebody else may have changed a row since it was looked up. Then it isn't at its spot any more, and the counts
+    /// don't agree. The keys are compared in a way that no index serves, so that rows are found by their spots.
+    pub(crate) fn update(&self) -> String {
+        let changed = self.layout.values().chain(&self.layout.system);
+        let sets = changed.map(|column| {
+            let name = identifier(&column.name);
+            format!("{name} = s.{name}")
+        });
         format!(
-            "insert into {} ({}) select {} from {STAGE} s \
-             cross join lateral unnest(s.{}) with ordinality as u(item, place)",
+            "with judged as materialized (select s.ctid as place, {same_key} as same, \
+             {differs} as differs, {wins} as wins \
+             from {STAGE} s join {target} t on t.ctid = s.{SPOT}), \
+             dropped as (delete from {STAGE} s using judged j \
+             where s.ctid = j.place and not (j.same and j.differs and j.wins) returning s.{SPOT}), \
+             updated as (update {target} t set {sets} from judged j join {STAGE} s on s.ctid = j.place \
+             where t.ctid = s.{SPOT} and ({same_key}) is true and j.same and j.differs and j.wins returning true) \
+             select count(*) filter (where same and not differs), \
+             count(*) filter (where same and differs and not wins), \
+             count(*) filter (where same and differs and wins), \
+             (select count(*) from updated), (select array_agg({SPOT}) from dropped) from judged",
+            same_key = self.same_key("t"),
+            differs = self.differs(),
+            wins = wins(&self.layout.winner, "s"),
+            target = self.target(),
+            sets = comma(sets),
+        )
+    }
+
+    /// Deletes the items of the rows that were updated.
+    pub(crate) fn delete_items(&self, child: &str) -> String {
+        format!(
+            "delete from {} c using {STAGE} s where s.{SPOT} is not null and {}",
             table(self.schema, child),
-            comma(child_columns(self.layout)),
-            comma(values),
-            identifier(&list.name),
+            child_of(self.layout, "s"),
         )
     }
 
@@ -329,63 +370,48 @@ mod tests {
         let layout = layout();
         let tables = layout.live();
         let merge = Merge { schema: "s", layout: &layout, tables: &tables };
-        let (child, list) = (&tables.children[0], &layout.lists[0]);
+        let child = &tables.children[0];
         insta::assert_snapshot!(in_lines(&merge.create_stage()), @r#"
             set local enable_hashjoin = off; set local enable_mergejoin = off; create
-            temporary table pg_temp._sdc_stage ("id" text, "modified" text, "extra"
-            json, "_sdc_extracted_at" timestamp with time zone, "_sdc_received_at"
-            timestamp with time zone, "_sdc_batched_at" timestamp with time zone,
-            "_sdc_sequence" bigint, "_sdc_table_version" bigint, "listIds" text[]) on
-            commit drop
+            temporary table pg_temp._sdc_stage (_sdc_spot tid, "id" text, "modified"
+            text, "extra" json, "_sdc_extracted_at" timestamp with time zone,
+            "_sdc_received_at" timestamp with time zone, "_sdc_batched_at" timestamp
+            with time zone, "_sdc_sequence" bigint, "_sdc_table_version" bigint,
+            "listIds" text[]) on commit drop
         "#);
         insta::assert_snapshot!(in_lines(&merge.copy_into_stage()), @r#"
-            copy pg_temp._sdc_stage ("id", "modified", "extra", "_sdc_extracted_at",
-            "_sdc_received_at", "_sdc_batched_at", "_sdc_sequence",
+            copy pg_temp._sdc_stage (_sdc_spot, "id", "modified", "extra",
+            "_sdc_extracted_at", "_sdc_received_at", "_sdc_batched_at", "_sdc_sequence",
             "_sdc_table_version", "listIds") from stdin with (format binary)
         "#);
-        insta::assert_snapshot!(in_lines(&merge.judge()), @r#"
-            with judged as (select s.ctid as place, (row(s."modified", s."extra"::text)
-            is distinct from row(t."modified", t."extra"::text) or s."listIds" is
-            distinct from (select array_agg(c."value" order by c."_sdc_level_0_id") from
-            "s"."contact__listIds" c where c."_sdc_source_key_id" = t."id")) as differs,
-            case when s."modified" is not distinct from t."modified" then
-            (s."_sdc_sequence" > t."_sdc_sequence") is not false when t."modified" is
-            null then true when s."modified" is null then false else s."modified"
-            collate "C" > t."modified" collate "C" end as wins from pg_temp._sdc_stage s
-            join "s"."contact" t on s."id" = t."id"), dropped as (delete from
-            pg_temp._sdc_stage s using judged j where s.ctid = j.place and not
-            (j.differs and j.wins)) select count(*) filter (where not differs), count(*)
-            filter (where differs and not wins) from judged
+        insta::assert_snapshot!(in_lines(&merge.create_keys()), @r#"
+            set local enable_hashjoin = off; set local enable_mergejoin = off; create
+            temporary table pg_temp._sdc_keys (_sdc_place integer, "id" text) on commit
+            drop
         "#);
-        insta::assert_snapshot!(in_lines(&merge.merge()), @r#"
-            with merged as (insert into "s"."contact" as t ("id", "modified", "extra",
-            "_sdc_extracted_at", "_sdc_received_at", "_sdc_batched_at", "_sdc_sequence",
-            "_sdc_table_version") select "id", "modified", "extra", "_sdc_extracted_at",
-            "_sdc_received_at", "_sdc_batched_at", "_sdc_sequence", "_sdc_table_version"
-            from pg_temp._sdc_stage on conflict ("id") do update set "modified" =
-            excluded."modified", "extra" = excluded."extra", "_sdc_extracted_at" =
-            excluded."_sdc_extracted_at", "_sdc_received_at" =
-            excluded."_sdc_received_at", "_sdc_batched_at" = excluded."_sdc_batched_at",
-            "_sdc_sequence" = excluded."_sdc_sequence", "_sdc_table_version" =
-            excluded."_sdc_table_version" where case when excluded."modified" is not
-            distinct from t."modified" then (excluded."_sdc_sequence" >
-            t."_sdc_sequence") is not false when t."modified" is null then true when
-            excluded."modified" is null then false else excluded."modified" collate "C"
-            > t."modified" collate "C" end returning t.xmax = 0 as is_new) select
-            count(*) filter (where is_new), count(*) filter (where not is_new) from
-            merged
+        insta::assert_snapshot!(in_lines(&merge.are_filled()), @r#"
+            select exists (select from "s"."contact"), exists (select from
+            "s"."contact__listIds")
+        "#);
+        insta::assert_snapshot!(in_lines(&merge.look_up()), @r#"
+            with known as (select k.ctid as key, k._sdc_place as place, t.ctid as spot
+            from pg_temp._sdc_keys k join "s"."contact" t on k."id" = t."id"), gone as
+            (delete from pg_temp._sdc_keys k using known where k.ctid = known.key)
+            select array_agg(place), array_agg(spot) from known
+        "#);
+        insta::assert_snapshot!(in_lines(&merge.update()), @"");
+        insta::assert_snapshot!(in_lines(&merge.delete_orphans(child)), @r#"
+            delete from "s"."contact__listIds" c using pg_temp._sdc_keys s where
+            c."_sdc_source_key_id" = s."id"
         "#);
         insta::assert_snapshot!(in_lines(&merge.delete_items(child)), @r#"
             delete from "s"."contact__listIds" c using pg_temp._sdc_stage s where
-            c."_sdc_source_key_id" = s."id"
+            s._sdc_spot is not null and c."_sdc_source_key_id" = s."id"
         "#);
-        insta::assert_snapshot!(in_lines(&merge.insert_items(child, list)), @r#"
-            insert into "s"."contact__listIds" ("_sdc_source_key_id", "_sdc_level_0_id",
+        insta::assert_snapshot!(in_lines(&merge.copy_items(child)), @r#"
+            copy "s"."contact__listIds" ("_sdc_source_key_id", "_sdc_level_0_id",
             "value", "_sdc_extracted_at", "_sdc_received_at", "_sdc_batched_at",
-            "_sdc_sequence", "_sdc_table_version") select s."id", u.place - 1, u.item,
-            s."_sdc_extracted_at", s."_sdc_received_at", s."_sdc_batched_at",
-            s."_sdc_sequence", s."_sdc_table_version" from pg_temp._sdc_stage s cross
-            join lateral unnest(s."listIds") with ordinality as u(item, place)
+            "_sdc_sequence", "_sdc_table_version") from stdin with (format binary)
         "#);
     }
 }

@@ -149,6 +149,56 @@ async fn rows_without_a_key_are_appended_with_their_items() {
 }
 
 #[tokio::test]
+async fn items_whose_row_somebody_deleted_do_not_come_back_with_it() {
+    let server = Server::start();
+    let postgres = server.postgres();
+    let claim = postgres.claim(&request("run")).await.unwrap();
+    let first = [
+        contact("gone", "a", 1).lists(&["x", "y"]),
+        contact("gone, and empty", "a", 1).lists(&["x"]),
+        contact("stays", "a", 1).lists(&["x"]),
+    ];
+    commit(&postgres, &claim, &load(&contacts(), &first)).await.unwrap();
+    server.query("delete from contact where id like 'gone%'");
+    let second = [
+        contact("gone", "b", 2).lists(&["z"]),
+        contact("gone, and empty", "b", 2).lists(&[]),
+        contact("stays", "b", 2).lists(&["x", "z"]),
+    ];
+    let outcome = commit(&postgres, &claim, &load(&contacts(), &second)).await.unwrap();
+    assert_eq!((outcome.inserted, outcome.updated), (2, 1));
+    let items = "select _sdc_source_key_id, value from \"contact__listIds\" order by 1, 2";
+    assert_eq!(server.query(items), "gone|z\nstays|x\nstays|z");
+
+    // All of them, so that the table is empty and its subtable isn't.
+    server.query("delete from contact");
+    let third = [contact("stays", "c", 3).lists(&[])];
+    commit(&postgres, &claim, &load(&contacts(), &third)).await.unwrap();
+    assert_eq!(server.query(items), "gone|z");
+}
+
+#[tokio::test]
+async fn rows_that_somebody_keeps_from_being_updated_are_no_rows_at_fault() {
+    let server = Server::start();
+    let postgres = server.postgres();
+    let claim = postgres.claim(&request("run")).await.unwrap();
+    let rows = |text, sequence| {
+        load(&contacts(), &[contact("a", text, sequence), contact("b", text, sequence)])
+    };
+    commit(&postgres, &claim, &rows("x", 1)).await.unwrap();
+    server.query(
+        "create function keep() returns trigger language plpgsql as 'begin return null; end'; \
+         create trigger keep before update on contact for each row when (old.id = 'b') execute function keep()",
+    );
+    let error = merged(&postgres, &claim, &rows("y", 2)).await.err().unwrap();
+    assert!(error.kind.is_retriable(), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "Somebody else changed rows of `contact` while they were written"
+    );
+}
+
+#[tokio::test]
 async fn a_dropped_unit_leaves_no_transaction_behind() {
     let server = Server::start();
     let postgres = server.postgres();
