@@ -1,6 +1,6 @@
 //! The command line. Its help is the reference that users read first.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use chrono::{DateTime, Datelike, Utc};
 use clap::{
@@ -60,6 +60,12 @@ pub(crate) enum Command {
     Loads(LoadsArguments),
     /// Show the rows that could not be loaded
     Rejects(RejectsArguments),
+    /// Run the service: integrations by their schedules, with their logs and reports, until a signal ends it
+    Serve(ServeArguments),
+    /// Run a further worker of a service whose control store is a PostgreSQL database
+    Work(WorkArguments),
+    /// Make the key that the service seals secrets with
+    Key(KeyArguments),
 }
 
 impl Command {
@@ -75,6 +81,9 @@ impl Command {
             Self::State(arguments) => commands::state::execute(&arguments),
             Self::Loads(arguments) => commands::loads::execute(&arguments),
             Self::Rejects(arguments) => commands::rejects::execute(&arguments),
+            Self::Serve(arguments) => commands::serve::execute(&arguments),
+            Self::Work(arguments) => commands::serve::work(&arguments),
+            Self::Key(arguments) => commands::key::execute(&arguments),
         }
     }
 }
@@ -289,6 +298,71 @@ pub(crate) struct RejectsArguments {
     /// How many at most
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) limit: usize,
+}
+
+/// What the service is started with.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceArguments {
+    /// The configuration file; `backstitch.toml` if it is there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The control store: the path of a SQLite file, or `postgres://USER@HOST/DATABASE`, `env:NAME`, `@FILE`
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) store: Option<String>,
+    /// Write the log as JSON, one object a line
+    #[arg(long)]
+    pub(crate) log_json: bool,
+}
+
+/// How a service ends; part of its help.
+const DRAIN: &str = "\
+The first SIGTERM or SIGINT ends it gracefully: no run is begun any more, and those that are alive stop where
+nothing is lost; another process goes on with them. That takes at most `drain_seconds` of `[service]`. A second
+signal ends it at once, which loses nothing either: the next start goes on from the last commit.";
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+#[command(after_help = DRAIN)]
+pub(crate) struct ServeArguments {
+    #[command(flatten)]
+    pub(crate) service: ServiceArguments,
+    /// Where to listen, such as `127.0.0.1:8720`
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Confirm that the start date of an integration has changed in the file: its next run reads all tables
+    /// again from there. May be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) reset_start_date: Vec<String>,
+}
+
+/// Arguments of `work`.
+#[derive(Debug, Args)]
+#[command(after_help = DRAIN)]
+pub(crate) struct WorkArguments {
+    #[command(flatten)]
+    pub(crate) service: ServiceArguments,
+}
+
+/// Arguments of `key`.
+#[derive(Debug, Args)]
+pub(crate) struct KeyArguments {
+    #[command(subcommand)]
+    pub(crate) command: KeyCommand,
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key file
+    New {
+        /// The file; it must not be there yet
+        file: PathBuf,
+    },
+    /// Put a new key before those of a key file, which still open what they sealed
+    Rotate {
+        /// The file
+        file: PathBuf,
+    },
 }
 
 #[cfg(test)]

@@ -150,6 +150,13 @@ pub(crate) fn rereadable(integration: &Integration) -> Result<BrontoSource, Fail
 }
 
 fn bronto(settings: &BrontoSettings, integration: &Integration) -> Result<BrontoSource, Failure> {
+    bronto_source(bronto_config(settings, integration)?)
+}
+
+fn bronto_config(
+    settings: &BrontoSettings,
+    integration: &Integration,
+) -> Result<TapConfig, Failure> {
     let token = settings.token.read("The Bronto token")?;
     let mut values = settings.others.clone();
     values.insert("token".to_owned(), token.expose_secret().into());
@@ -158,7 +165,49 @@ fn bronto(settings: &BrontoSettings, integration: &Integration) -> Result<Bronto
     }
     let mut config = tap_config(values)?;
     config.selection.clone_from(&integration.selection);
-    bronto_source(config)
+    Ok(config)
+}
+
+/// Where an integration sends its secrets.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// The source, where it is one that we connect to.
+    pub(crate) source: Option<Place>,
+    /// The destination, where it is a server.
+    pub(crate) destination: Option<Place>,
+}
+
+/// A server.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Its host; empty where it is this machine without a name.
+    pub(crate) host: String,
+    /// The address in full, for people.
+    pub(crate) address: String,
+}
+
+/// Where an integration sends its secrets. Nothing is connected to.
+///
+/// # Errors
+/// When a secret is missing, or a setting is wrong.
+pub(crate) fn places(integration: &Integration) -> Result<Places, Failure> {
+    let source = match &integration.source {
+        SourceSettings::Bronto(settings) => {
+            let endpoint = bronto_config(settings, integration)?.endpoint;
+            Some(Place { host: endpoint.host().to_owned(), address: endpoint.to_string() })
+        }
+        SourceSettings::Singer(_) => None,
+    };
+    let destination = match &integration.destination {
+        DestinationAddress::DuckDb(_) => None,
+        DestinationAddress::Postgres(url) => {
+            let config = PostgresConfig::parse(url, integration.schema.as_str())
+                .map_err(|error| Failure::from(&error))?;
+            let host = config.host_name().unwrap_or_default().to_owned();
+            Some(Place { host, address: config.place() })
+        }
+    };
+    Ok(Places { source, destination })
 }
 
 /// The source of a simulated account. Its clock stands still, so nothing in it needs time to settle.

@@ -46,6 +46,22 @@ impl ExitStatus {
         }
     }
 
+    /// The kind of failure in one word, as it is stored with a run.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Unexpected => "unexpected",
+            Self::Configuration => "configuration",
+            Self::SourceRefused => "source_refused",
+            Self::SourceUnavailable => "source_unavailable",
+            Self::Destination => "destination",
+            Self::Rejects => "rejects",
+            Self::Books => "books",
+            Self::Claimed => "claimed",
+            Self::Interrupted(_) => "interrupted",
+        }
+    }
+
     /// The code in the form that `main` returns.
     pub(crate) fn code(self) -> ExitCode {
         ExitCode::from(self.number())

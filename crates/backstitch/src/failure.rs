@@ -64,6 +64,16 @@ impl Failure {
         self
     }
 
+    /// What is wrong, with its causes, in one line.
+    pub(crate) fn sentence(&self) -> String {
+        std::iter::once(&self.message).chain(&self.causes).cloned().collect::<Vec<_>>().join(": ")
+    }
+
+    /// What to do about it; empty if there is nothing to say.
+    pub(crate) fn remedy(&self) -> &str {
+        self.hint.as_deref().unwrap_or_default()
+    }
+
     /// How the process ends.
     pub(crate) fn exit(&self) -> ExitStatus {
         self.exit

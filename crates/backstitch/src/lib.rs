@@ -14,6 +14,7 @@ mod connect;
 mod display;
 mod exit;
 mod failure;
+mod hosting;
 mod interrupt;
 mod pipeline;
 mod progress_bars;

@@ -9,17 +9,25 @@ use std::{
 
 use chrono::Utc;
 use indicatif::MultiProgress;
+use service::store::LogLevel;
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
 };
 use tracing_subscriber::{
-    EnvFilter,
+    EnvFilter, Layer,
     fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, format::Writer},
+    layer::SubscriberExt,
     registry::LookupSpan,
+    util::SubscriberInitExt,
 };
 
-use crate::failure::Failure;
+use crate::{
+    config::LogForm,
+    exit::ExitStatus,
+    failure::Failure,
+    hosting::{RunLogLayer, RunTitle},
+};
 
 /// The environment variable that changes what is logged, for example `BACKSTITCH_LOG=debug`.
 const VARIABLE: &str = "BACKSTITCH_LOG";
@@ -27,6 +35,9 @@ const VARIABLE: &str = "BACKSTITCH_LOG";
 /// What is logged unless the variable says otherwise.
 const LINES: &str = "warn,backstitch=info,replication=info,tap_bronto=info,bronto_client=info,singer=info,\
                      destination_duckdb=info,destination_postgres=info";
+/// The lines of runs that are kept when all are wanted.
+const RUN_LINES_DEBUG: &str = "warn,backstitch=debug,replication=debug,tap_bronto=debug,bronto_client=debug,singer=debug,\
+                               destination_duckdb=debug,destination_postgres=debug";
 /// What is logged above progress bars.
 const ABOVE_BARS: &str = "warn";
 
@@ -55,19 +66,50 @@ pub(crate) fn start_without_source(bars: Option<&MultiProgress>) -> Result<(), F
 }
 
 fn start_with(bars: Option<&MultiProgress>, above_bars: &str) -> Result<(), Failure> {
-    let directives = std::env::var(VARIABLE)
-        .unwrap_or_else(|_| if bars.is_some() { above_bars } else { LINES }.to_owned());
-    let filter = EnvFilter::try_new(directives).map_err(|error| {
-        Failure::configuration(format!("The environment variable `{VARIABLE}` is not a log filter"))
-            .caused_by(&error)
-            .with_hint("Write it like `debug` or `tap_bronto=debug`")
-    })?;
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(if bars.is_some() { above_bars } else { LINES })?)
         .event_format(StitchLine)
         .with_writer(StandardError { bars: bars.cloned() })
         .init();
     Ok(())
+}
+
+/// Starts the log of the service, which is also where the logs of runs come from.
+///
+/// # Errors
+/// When `BACKSTITCH_LOG` can't be read.
+pub(crate) fn start_service(
+    form: LogForm,
+    runs: RunLogLayer,
+    least: LogLevel,
+) -> Result<(), Failure> {
+    let text = (form == LogForm::Text).then(|| {
+        tracing_subscriber::fmt::layer()
+            .event_format(StitchLine)
+            .with_writer(StandardError { bars: None })
+    });
+    let json = (form == LogForm::Json).then(|| {
+        tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(io::stderr)
+    });
+    let of_runs = if least == LogLevel::Debug { RUN_LINES_DEBUG } else { LINES };
+    let of_runs = EnvFilter::try_new(of_runs).map_err(|error| {
+        Failure::new(ExitStatus::Unexpected, "The log can't be started").caused_by(&error)
+    })?;
+    tracing_subscriber::registry()
+        .with(text.with_filter(filter(LINES)?))
+        .with(json.with_filter(filter(LINES)?))
+        .with(runs.with_filter(of_runs))
+        .init();
+    Ok(())
+}
+
+fn filter(default: &str) -> Result<EnvFilter, Failure> {
+    let directives = std::env::var(VARIABLE).unwrap_or_else(|_| default.to_owned());
+    EnvFilter::try_new(directives).map_err(|error| {
+        Failure::configuration(format!("The environment variable `{VARIABLE}` is not a log filter"))
+            .caused_by(&error)
+            .with_hint("Write it like `debug` or `tap_bronto=debug`")
+    })
 }
 
 /// Formats an event as a line of Stitch's.
@@ -81,7 +123,7 @@ where
 {
     fn format_event(
         &self,
-        _: &FmtContext<'_, S, N>,
+        context: &FmtContext<'_, S, N>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
@@ -90,12 +132,20 @@ where
         let time = Utc::now().format("%Y-%m-%d %H:%M:%S,%3fZ");
         let metadata = event.metadata();
         let (place, level) = (location(metadata.target()), level_name(*metadata.level()));
-        writeln!(writer, "{time} {place:>6} - {level} {}{}", body.message, body.fields)
+        write!(writer, "{time} {place:>6} - {level} ")?;
+        // Where several runs are at work at once, each line tells whose it is.
+        let mut spans = context.event_scope().into_iter().flatten();
+        if let Some(title) =
+            spans.find_map(|span| span.extensions().get::<RunTitle>().map(|title| title.0.clone()))
+        {
+            write!(writer, "{title}: ")?;
+        }
+        writeln!(writer, "{}", body.text())
     }
 }
 
 /// `tap`, `target` or `main`, by the crate that speaks.
-fn location(target: &str) -> &'static str {
+pub(crate) fn location(target: &str) -> &'static str {
     let krate = target.split("::").next().unwrap_or_default();
     if TAP.contains(&krate) {
         "tap"
@@ -106,7 +156,7 @@ fn location(target: &str) -> &'static str {
     }
 }
 
-fn level_name(level: Level) -> &'static str {
+pub(crate) fn level_name(level: Level) -> &'static str {
     match level {
         Level::ERROR => "ERROR",
         Level::WARN => "WARNING",
@@ -117,9 +167,16 @@ fn level_name(level: Level) -> &'static str {
 
 /// The text of an event: its sentence, then its fields; in one line whatever they hold.
 #[derive(Debug, Default)]
-struct Body {
+pub(crate) struct Body {
     message: String,
     fields: String,
+}
+
+impl Body {
+    /// The whole of it.
+    pub(crate) fn text(&self) -> String {
+        format!("{}{}", self.message, self.fields)
+    }
 }
 
 impl Visit for Body {

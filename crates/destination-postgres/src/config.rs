@@ -4,8 +4,9 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use replication::destination::{DestinationError, DestinationErrorKind};
 use secrecy::SecretString;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::password;
+use crate::{connection, password, tls};
 
 /// What a URL for PostgreSQL looks like; part of every remedy about one.
 const FORM: &str = "Write it as `postgres://USER@HOST:PORT/DATABASE`, without a password";
@@ -159,8 +160,28 @@ impl PostgresConfig {
         self
     }
 
+    /// What the client library needs to connect to the same database for something else, such as the service's own store.
+    ///
+    /// # Errors
+    /// When the certificates to trust can't be read.
+    pub fn client(
+        &self,
+    ) -> Result<(tokio_postgres::Config, Option<MakeRustlsConnect>), DestinationError> {
+        Ok((connection::client_config(self), tls::connector(self)?))
+    }
+
+    /// The name or address of the host; none of a Unix socket.
+    #[must_use]
+    pub fn host_name(&self) -> Option<&str> {
+        match &self.host {
+            Host::Tcp(host) => Some(host),
+            Host::Unix(_) => None,
+        }
+    }
+
     /// `host:port`, or the path of the socket's folder.
-    pub(crate) fn place(&self) -> String {
+    #[must_use]
+    pub fn place(&self) -> String {
         match &self.host {
             Host::Tcp(host) if host.contains(':') => format!("[{host}]:{}", self.port),
             Host::Tcp(host) => format!("{host}:{}", self.port),

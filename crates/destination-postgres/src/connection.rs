@@ -79,38 +79,43 @@ impl Connector {
     }
 
     async fn connect(&self) -> Result<(Client, AbortOnDropHandle<()>), Trouble> {
-        let mut config = Config::new();
-        config
-            .user(&self.config.user)
-            .dbname(&self.config.database)
-            .port(self.config.port)
-            .application_name(APPLICATION_NAME)
-            .connect_timeout(self.config.deadlines.connect)
-            .keepalives_idle(Duration::from_secs(60))
-            .tcp_user_timeout(self.config.deadlines.connect * 3);
-        match &self.config.host {
-            Host::Tcp(host) => config.host(host),
-            // A host that starts with a slash is a socket's folder to the client library.
-            Host::Unix(folder) => config.host(folder.to_string_lossy()),
-        };
-        if let Some(password) = &self.config.password {
-            config.password(password.expose_secret());
-        }
+        let config = client_config(&self.config);
         let (client, task) = match &self.tls {
             Some(tls) => {
-                config.ssl_mode(SslMode::Require);
                 let (client, connection) =
                     config.connect(tls.clone()).await.map_err(Trouble::Client)?;
                 (client, tokio::spawn(drive(connection)))
             }
             None => {
-                config.ssl_mode(SslMode::Disable);
                 let (client, connection) = config.connect(NoTls).await.map_err(Trouble::Client)?;
                 (client, tokio::spawn(drive(connection)))
             }
         };
         Ok((client, AbortOnDropHandle::new(task)))
     }
+}
+
+/// The client library's form of a configuration.
+pub(crate) fn client_config(config: &PostgresConfig) -> Config {
+    let mut client = Config::new();
+    client
+        .user(&config.user)
+        .dbname(&config.database)
+        .port(config.port)
+        .application_name(APPLICATION_NAME)
+        .connect_timeout(config.deadlines.connect)
+        .keepalives_idle(Duration::from_secs(60))
+        .tcp_user_timeout(config.deadlines.connect * 3)
+        .ssl_mode(if config.tls { SslMode::Require } else { SslMode::Disable });
+    match &config.host {
+        Host::Tcp(host) => client.host(host),
+        // A host that starts with a slash is a socket's folder to the client library.
+        Host::Unix(folder) => client.host(folder.to_string_lossy()),
+    };
+    if let Some(password) = &config.password {
+        client.password(password.expose_secret());
+    }
+    client
 }
 
 /// Moves bytes until the connection ends. Whoever waits for an answer is told why it ended; this task need not.

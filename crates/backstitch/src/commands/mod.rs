@@ -4,12 +4,14 @@
 pub(crate) mod backfill;
 pub(crate) mod check;
 pub(crate) mod demo;
+pub(crate) mod key;
 pub(crate) mod load;
 pub(crate) mod loads;
-mod refresh;
+pub(crate) mod refresh;
 pub(crate) mod rejects;
 pub(crate) mod run;
 pub(crate) mod schedule;
+pub(crate) mod serve;
 pub(crate) mod state;
 mod state_edit;
 pub(crate) mod status;

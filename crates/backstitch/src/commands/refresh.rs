@@ -63,7 +63,7 @@ pub(super) fn named_or_all(
 ///
 /// # Errors
 /// When the schema can't be claimed, or the destination fails.
-pub(super) async fn forget(
+pub(crate) async fn forget(
     destination: &dyn Destination,
     source_fingerprint: String,
     options: &RunOptions,

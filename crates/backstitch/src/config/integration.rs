@@ -175,6 +175,18 @@ impl Integration {
     }
 }
 
+impl Integration {
+    /// The secrets that can be read now, to be kept out of logs.
+    pub(crate) fn secrets(&self) -> Vec<SecretString> {
+        let token = match &self.source {
+            SourceSettings::Bronto(settings) => settings.token.read("The Bronto token").ok(),
+            SourceSettings::Singer(_) => None,
+        };
+        let password = self.password.as_ref().and_then(|password| password.read("").ok());
+        token.into_iter().chain(password).collect()
+    }
+}
+
 impl SourceSettings {
     fn read(mut section: Section<'_>, around: &Surroundings<'_>) -> Result<Self, ConfigError> {
         let kind = section.demand("type", "Write `type = \"bronto\"` or `type = \"singer\"`")?;
@@ -359,6 +371,9 @@ fn read_url(entry: Entry<'_>, around: &Surroundings<'_>) -> Result<ParsedAddress
     if let Some(text) = entry.as_text() {
         if let Some(path) = text.trim().strip_prefix("duckdb:") {
             around.demand_within(&entry, path)?;
+        }
+        if text.contains("sslrootcert") {
+            around.demand_host(&entry, "A file of certificates")?;
         }
         return DestinationAddress::parse(text, folder)
             .map_err(|error| entry.error(error.to_string(), error.hint()));

@@ -20,8 +20,8 @@ pub(crate) use document::ConfigError;
 pub(crate) use integration::{BrontoSettings, Integration, Nested, SourceSettings};
 pub(crate) use schema_name::SchemaName;
 pub(crate) use service::{LogForm, ServiceSettings, StoreAddress};
-pub(crate) use stored::{Declaration, FOLDER, Stored};
-pub(crate) use surroundings::{PASSWORD, Reach, TOKEN};
+pub(crate) use stored::{Declaration, Stored};
+pub(crate) use surroundings::{PASSWORD, TOKEN};
 
 use std::{fs, path::Path};
 

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// The setting that tells where relative paths start: the folder of the file that declares the integration.
-pub(crate) const FOLDER: &str = "folder";
+const FOLDER: &str = "folder";
 
 /// What is stored apart from the settings: name by which it stands in a file, and what is to be set instead.
 const APART: [(&str, &str); 2] = [("schema", "`schema`"), ("schedule", "`schedule`")];

@@ -130,6 +130,8 @@ impl SingerTap {
         if !settings.folder.as_os_str().is_empty() {
             command.current_dir(&settings.folder);
         }
+        // Nothing that a tap needs, and all that it must not have.
+        command.env_remove("BACKSTITCH_KEY").env_remove("BACKSTITCH_KEY_FILE");
         command.arg("--config").arg(write("config.json", settings.config.expose_secret())?);
         match purpose {
             Purpose::Discover => {

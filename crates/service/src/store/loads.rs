@@ -136,6 +136,20 @@ impl Store {
         Ok(recorded)
     }
 
+    /// Whether a batch of an integration is there.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn has_batch(
+        &self,
+        integration_id: &str,
+        batch_id: &str,
+    ) -> Result<bool, StoreError> {
+        let sql = "select batch_id from loads where integration_id = $1 and batch_id = $2 limit 1";
+        let found = self.read(sql, values![integration_id, batch_id], |mut row| row.text()).await?;
+        Ok(!found.is_empty())
+    }
+
     /// The loads of one table, the last first, at most so many.
     ///
     /// # Errors

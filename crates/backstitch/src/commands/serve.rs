@@ -1,0 +1,83 @@
+//! `backstitch serve` and `backstitch work`: the service, and further workers for it.
+
+use std::{path::Path, sync::Arc};
+
+use crate::{
+    command_line::{ServeArguments, ServiceArguments, WorkArguments},
+    config::{self, Configuration, LogForm, StoreAddress},
+    exit::ExitStatus,
+    failure::Failure,
+    hosting::{Role, RunLogLayer, RunLogs, Service},
+    pipeline, telemetry,
+};
+
+/// The configuration file that is read where none is named, if it is there.
+const FILE: &str = "backstitch.toml";
+
+/// Runs `serve`.
+///
+/// # Errors
+/// When the service can't start.
+pub(crate) fn execute(arguments: &ServeArguments) -> Result<ExitStatus, Failure> {
+    let mut configuration = configured(&arguments.service)?;
+    if let Some(listen) = arguments.listen {
+        configuration.service.listen = listen;
+    }
+    host(configuration, Role::Serve, &arguments.reset_start_date)
+}
+
+/// Runs `work`.
+///
+/// # Errors
+/// When the worker can't start, or the store is a file of this machine's.
+pub(crate) fn work(arguments: &WorkArguments) -> Result<ExitStatus, Failure> {
+    let configuration = configured(&arguments.service)?;
+    if let StoreAddress::File(path) = &configuration.service.store {
+        let message = format!(
+            "The control store `{}` is a file, which `backstitch serve` works on alone",
+            path.display()
+        );
+        return Err(Failure::configuration(message).with_hint(
+            "Use a PostgreSQL database for several machines, or raise `concurrency` in `[service]`",
+        ));
+    }
+    host(configuration, Role::Work, &[])
+}
+
+/// The configuration, with what the command line says on top.
+///
+/// # Errors
+/// When either is wrong.
+pub(super) fn configured(arguments: &ServiceArguments) -> Result<Configuration, Failure> {
+    let mut configuration = match &arguments.config {
+        Some(path) => config::load_all(path)?,
+        None if Path::new(FILE).exists() => config::load_all(Path::new(FILE))?,
+        None => config::without_file(Path::new("")),
+    };
+    if let Some(store) = &arguments.store {
+        configuration.service.store = StoreAddress::from_argument(store)?;
+    }
+    if arguments.log_json {
+        configuration.service.log_form = LogForm::Json;
+    }
+    Ok(configuration)
+}
+
+fn host(
+    configuration: Configuration,
+    role: Role,
+    confirmed: &[String],
+) -> Result<ExitStatus, Failure> {
+    let Configuration { integrations, service: settings } = configuration;
+    let logs = Arc::new(RunLogs::default());
+    let layer = RunLogLayer::new(Arc::clone(&logs));
+    telemetry::start_service(settings.log_form, layer, settings.log_level)?;
+    let signal = pipeline::block_on(async {
+        let service = Service::open(settings, logs).await?;
+        if role == Role::Serve {
+            service.declare(&integrations, confirmed).await?;
+        }
+        service.run(role).await
+    })?;
+    Ok(ExitStatus::Interrupted(signal))
+}

@@ -1,0 +1,276 @@
+//! Does a run: the same replication as `backstitch run`, under the eyes of the service.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use replication::run::{RunContext, RunOptions, replicate};
+use secrecy::SecretString;
+use service::{
+    Store, StoreError,
+    host::SettingError,
+    integration::{Integration, Origin},
+    run::{Run, RunError},
+    store::{LogLevel, LogLimits},
+    worker::{Ending, Execute, Reports},
+};
+use tokio::{
+    pin, select,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument;
+
+use super::{
+    host::ServiceHost,
+    live::Watch,
+    mirror::{Mirrored, mirror},
+    run_log::{RunLog, RunLogs},
+};
+use crate::{
+    commands::refresh,
+    config::{self, SourceSettings, Stored},
+    connect,
+    exit::ExitStatus,
+    failure::Failure,
+    report,
+};
+
+/// How often progress is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Does runs.
+pub(crate) struct Executor {
+    pub(super) store: Arc<Store>,
+    pub(super) host: Arc<ServiceHost>,
+    pub(super) logs: Arc<RunLogs>,
+    pub(super) log_limits: LogLimits,
+    /// For how long loads are kept.
+    pub(super) loads: TimeDelta,
+    /// Mirrors, which outlive their runs by a moment.
+    pub(super) mirrors: TaskTracker,
+}
+
+/// A stored integration, ready to run.
+struct Prepared {
+    stored: Integration,
+    integration: config::Integration,
+    secrets: Vec<SecretString>,
+}
+
+#[async_trait]
+impl Execute for Executor {
+    async fn execute(&self, run: &Run, reports: Reports) -> Result<Ending, RunError> {
+        let stored = self.store.integration(&run.integration_id).await.map_err(unstored)?;
+        let title = stored.name.clone();
+        let (prepared, secrets) = match self.prepare(stored).await {
+            Ok(prepared) => {
+                let secrets = prepared.secrets.clone();
+                (Ok(prepared), secrets)
+            }
+            Err(error) => (Err(error), Vec::new()),
+        };
+        let log = self.logs.begin(&self.store, &run.id, &title, secrets, self.log_limits);
+        let span = tracing::info_span!("run", run_id = run.id.as_str(), integration = title);
+        let result = async {
+            let prepared = prepared?;
+            Box::pin(self.replicate(run, prepared, reports)).await
+        };
+        let result = result.instrument(span).await;
+        conclude(&log, &result);
+        log.end().await;
+        result
+    }
+}
+
+impl Executor {
+    async fn prepare(&self, stored: Integration) -> Result<Prepared, RunError> {
+        let sealed = self.store.secrets(&stored.id).await.map_err(unstored)?;
+        let secrets = self.host.open_all(&stored.id, &sealed).map_err(unsettled)?;
+        let integration = self
+            .host
+            .read(&Stored {
+                name: &stored.name,
+                schema_name: Some(&stored.schema_name),
+                origin: stored.origin,
+                settings: &stored.settings,
+                start_date: Some(stored.start_date),
+                secrets: &secrets,
+            })
+            .map_err(unsettled)?;
+        self.host.judge(stored.origin, &integration).await.map_err(unsettled)?;
+        let secrets = secrets.into_values().chain(integration.secrets()).collect();
+        Ok(Prepared { stored, integration, secrets })
+    }
+
+    async fn replicate(
+        &self,
+        run: &Run,
+        prepared: Prepared,
+        reports: Reports,
+    ) -> Result<Ending, RunError> {
+        let Prepared { stored, integration, .. } = prepared;
+        tracing::info!(
+            "Starting the run {} of `{}`, attempt {}",
+            run.id,
+            stored.name,
+            run.attempt + 1
+        );
+        for warning in &integration.warnings {
+            tracing::warn!("{warning}");
+        }
+        let source = connect::source(&integration).map_err(|failure| failed(&failure))?;
+        let target = integration.target().map_err(|failure| failed(&failure))?;
+        let destination = connect::destination(&target).map_err(|failure| failed(&failure))?;
+        let options = options(run, &stored, &integration);
+        let reports = Arc::new(reports);
+        if options.reset_start_date {
+            reports.progress(|progress| progress.phase = "resetting".to_owned());
+            let tables = integration.selection.iter();
+            let tables: Vec<String> =
+                tables.map(|selected| selected.stream().name().to_owned()).collect();
+            let fingerprint = source.fingerprint();
+            refresh::forget(destination.as_ref(), fingerprint, &options, &tables)
+                .await
+                .map_err(|failure| failed(&failure))?;
+        }
+        let (observer, mirror) = mirror(
+            &run.id,
+            Mirrored {
+                store: Arc::clone(&self.store),
+                destination: Arc::clone(&destination),
+                integration: stored.clone(),
+                reports: Arc::clone(&reports),
+                kept_from: Utc::now() - self.loads,
+            },
+        );
+        let mirrored = self.mirrors.spawn(mirror.work().in_current_span());
+        let context = RunContext {
+            stop: reports.stop().clone(),
+            committed: Some(Box::new(observer)),
+            ..RunContext::default()
+        };
+        let watch = Watch::new(Arc::clone(&context.progress));
+        let stop = context.stop.clone();
+        let replication = replicate(source, destination, options, context);
+        let result = watched(replication, watch, &reports, &stop).await;
+        let result = match result {
+            Ok(report) => {
+                if let Some(requested_at) = stored.reset_requested_at {
+                    self.store.reset_done(&stored.id, requested_at).await.map_err(unstored)?;
+                }
+                Ok(report)
+            }
+            Err(failure) => Err((failure.report, failed(&Failure::from(&failure.error)))),
+        };
+        reports.progress(|progress| progress.phase = "writing the reports".to_owned());
+        // It ends by itself; what it lacks then, the next run brings.
+        drop(mirrored.await);
+        match result {
+            Ok(report) => {
+                tell(&report::summary(&report));
+                Ok(if report.interrupted { Ending::Interrupted } else { Ending::Complete })
+            }
+            Err((report, error)) => {
+                tell(&report::summary(&report));
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Replicates, and reports how far that is.
+async fn watched<T>(
+    replication: impl Future<Output = T>,
+    mut watch: Watch,
+    reports: &Reports,
+    stop: &CancellationToken,
+) -> T {
+    pin!(replication);
+    let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        select! {
+            result = &mut replication => {
+                if let Some(progress) = watch.look("done", Utc::now()) {
+                    reports.progress(|known| *known = progress);
+                }
+                return result;
+            }
+            _ = looks.tick() => {
+                let phase = if stop.is_cancelled() { "stopping" } else { "replicating" };
+                if let Some(progress) = watch.look(phase, Utc::now()) {
+                    reports.progress(|known| *known = progress);
+                }
+            }
+        }
+    }
+}
+
+fn options(run: &Run, stored: &Integration, integration: &config::Integration) -> RunOptions {
+    // To the destination it is the same integration whatever it is called: in a file its name never changes, and elsewhere
+    // its schema doesn't.
+    let owner = match stored.origin {
+        Origin::File => &stored.name,
+        Origin::Api => &stored.schema_name,
+    };
+    let mut options = RunOptions::new(owner);
+    options.run_id.clone_from(&run.id);
+    options.max_rejects = integration.max_rejects;
+    options.lease = integration.lease.unwrap_or(options.lease);
+    if let SourceSettings::Bronto(_) = integration.source {
+        let start_date: DateTime<Utc> = stored.start_date;
+        options.start_date = Some(start_date);
+        options.reset_start_date = stored.reset_requested_at.is_some();
+        options.start_date_is_explicit = options.reset_start_date;
+    }
+    options
+}
+
+/// The figures of a run, a line each.
+fn tell(summary: &str) {
+    for line in summary.lines().filter(|line| !line.trim().is_empty()) {
+        tracing::info!("{line}");
+    }
+}
+
+/// The last line of a log.
+fn conclude(log: &RunLog, result: &Result<Ending, RunError>) {
+    match result {
+        Ok(Ending::Complete) => log.line(LogLevel::Info, "Done"),
+        Ok(Ending::Interrupted) => {
+            log.line(LogLevel::Info, "Stopped, as it was asked to; what was extracted is loaded");
+        }
+        Err(RunError { message, remedy, .. }) if remedy.is_empty() => {
+            log.line(LogLevel::Critical, message);
+        }
+        Err(RunError { message, remedy, .. }) => {
+            log.line(LogLevel::Critical, &format!("{message}. {remedy}"));
+        }
+    }
+}
+
+fn failed(failure: &Failure) -> RunError {
+    RunError {
+        code: failure.exit().word().to_owned(),
+        message: failure.sentence(),
+        remedy: failure.remedy().to_owned(),
+    }
+}
+
+fn unsettled(error: SettingError) -> RunError {
+    RunError {
+        code: ExitStatus::Configuration.word().to_owned(),
+        message: error.message,
+        remedy: error.remedy,
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
+fn unstored(error: StoreError) -> RunError {
+    RunError {
+        code: "store".to_owned(),
+        message: error.to_string(),
+        remedy: error.remedy().to_owned(),
+    }
+}

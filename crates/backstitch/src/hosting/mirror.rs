@@ -1,0 +1,263 @@
+//! Brings what the destination's ledger says into the control store: each load once, by its batch.
+//!
+//! The destination knows first. Its loads come here in their order, and the control store always has a beginning of them:
+//! when one can't be stored, what follows is left, too. So what is missing, because a store was away or a process was killed
+//! between the two, is what came after the last one that is known, and is read from the destination at the next claim.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use replication::{
+    claim::Claim,
+    destination::Destination,
+    ledger::LoadRecord,
+    placement::{ColumnChange, ColumnChangeKind},
+    run::CommitObserver,
+};
+use service::{
+    Store, StoreError,
+    integration::Integration,
+    store::{Load, SchemaChange, SchemaEvent},
+    worker::Reports,
+};
+use tokio::{
+    sync::mpsc::{Receiver, Sender, channel},
+    time::{sleep, timeout},
+};
+
+/// How many messages may wait; one that finds no room is read from the destination later.
+const ROOM: usize = 256;
+/// How many rows of the destination's ledger are looked at first for what is missing; twice as many, each time.
+const FIRST_PAGE: usize = 64;
+/// More are not read at once.
+const LARGEST_PAGE: usize = 1 << 17;
+/// How many loads are stored in one transaction.
+const SLICE: usize = 500;
+/// How often a store that is away is tried, and how long is waited in between.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long the destination may take to tell what is missing.
+const LOOK: Duration = Duration::from_secs(120);
+
+/// What is heard of a run.
+enum Heard {
+    Claimed { token: i64 },
+    Loaded(Vec<Load>),
+    Changed(SchemaEvent),
+}
+
+/// Hears of what became durable, and never waits.
+pub(super) struct Observer {
+    sender: Sender<Heard>,
+    missed: Arc<AtomicBool>,
+    run_id: String,
+}
+
+/// Stores what the observer hears.
+pub(super) struct Mirror {
+    receiver: Receiver<Heard>,
+    missed: Arc<AtomicBool>,
+    store: Arc<Store>,
+    destination: Arc<dyn Destination>,
+    integration: Integration,
+    reports: Arc<Reports>,
+    kept_from: DateTime<Utc>,
+}
+
+/// What a mirror is of.
+pub(super) struct Mirrored {
+    pub(super) store: Arc<Store>,
+    pub(super) destination: Arc<dyn Destination>,
+    pub(super) integration: Integration,
+    pub(super) reports: Arc<Reports>,
+    /// Loads from before are not kept, and so not mirrored.
+    pub(super) kept_from: DateTime<Utc>,
+}
+
+/// A mirror, and what it is told by.
+pub(super) fn mirror(run_id: &str, of: Mirrored) -> (Observer, Mirror) {
+    let (sender, receiver) = channel(ROOM);
+    let missed = Arc::new(AtomicBool::new(false));
+    let observer = Observer { sender, missed: Arc::clone(&missed), run_id: run_id.to_owned() };
+    let Mirrored { store, destination, integration, reports, kept_from } = of;
+    let kept_from = kept_from.max(integration.created_at);
+    (observer, Mirror { receiver, missed, store, destination, integration, reports, kept_from })
+}
+
+impl Observer {
+    fn tell(&self, heard: Heard) {
+        if self.sender.try_send(heard).is_err() {
+            self.missed.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl CommitObserver for Observer {
+    fn claimed(&mut self, claim: &Claim) {
+        self.tell(Heard::Claimed { token: claim.token });
+    }
+
+    fn loaded(&mut self, records: &[LoadRecord]) {
+        self.tell(Heard::Loaded(records.iter().map(load).collect()));
+    }
+
+    fn changed(&mut self, table: &str, change: &ColumnChange) {
+        let kind = match &change.kind {
+            ColumnChangeKind::Added => SchemaChange::Added,
+            ColumnChangeKind::Split { .. } | ColumnChangeKind::Renamed { .. } => {
+                SchemaChange::Split
+            }
+        };
+        self.tell(Heard::Changed(SchemaEvent {
+            run_id: self.run_id.clone(),
+            table_name: table.to_owned(),
+            column_name: change.column.clone(),
+            change: kind,
+            detail: change.to_string(),
+            happened_at: Utc::now(),
+        }));
+    }
+}
+
+impl Mirror {
+    /// Works until nothing more can come.
+    pub(super) async fn work(mut self) {
+        while let Some(heard) = self.receiver.recv().await {
+            match heard {
+                Heard::Claimed { token } => {
+                    let recorded = insist(|| self.reports.destination_token(token)).await;
+                    self.note(recorded.map(drop), "The destination's token");
+                    self.catch_up().await;
+                }
+                // What follows a load that is missing waits for it.
+                Heard::Loaded(_) if self.missed.load(Ordering::Acquire) => {}
+                Heard::Loaded(loads) => {
+                    let (store, id) = (&self.store, &self.integration.id);
+                    let recorded = insist(|| store.record_loads(id, &loads)).await;
+                    if recorded.is_err() {
+                        self.missed.store(true, Ordering::Release);
+                    }
+                    self.note(recorded.map(drop), "A load");
+                }
+                Heard::Changed(event) => {
+                    let (store, id) = (&self.store, &self.integration.id);
+                    let events = [event];
+                    let recorded = insist(|| store.record_schema_events(id, &events)).await;
+                    self.note(recorded, "A change of a table");
+                }
+            }
+        }
+        if self.missed.load(Ordering::Acquire) {
+            self.catch_up().await;
+        }
+    }
+
+    fn note(&self, result: Result<(), StoreError>, what: &str) {
+        if let Err(error) = result {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "{what} could not be written into the control store");
+        }
+    }
+
+    /// Stores what the destination has and the control store hasn't.
+    async fn catch_up(&self) {
+        let found = match timeout(LOOK, self.missing()).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => {
+                tracing::warn!("Loads that may be missing can't be looked for: {error}");
+                return;
+            }
+            Err(_) => {
+                tracing::warn!("Loads that may be missing could not be looked for in time");
+                return;
+            }
+        };
+        let mut found = found;
+        // The oldest first: were this to break off, what is stored would still be a beginning.
+        found.reverse();
+        let mut begun = 0;
+        while begun < found.len() {
+            // A batch is not torn.
+            let mut end = (begun + SLICE).min(found.len());
+            while end < found.len() && found[end].batch_id == found[end - 1].batch_id {
+                end += 1;
+            }
+            let slice = found.get(begun..end).unwrap_or_default();
+            let recorded = insist(|| self.store.record_loads(&self.integration.id, slice)).await;
+            if let Err(error) = recorded {
+                self.note(Err(error), "Loads");
+                return;
+            }
+            begun = end;
+        }
+        self.missed.store(false, Ordering::Release);
+    }
+
+    /// The loads from the newest to the first that is known, the newest first.
+    async fn missing(&self) -> Result<Vec<Load>, Box<dyn std::error::Error + Send + Sync>> {
+        let mut limit = FIRST_PAGE;
+        loop {
+            let page = self.destination.loads(limit).await?;
+            let is_whole = page.len() < limit || limit >= LARGEST_PAGE;
+            let count = page.len();
+            let mut found: Vec<Load> = Vec::new();
+            for record in &page {
+                let batch_id = &record.batch_id;
+                let is_next = found.last().is_none_or(|last| last.batch_id != *batch_id);
+                let is_known =
+                    is_next && self.store.has_batch(&self.integration.id, batch_id).await?;
+                if is_known || record.committed_at < self.kept_from {
+                    return Ok(found);
+                }
+                found.push(load(record));
+            }
+            if is_whole {
+                return Ok(found);
+            }
+            limit = (count * 4).min(LARGEST_PAGE);
+        }
+    }
+}
+
+/// Repeats a call to the store while it is away, a few times.
+async fn insist<T, F: Future<Output = Result<T, StoreError>>>(
+    call: impl Fn() -> F,
+) -> Result<T, StoreError> {
+    let mut tries = 1;
+    loop {
+        match call().await {
+            Err(error) if error.is_retriable() && tries < TRIES => tries += 1,
+            result => return result,
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// A row of the destination's ledger as the control store keeps it.
+fn load(record: &LoadRecord) -> Load {
+    let counts = &record.counts;
+    Load {
+        batch_id: record.batch_id.clone(),
+        table_name: record.table.clone(),
+        run_id: record.run_id.clone(),
+        stream: record.stream.clone(),
+        table_version: record.table_version,
+        received: counts.received,
+        inserted: counts.inserted,
+        updated: counts.updated,
+        unchanged: counts.unchanged,
+        superseded: counts.superseded,
+        rejected: counts.rejected,
+        deleted: counts.deleted,
+        bytes: counts.bytes,
+        bookmark: record.bookmark.clone(),
+        started_at: record.started_at,
+        committed_at: record.committed_at,
+    }
+}

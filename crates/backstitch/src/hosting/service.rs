@@ -1,0 +1,222 @@
+//! A process of the service: its store opened, its workers at work, its scheduler ticking, until a signal ends it.
+
+use std::{fs, os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::Duration};
+
+use chrono::{TimeDelta, Utc};
+use destination_postgres::PostgresConfig;
+use replication::claim::Holder;
+use service::{
+    Scheduler, SchedulerLimits, Store, StoreError,
+    host::Host,
+    worker::{Clock, LocalWorkers, WorkerOptions},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    declare, execute::Executor, guard::Guard, host::ServiceHost, housekeeping::keep_house,
+    keys::KeyRing, run_log::RunLogs,
+};
+use crate::{
+    config::{Declaration, Integration, ServiceSettings, StoreAddress},
+    exit::ExitStatus,
+    failure::Failure,
+    interrupt::{Interrupts, Signal},
+};
+
+/// The longest that the scheduler sleeps.
+const LONGEST_SLEEP: TimeDelta = TimeDelta::seconds(5);
+/// How long what remains after the runs may take.
+const LAST_WORDS: Duration = Duration::from_secs(15);
+
+/// What a process does for the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// All of it.
+    Serve,
+    /// Runs only.
+    Work,
+}
+
+/// A process of the service.
+pub(crate) struct Service {
+    settings: ServiceSettings,
+    store: Arc<Store>,
+    host: Arc<ServiceHost>,
+    logs: Arc<RunLogs>,
+}
+
+impl Service {
+    /// Finds the keys and opens the store, which is made if it isn't there.
+    ///
+    /// # Errors
+    /// When the data folder, the key file or the store can't be used.
+    pub(crate) async fn open(
+        settings: ServiceSettings,
+        logs: Arc<RunLogs>,
+    ) -> Result<Self, Failure> {
+        make_folder(&settings.data_folder)?;
+        let keys = KeyRing::find(settings.key_file.as_deref(), &settings.data_folder)?;
+        let store = Arc::new(open_store(&settings.store).await?);
+        let guard = Guard::new(&settings.allow_hosts);
+        let folder = std::path::absolute(&settings.data_folder)
+            .unwrap_or_else(|_| settings.data_folder.clone());
+        let host = Arc::new(ServiceHost::new(&folder, keys, guard));
+        Ok(Self { settings, store, host, logs })
+    }
+
+    /// Applies what the file declares. `confirmed` are the integrations whose changed start date is confirmed.
+    ///
+    /// # Errors
+    /// When the store can't be used.
+    pub(crate) async fn declare(
+        &self,
+        integrations: &[(Integration, Declaration)],
+        confirmed: &[String],
+    ) -> Result<(), Failure> {
+        declare::apply(&self.store, &self.host, integrations, confirmed, Utc::now()).await?;
+        self.reseal().await.map_err(|error| store_failure(&error))
+    }
+
+    /// Seals with the current key what an older one sealed.
+    async fn reseal(&self) -> Result<(), StoreError> {
+        let Some(current) = self.host.key_id() else { return Ok(()) };
+        for integration in self.store.integrations().await? {
+            for sealed in self.store.secrets(&integration.id).await? {
+                if sealed.key_id == current {
+                    continue;
+                }
+                let opened = self.host.open(&integration.id, &sealed);
+                let resealed = opened
+                    .and_then(|secret| self.host.seal(&integration.id, &sealed.name, &secret));
+                match resealed {
+                    Ok(resealed) => {
+                        self.store.put_secret(&integration.id, &resealed, Utc::now()).await?;
+                    }
+                    Err(error) => {
+                        tracing::error!(remedy = error.remedy, "`{}`: {error}", integration.name);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Works until a signal ends it; runs that are alive then are stopped where nothing is lost, and go on elsewhere.
+    ///
+    /// # Errors
+    /// When signals can't be handled.
+    pub(crate) async fn run(self, role: Role) -> Result<Signal, Failure> {
+        let Self { settings, store, host, logs } = self;
+        let stop = CancellationToken::new();
+        let interrupts = Interrupts::listen(stop.clone())?;
+        let mirrors = TaskTracker::new();
+        let executor = Executor {
+            store: Arc::clone(&store),
+            host: Arc::clone(&host),
+            logs: Arc::clone(&logs),
+            log_limits: settings.retention.logs,
+            loads: settings.retention.loads,
+            mirrors: mirrors.clone(),
+        };
+        let clock: Clock = Arc::new(Utc::now);
+        let options = WorkerOptions {
+            name: worker_name(),
+            concurrency: settings.concurrency,
+            lease: settings.lease,
+        };
+        let name = options.name.clone();
+        let workers = LocalWorkers::new(Arc::clone(&store), executor, clock, options);
+        let limits = SchedulerLimits {
+            run_time: settings.run_time_limit,
+            longest_sleep: LONGEST_SLEEP.min(settings.lease / 2),
+            ..SchedulerLimits::default()
+        };
+        let scheduler = Scheduler::new(&store, &workers, limits);
+        tracing::info!(
+            "Ready: `{name}` works on up to {} runs at once; the control store is {}",
+            settings.concurrency,
+            store.place()
+        );
+        if host.key_id().is_none() {
+            tracing::info!(
+                "There is no key, so secrets can come from the environment and from files only"
+            );
+        }
+        let house = async {
+            match role {
+                Role::Serve => keep_house(&store, &settings, &stop).await,
+                Role::Work => {}
+            }
+        };
+        tokio::join!(scheduler.run(Utc::now, &stop), house);
+        tracing::info!("Stopping: no run is begun any more");
+        if !workers.drain(settings.drain).await {
+            tracing::warn!(
+                "Some runs did not stop in time; they go on when their leases have lapsed"
+            );
+        }
+        mirrors.close();
+        if tokio::time::timeout(LAST_WORDS, mirrors.wait()).await.is_err() {
+            tracing::warn!(
+                "Some loads are not written into the control store yet; the next run does that"
+            );
+        }
+        logs.drain(LAST_WORDS).await;
+        tracing::info!("Stopped");
+        Ok(interrupts.received().unwrap_or(Signal::Terminate))
+    }
+}
+
+/// The folder of what the service keeps, for nobody else.
+fn make_folder(folder: &Path) -> Result<(), Failure> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| {
+        Failure::configuration(format!("The data folder `{}` can't be made", folder.display()))
+            .caused_by(&error)
+            .with_hint("Name another one with `data_dir` in `[service]`")
+    })
+}
+
+/// Opens the control store.
+///
+/// # Errors
+/// When it can't be opened.
+pub(crate) async fn open_store(address: &StoreAddress) -> Result<Store, Failure> {
+    let now = Utc::now();
+    let store = match address {
+        StoreAddress::File(path) => {
+            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+                make_folder(folder)?;
+            }
+            Store::sqlite(path, now).await
+        }
+        StoreAddress::Postgres(url, password) => {
+            let failed = |error| Failure::from(&error);
+            let config = PostgresConfig::parse(url, "backstitch").map_err(failed)?;
+            let config = match password {
+                Some(password) => {
+                    config.with_password(password.read("The control store's password")?)
+                }
+                None => config.password_from_environment().map_err(failed)?,
+            };
+            let (config, tls) = config.client().map_err(failed)?;
+            Box::pin(Store::postgres(config, tls, now)).await
+        }
+    };
+    store.map_err(|error| store_failure(&error))
+}
+
+/// A failure of the control store.
+pub(super) fn store_failure(error: &StoreError) -> Failure {
+    let exit = match error {
+        StoreError::Unavailable { .. } | StoreError::Refused { .. } => ExitStatus::Destination,
+        _ => ExitStatus::Configuration,
+    };
+    Failure::new(exit, error.to_string()).caused_by(error).with_hint(error.remedy())
+}
+
+/// The name of this process's workers, for people and for telling it from others.
+fn worker_name() -> String {
+    let Holder { host, pid, .. } = Holder::current("");
+    format!("{host}/{pid}/{}", hex::encode(rand::random::<[u8; 3]>()))
+}
