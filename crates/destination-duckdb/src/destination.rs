@@ -1,7 +1,7 @@
 //! The destination itself: who may enter the file, how long they wait, and what they do there.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -17,7 +17,9 @@ use replication::{
     },
     ledger::LoadRecord,
     placement::{Dialect, Nesting, SplitRule, StoredTable, verbatim},
-    source::CheckStep,
+    scan::{NoRows, RowScan},
+    source::{CheckStep, Span},
+    stream::StreamSchema,
 };
 use tokio::sync::OwnedMutexGuard;
 
@@ -26,6 +28,7 @@ use crate::{
     config::DuckDbConfig,
     file::{Access, User},
     ledger, rejects,
+    scan::Scan,
     session::{Session, blocking, dispose},
     sql::{self, Place},
     table,
@@ -357,5 +360,26 @@ impl Destination for DuckDb {
     ) -> Result<Vec<RejectRecord>, DestinationError> {
         let table = table.map(str::to_owned);
         self.handle.read(move |session| rejects::list(session, table.as_deref(), limit)).await
+    }
+
+    async fn scan(
+        &self,
+        schema: &Arc<StreamSchema>,
+        span: Option<Span>,
+    ) -> Result<Box<dyn RowScan>, DestinationError> {
+        if !self.handle.exists().await {
+            return Ok(Box::new(NoRows));
+        }
+        let session = self.handle.session(Access::Read, None).await?;
+        Ok(Box::new(Scan::start(session, Arc::clone(schema), span)))
+    }
+
+    async fn rejected_among(
+        &self,
+        table: &str,
+        marks: &[String],
+    ) -> Result<BTreeSet<String>, DestinationError> {
+        let (table, marks) = (table.to_owned(), marks.to_vec());
+        self.handle.read(move |session| rejects::among(session, &table, &marks)).await
     }
 }

@@ -19,6 +19,7 @@ mod failure;
 mod file;
 mod ledger;
 mod rejects;
+mod scan;
 mod session;
 mod sql;
 mod table;

@@ -1,6 +1,9 @@
 //! The rows of `_sdc_rejected`.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use arrow::{
     array::{
@@ -112,6 +115,28 @@ pub(crate) fn list(
     };
     let parameters = [table.map_or(Value::Null, text), count(limit as u64)];
     session.rows(&sql::rejects(&session.place), parameters, "read the rejected rows", read)
+}
+
+/// Those of the marks that are the id or the key digest of a reject.
+pub(crate) fn among(
+    session: &Session,
+    table: &str,
+    marks: &[String],
+) -> Result<BTreeSet<String>, DestinationError> {
+    let mut found = BTreeSet::new();
+    if marks.is_empty() || !session.has_table(REJECTED.name)? {
+        return Ok(found);
+    }
+    let read =
+        |row: &Row<'_>| Ok([row.get::<_, Option<String>>(0)?, row.get::<_, Option<String>>(1)?]);
+    for chunk in marks.chunks(CHUNK) {
+        let sql = sql::rejected_among(&session.place, chunk.len());
+        let marks = || chunk.iter().map(text);
+        let parameters = std::iter::once(text(table)).chain(marks()).chain(marks());
+        let rejects = session.rows(&sql, parameters, "look for rejected rows", read)?;
+        found.extend(rejects.into_iter().flatten().flatten().filter(|mark| chunk.contains(mark)));
+    }
+    Ok(found)
 }
 
 /// Rejects in the columns of [`REJECTED`].

@@ -3,8 +3,11 @@
 #[cfg(test)]
 mod tests;
 
+use chrono::{DateTime, Utc};
 use duckdb::types::Value;
 use replication::{
+    scan::text_bound,
+    source::Span,
     stream::{Column, ColumnType, NUMBER_PRECISION, NUMBER_SCALE, StreamSchema, WinnerRule},
     system::{self, LOADS, NEXT_VERSION_PREFIX, REJECTED, STATE, SystemTable, SystemType},
 };
@@ -233,6 +236,31 @@ pub(crate) fn rivals(place: &Place, table: &str, schema: &StreamSchema, source: 
         place.table(table),
         same_key(schema, LOADED, STORED),
         differs(schema, LOADED, STORED),
+    )
+}
+
+/// The user columns of a table's rows, of all of them or of those whose replication key lies in a span.
+pub(crate) fn scan(place: &Place, schema: &StreamSchema, span: Option<Span>) -> String {
+    let columns = list(schema.columns.iter().map(|column| quoted(&column.name)));
+    let from = format!("select {columns} from {}", place.table(schema.table()));
+    let key = schema.replication_key.as_ref().and_then(|key| schema.position(key));
+    let (Some(span), Some(key)) = (span, key) else { return from };
+    let Column { name, column_type } = &schema.columns[key];
+    let bound = |second: DateTime<Utc>| match column_type {
+        ColumnType::Timestamp => format!("to_timestamp({})", second.timestamp()),
+        _ => format!("'{}'", text_bound(second)),
+    };
+    let name = quoted(name);
+    format!("{from} where {name} >= {} and {name} < {}", bound(span.from), bound(span.before))
+}
+
+/// The ids and key digests of a table's rejects that are among so many marks; parameters: the table, the marks, and the
+/// marks again.
+pub(crate) fn rejected_among(place: &Place, count: usize) -> String {
+    let marks = list((0..count).map(|_| "?".to_owned()));
+    format!(
+        "select reject_id, key_digest from {} where table_name = ? and (reject_id in ({marks}) or key_digest in ({marks}))",
+        place.table(REJECTED.name)
     )
 }
 

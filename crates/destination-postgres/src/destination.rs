@@ -1,6 +1,9 @@
 //! The destination itself.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use replication::{
@@ -11,7 +14,9 @@ use replication::{
     },
     ledger::LoadRecord,
     placement::{Dialect, StoredTable},
-    source::CheckStep,
+    scan::RowScan,
+    source::{CheckStep, Span},
+    stream::StreamSchema,
     unit::TableLoad,
 };
 
@@ -21,7 +26,7 @@ use crate::{
     connection::{Connector, Slot, Taken},
     failure::Doing,
     layout::DIALECT,
-    limits,
+    limits, scan,
     session::Session,
     sql, tls,
     unit::Unit,
@@ -190,5 +195,24 @@ impl Destination for Postgres {
         let rejects = self.session(&taken).rejects(table, limit).await?;
         taken.put_back();
         Ok(rejects)
+    }
+
+    async fn scan(
+        &self,
+        schema: &Arc<StreamSchema>,
+        span: Option<Span>,
+    ) -> Result<Box<dyn RowScan>, DestinationError> {
+        scan::open(self.connector.open().await?, self.schema(), schema, span).await
+    }
+
+    async fn rejected_among(
+        &self,
+        table: &str,
+        marks: &[String],
+    ) -> Result<BTreeSet<String>, DestinationError> {
+        let taken = self.side().await?;
+        let found = self.session(&taken).rejected_among(table, marks).await?;
+        taken.put_back();
+        Ok(found)
     }
 }

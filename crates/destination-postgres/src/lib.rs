@@ -26,6 +26,7 @@ mod numeric;
 mod password;
 mod prepare;
 mod reading;
+mod scan;
 mod session;
 mod sql;
 mod tls;

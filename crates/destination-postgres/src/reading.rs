@@ -1,6 +1,6 @@
 //! Reading the system tables, for people and for the books.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use replication::{
     destination::{
@@ -15,7 +15,7 @@ use tokio_postgres::{Error, Row};
 
 use crate::{
     claim::broken_state,
-    connection::{Parameter, bigint, text},
+    connection::{Parameter, bigint, text, texts},
     failure::Doing,
     session::Session,
     sql::system,
@@ -66,6 +66,18 @@ impl Session<'_> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let parameters = [text(&table), bigint(&limit)];
         self.read(REJECTED.name, &system::rejects(self.schema), &parameters, reject_record).await
+    }
+
+    /// Those of the marks that are the id or the key digest of a reject.
+    pub(crate) async fn rejected_among(
+        &self,
+        table: &str,
+        marks: &[String],
+    ) -> Result<BTreeSet<String>, DestinationError> {
+        let sql = system::rejected_among(self.schema);
+        let parameters = [text(&table), texts(&marks)];
+        let rows = self.read(REJECTED.name, &sql, &parameters, |row| row.try_get(0)).await?;
+        Ok(rows.into_iter().collect())
     }
 
     /// The rows of a query about a system table; none if there is no such table yet.

@@ -3,6 +3,7 @@
 pub(crate) mod activation;
 pub(crate) mod merge;
 pub(crate) mod nested;
+pub(crate) mod scan;
 pub(crate) mod system;
 pub(crate) mod tables;
 

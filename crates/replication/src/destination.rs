@@ -1,7 +1,11 @@
 //! Destinations: where rows end up. A destination offers the primitives of one transaction; the order in which they are
 //! used, and every check between them, is the commit protocol in the module `commit`, written once for all destinations.
 
-use std::{collections::BTreeMap, error::Error, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -12,7 +16,8 @@ use crate::{
     ledger::LoadRecord,
     placement::{Dialect, Rename, StoredTable},
     reject::{ReasonCode, RejectedRow},
-    source::CheckStep,
+    scan::RowScan,
+    source::{CheckStep, Span},
     stream::{StreamName, StreamSchema},
     unit::TableLoad,
 };
@@ -117,6 +122,30 @@ pub trait Destination: Send + Sync {
         table: Option<&str>,
         limit: usize,
     ) -> Result<Vec<RejectRecord>, DestinationError>;
+
+    /// Reads the live table of a stream: the columns of `schema`, which the table must have, in its order and Arrow
+    /// types; all rows, or those whose replication key, an instant or its canonical text, lies in a span between two
+    /// whole seconds. In no order, all of one moment. Arrays of plain values come as lists wherever they lie; those of
+    /// objects in subtables come as null. A number or instant that a column type can't hold, which somebody else wrote,
+    /// comes as one that no source sends.
+    ///
+    /// # Errors
+    /// When the destination can't be reached, or a column is missing.
+    async fn scan(
+        &self,
+        schema: &Arc<StreamSchema>,
+        span: Option<Span>,
+    ) -> Result<Box<dyn RowScan>, DestinationError>;
+
+    /// Those of the marks that are the id, or the digest of the key, of a rejected row of the table.
+    ///
+    /// # Errors
+    /// When the destination can't be reached.
+    async fn rejected_among(
+        &self,
+        table: &str,
+        marks: &[String],
+    ) -> Result<BTreeSet<String>, DestinationError>;
 }
 
 /// The transaction of one commit unit. Dropped without [`UnitTransaction::commit`], it leaves nothing behind.

@@ -27,6 +27,7 @@ pub mod reject_limit;
 mod report;
 pub mod row;
 pub mod run;
+pub mod scan;
 pub mod sequence;
 pub mod singer_source;
 pub mod singer_tap;

@@ -197,10 +197,12 @@ pub(crate) fn compare_keys(left: &str, right: &str) -> std::cmp::Ordering {
     left.cmp(right)
 }
 
-/// Reads what [`decimal_text`] writes.
-fn unscaled(text: &str) -> Option<i128> {
+/// Reads what [`decimal_text`] writes, in units of its last digit; trailing zeros may follow.
+#[must_use]
+pub fn unscaled(text: &str) -> Option<i128> {
     let scale = usize::from(NUMBER_SCALE.unsigned_abs());
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let fraction = fraction.trim_end_matches('0');
     if fraction.len() > scale || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }

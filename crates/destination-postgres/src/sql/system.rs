@@ -115,6 +115,15 @@ pub(crate) fn count_rejects(schema: &str) -> String {
     format!("select count(*) from {} where reject_id = any($1)", table(schema, REJECTED.name))
 }
 
+/// Those of the marks `$2` that are the id or the key digest of a reject of table `$1`.
+pub(crate) fn rejected_among(schema: &str) -> String {
+    let rejected = table(schema, REJECTED.name);
+    format!(
+        "select reject_id from {rejected} where table_name = $1 and reject_id = any($2) \
+         union select key_digest from {rejected} where table_name = $1 and key_digest = any($2)"
+    )
+}
+
 /// The ledger, newest batch first, at most `$1` rows, in the columns' order.
 pub(crate) fn loads(schema: &str) -> String {
     format!(

@@ -1,7 +1,7 @@
 //! Clauses on failure: a destination that breaks at the worst moment costs nothing but time.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -27,7 +27,8 @@ use crate::{
     reject::{ReasonCode, RejectedRow},
     row,
     run::RunError,
-    source::CheckStep,
+    scan::RowScan,
+    source::{CheckStep, Span},
     stream::{Method, StreamName, StreamSchema, WinnerRule},
     unit::TableLoad,
 };
@@ -277,6 +278,22 @@ impl Destination for Faulty {
         limit: usize,
     ) -> Result<Vec<RejectRecord>, DestinationError> {
         self.inner.rejects(table, limit).await
+    }
+
+    async fn scan(
+        &self,
+        schema: &Arc<StreamSchema>,
+        span: Option<Span>,
+    ) -> Result<Box<dyn RowScan>, DestinationError> {
+        self.inner.scan(schema, span).await
+    }
+
+    async fn rejected_among(
+        &self,
+        table: &str,
+        marks: &[String],
+    ) -> Result<BTreeSet<String>, DestinationError> {
+        self.inner.rejected_among(table, marks).await
     }
 }
 

@@ -9,6 +9,7 @@ mod loading;
 mod model;
 mod nesting;
 mod placing;
+mod scanning;
 mod script;
 mod values;
 mod versions;
@@ -27,6 +28,7 @@ pub use loading::*;
 pub use model::equals_a_model_whatever_happens;
 pub use nesting::*;
 pub use placing::*;
+pub use scanning::*;
 pub use values::*;
 pub use versions::*;
 
@@ -86,6 +88,9 @@ macro_rules! contract_tests {
             accounts_for_live_and_waiting_rows_of_one_unit,
             keeps_a_full_table_that_shrinks_by_mistake,
             forgets_a_version_that_was_never_activated,
+            reads_its_rows_back,
+            reads_every_type_back,
+            finds_rejects_by_id_and_key,
             refuses_a_claimed_schema,
             commits_nothing_when_overtaken,
             refuses_another_integration_and_another_source,
