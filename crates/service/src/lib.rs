@@ -3,7 +3,10 @@
 //! [`Store`] remembers integrations, the ledger of their runs, logs, loads and accounts, in SQLite or PostgreSQL.
 //! [`Scheduler`] turns due slots into runs and hands these to a [`Dispatch`], which has them worked on; it reads no clock
 //! but is told what time it is; [`worker::LocalWorkers`] works on runs in this process. [`Status`] puts an integration's state into Stitch's words.
+//! [`api`] is all of it over HTTP; what the service can't know, it asks its [`Host`](host::Host).
 
+pub mod api;
+pub mod endpoint_guard;
 pub mod host;
 pub mod integration;
 mod name;

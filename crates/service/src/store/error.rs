@@ -69,6 +69,12 @@ pub enum StoreError {
         /// The integration.
         name: String,
     },
+    /// The service would have no administrator any more.
+    #[error("`{name}` is the last administrator")]
+    LastAdministrator {
+        /// The user.
+        name: String,
+    },
     /// A run of the integration is alive.
     #[error("A run of the integration is alive: `{run_id}`")]
     AlreadyRunning {
@@ -102,6 +108,7 @@ impl StoreError {
             Self::Taken { .. } => "Choose another name",
             Self::Changed { .. } => "Read it again and repeat the change",
             Self::Idle { .. } => "Choose days and a year that come, or leave the schedule out",
+            Self::LastAdministrator { .. } => "Make another user an administrator first",
             Self::AlreadyRunning { .. } => "Wait for it, or stop it first",
         }
     }

@@ -8,7 +8,7 @@ use super::{
     Store, StoreError,
     database::{Row, Transaction, values},
     first, new_id,
-    secrets::FORGET,
+    secrets::{FORGET, SealedSecret, put},
 };
 use crate::integration::{Integration, IntegrationEdit, NewIntegration, Origin, PausedBy};
 
@@ -25,6 +25,15 @@ macro_rules! select {
     };
 }
 
+/// What an edit does to an integration's secrets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewSecrets {
+    /// Those that are stored, in the place of former ones.
+    pub sealed: Vec<SealedSecret>,
+    /// The names of those that are not needed any more.
+    pub forgotten: Vec<String>,
+}
+
 impl Store {
     /// Makes an integration.
     ///
@@ -35,14 +44,29 @@ impl Store {
         new: &NewIntegration,
         now: DateTime<Utc>,
     ) -> Result<Integration, StoreError> {
+        self.create_integration_with(&new_id(), new, &[], None, now).await
+    }
+
+    /// Makes an integration of an id from [`Store::new_integration_id`], with secrets that are sealed for it, and paused
+    /// where somebody is given who paused it.
+    ///
+    /// # Errors
+    /// When its name or schema is taken, or its schedule has no start any more.
+    pub async fn create_integration_with(
+        &self,
+        id: &str,
+        new: &NewIntegration,
+        secrets: &[SealedSecret],
+        paused_by: Option<PausedBy>,
+        now: DateTime<Utc>,
+    ) -> Result<Integration, StoreError> {
         refuse_idle(new.schedule.as_ref(), &new.name, now)?;
         let mut transaction = self.database.begin().await?;
-        let id = new_id();
         let insert = "insert into integrations (id, name, schema_name, origin, settings, schedule, start_date, version, \
-                      created_at, updated_at, decided_until) \
-                      values ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9, $10) on conflict do nothing";
+                      created_at, updated_at, decided_until, paused_at, paused_by) \
+                      values ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9, $10, $11, $12) on conflict do nothing";
         let row = values![
-            &id,
+            id,
             &new.name,
             &new.schema_name,
             new.origin.name(),
@@ -52,13 +76,24 @@ impl Store {
             now,
             now,
             now,
+            paused_by.map(|_| now),
+            paused_by.map(|by| by.name().to_owned()),
         ];
         if transaction.change(insert, row).await? == 0 {
             return Err(taken(transaction.as_mut(), &new.name, &new.schema_name).await);
         }
-        let made = by_id(transaction.as_mut(), &id).await?;
+        for secret in secrets {
+            put(transaction.as_mut(), id, secret, now).await?;
+        }
+        let made = by_id(transaction.as_mut(), id).await?;
         transaction.commit().await?;
         Ok(made)
+    }
+
+    /// An id for an integration that is to be made: its secrets are sealed for it before.
+    #[must_use]
+    pub fn new_integration_id() -> String {
+        new_id()
     }
 
     /// An integration by its id, also if it is deleted.
@@ -87,6 +122,21 @@ impl Store {
         id: &str,
         seen: i64,
         edit: &IntegrationEdit,
+        now: DateTime<Utc>,
+    ) -> Result<Integration, StoreError> {
+        self.edit_integration_with(id, seen, edit, &NewSecrets::default(), now).await
+    }
+
+    /// Edits an integration and its secrets.
+    ///
+    /// # Errors
+    /// When somebody else has changed it since, its new name is taken, or its new schedule has no start any more.
+    pub async fn edit_integration_with(
+        &self,
+        id: &str,
+        seen: i64,
+        edit: &IntegrationEdit,
+        secrets: &NewSecrets,
         now: DateTime<Utc>,
     ) -> Result<Integration, StoreError> {
         let mut transaction = self.database.begin().await?;
@@ -121,6 +171,13 @@ impl Store {
         ];
         if transaction.change(update, row).await? == 0 {
             return Err(StoreError::Changed { what: WHAT, name: old.name });
+        }
+        for secret in &secrets.sealed {
+            put(transaction.as_mut(), id, secret, now).await?;
+        }
+        for name in &secrets.forgotten {
+            let forget = "delete from secrets where integration_id = $1 and name = $2";
+            transaction.change(forget, values![id, name]).await?;
         }
         let edited = by_id(transaction.as_mut(), id).await?;
         transaction.commit().await?;

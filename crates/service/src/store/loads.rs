@@ -160,9 +160,29 @@ impl Store {
         table_name: &str,
         limit: u32,
     ) -> Result<Vec<Load>, StoreError> {
+        let always = DateTime::UNIX_EPOCH..DateTime::<Utc>::MAX_UTC;
+        self.loads_between(integration_id, table_name, always, None, limit).await
+    }
+
+    /// The loads of one table that were committed in a span, the last first, at most so many; those before a load if its
+    /// commit and batch are given.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn loads_between(
+        &self,
+        integration_id: &str,
+        table_name: &str,
+        span: std::ops::Range<DateTime<Utc>>,
+        before: Option<(DateTime<Utc>, &str)>,
+        limit: u32,
+    ) -> Result<Vec<Load>, StoreError> {
         let sql = "select batch_id, table_name, run_id, stream, table_version, received, inserted, updated, unchanged, \
                    superseded, rejected, deleted, bytes, bookmark, started_at, committed_at from loads \
-                   where integration_id = $1 and table_name = $2 order by committed_at desc, batch_id desc limit $3";
+                   where integration_id = $1 and table_name = $2 and committed_at >= $3 and committed_at < $4 \
+                   and (committed_at < $5 or (committed_at = $6 and batch_id < $7)) \
+                   order by committed_at desc, batch_id desc limit $8";
+        let (before_at, before_batch) = before.unwrap_or((DateTime::<Utc>::MAX_UTC, ""));
         let read = |mut row: Row| {
             Ok(Load {
                 batch_id: row.text()?,
@@ -183,7 +203,17 @@ impl Store {
                 committed_at: row.instant()?,
             })
         };
-        self.read(sql, values![integration_id, table_name, limit], read).await
+        let values = values![
+            integration_id,
+            table_name,
+            span.start,
+            span.end,
+            before_at,
+            before_at,
+            before_batch,
+            limit
+        ];
+        self.read(sql, values, read).await
     }
 
     /// The usage of all integrations from one day until before another, by integration, table and day.

@@ -1,6 +1,9 @@
 //! Log lines of runs, and how many of them are kept.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    fmt::{self, Write},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -41,6 +44,27 @@ pub struct NewLogLine {
     pub body: String,
 }
 
+/// Stitch's form: `2017-11-21 18:16:08,389Z    tap - INFO …`. The text comes from outside: further lines of it are set in,
+/// so that none looks like a line of its own, and what would steer a terminal is written out.
+impl fmt::Display for NewLogLine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let logged_at = self.logged_at.format("%Y-%m-%d %H:%M:%S,%3fZ");
+        write!(formatter, "{logged_at} {:>6} - {} ", self.location, self.level.name())?;
+        for letter in self.body.trim_end().chars() {
+            match letter {
+                '\n' => formatter.write_str("\n    ")?,
+                '\t' => formatter.write_char(letter)?,
+                '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                    write!(formatter, "{}", letter.escape_unicode())?;
+                }
+                letter if letter.is_control() => write!(formatter, "{}", letter.escape_unicode())?,
+                letter => formatter.write_char(letter)?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A line that is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
@@ -77,6 +101,17 @@ pub(super) fn bounded(text: &str) -> Cow<'_, str> {
     }
     let cut = &text[..text.floor_char_boundary(LONGEST_TEXT)];
     format!("{cut}… (cut off: {} bytes in all)", text.len()).into()
+}
+
+/// The place of a level among all, as the statement of [`Store::log_from`] has it.
+const fn rank(level: LogLevel) -> u32 {
+    match level {
+        LogLevel::Debug => 0,
+        LogLevel::Info => 1,
+        LogLevel::Warning => 2,
+        LogLevel::Error => 3,
+        LogLevel::Critical => 4,
+    }
 }
 
 /// What a line needs in the store beside its text, roughly.
@@ -130,8 +165,23 @@ impl Store {
         after: u64,
         limit: u32,
     ) -> Result<Vec<LogLine>, StoreError> {
+        self.log_from(run_id, after, LogLevel::Debug, limit).await
+    }
+
+    /// Lines of a run after a number that are of a level or graver, at most so many.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn log_from(
+        &self,
+        run_id: &str,
+        after: u64,
+        level: LogLevel,
+        limit: u32,
+    ) -> Result<Vec<LogLine>, StoreError> {
         let sql = "select line_number, logged_at, location, level, body from log_lines \
-                   where run_id = $1 and line_number > $2 order by line_number limit $3";
+                   where run_id = $1 and line_number > $2 and case level when 'DEBUG' then 0 when 'INFO' then 1 \
+                   when 'WARNING' then 2 when 'ERROR' then 3 else 4 end >= cast($3 as bigint) order by line_number limit $4";
         let read = |mut row: Row| {
             let number = row.count()?;
             let line = NewLogLine {
@@ -142,7 +192,7 @@ impl Store {
             };
             Ok(LogLine { number, line })
         };
-        self.read(sql, values![run_id, after, limit], read).await
+        self.read(sql, values![run_id, after, rank(level), limit], read).await
     }
 
     /// Deletes the lines of runs that ended too long ago, and then of the oldest until the rest has room, beside those of

@@ -62,6 +62,7 @@ create table runs (
 );
 create unique index runs_alive on runs (integration_id) where ended_at is null;
 create index runs_by_integration on runs (integration_id, begun_at);
+create index runs_by_begin on runs (begun_at, id);
 create index runs_open on runs (state, begun_at) where ended_at is null;
 
 create table slots (
@@ -163,6 +164,28 @@ create table api_tokens (
     last_used_at bigint,
     revoked_at bigint
 );
+create index api_tokens_by_user on api_tokens (user_id);
+
+create table sessions (
+    token_hash text primary key,
+    user_id text not null references users (id),
+    created_at bigint not null,
+    used_at bigint not null,
+    expires_at bigint not null
+);
+create index sessions_by_user on sessions (user_id);
+
+create table idempotency_keys (
+    user_id text not null references users (id),
+    idempotency_key text not null,
+    request_digest text not null,
+    created_at bigint not null,
+    status bigint,
+    headers text,
+    body text,
+    primary key (user_id, idempotency_key)
+);
+create index idempotency_keys_by_age on idempotency_keys (created_at);
 ";
 
 const SECOND: &str = "

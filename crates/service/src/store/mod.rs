@@ -10,6 +10,7 @@
 mod accounts;
 pub(crate) mod database;
 mod error;
+mod idempotency;
 mod integrations;
 mod loads;
 mod logs;
@@ -19,6 +20,7 @@ mod reports;
 mod retention;
 mod runs;
 mod secrets;
+mod sessions;
 mod slots;
 mod sqlite;
 
@@ -29,13 +31,17 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use self::database::{Database, Row, Transaction};
 pub use self::{
-    accounts::{ApiToken, NewToken, Role, Scope, User},
+    accounts::{ApiToken, NewToken, Role, Scope, User, UserRecord},
     error::StoreError,
+    idempotency::{Admission, Reply},
+    integrations::NewSecrets,
     loads::{Load, Usage},
     logs::{LogLevel, LogLimits, LogLine, NewLogLine},
     reports::{Period, SchemaChange, SchemaEvent, TableReport},
     retention::Pruned,
+    runs::{Figures, RunCursor},
     secrets::SealedSecret,
+    sessions::SessionLimits,
     slots::Start,
 };
 
@@ -74,6 +80,14 @@ impl Store {
     #[must_use]
     pub fn place(&self) -> String {
         self.database.place()
+    }
+
+    /// Asks the store for nothing, to see whether it answers.
+    ///
+    /// # Errors
+    /// When it doesn't.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.database.rows("select max(version) from store_version", Vec::new()).await.map(drop)
     }
 
     /// The rows of one statement, as what they are read into.

@@ -1,5 +1,7 @@
 //! The ledger of runs: claimed by compare-and-set, kept by leases, ended once.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
@@ -28,6 +30,30 @@ macro_rules! select {
             $rest
         )
     };
+}
+
+/// A place in a list of runs: after this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunCursor {
+    /// When the run was begun.
+    pub begun_at: DateTime<Utc>,
+    /// Its id.
+    pub run_id: String,
+}
+
+/// What the store holds, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figures {
+    /// Integrations that are not deleted.
+    pub integrations: u64,
+    /// Those of them that are paused.
+    pub paused: u64,
+    /// Runs that wait for a worker.
+    pub runs_due: u64,
+    /// Runs that a worker has.
+    pub runs_running: u64,
+    /// Integrations whose last run ended otherwise than it should.
+    pub last_run_bad: u64,
 }
 
 impl Store {
@@ -64,6 +90,70 @@ impl Store {
         );
         let before = before.map_or(i64::MAX, |before| before.timestamp_millis());
         self.read(sql, values![integration_id, before, limit], run).await
+    }
+
+    /// Runs of an integration, or of all, the last first, at most so many: those in a state, and those after a place in
+    /// the list, if they are given.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn run_page(
+        &self,
+        integration_id: Option<&str>,
+        state: Option<RunState>,
+        after: Option<&RunCursor>,
+        limit: u32,
+    ) -> Result<Vec<Run>, StoreError> {
+        let state = state.map_or("", RunState::name);
+        let (at, id) = after.map_or((i64::MAX, ""), |cursor| {
+            (cursor.begun_at.timestamp_millis(), cursor.run_id.as_str())
+        });
+        let Some(integration_id) = integration_id else {
+            let sql = select!(
+                "where begun_at <= $1 and (begun_at < $2 or id < $3) and ($4 = '' or state = $5) \
+                 order by begun_at desc, id desc limit $6"
+            );
+            return self.read(sql, values![at, at, id, state, state, limit], run).await;
+        };
+        let sql = select!(
+            "where integration_id = $1 and begun_at <= $2 and (begun_at < $3 or id < $4) \
+             and ($5 = '' or state = $6) order by begun_at desc, id desc limit $7"
+        );
+        self.read(sql, values![integration_id, at, at, id, state, state, limit], run).await
+    }
+
+    /// The last run of every integration that is not deleted and has one, by integration.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn last_runs(&self) -> Result<HashMap<String, Run>, StoreError> {
+        let sql =
+            select!("where id in (select last_run_id from integrations where deleted_at is null)");
+        let runs = self.read(sql, values![], run).await?;
+        Ok(runs.into_iter().map(|run| (run.integration_id.clone(), run)).collect())
+    }
+
+    /// What the store holds, in numbers.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn figures(&self) -> Result<Figures, StoreError> {
+        let sql = "select count(*), \
+                   cast(sum(case when paused_at is null then 0 else 1 end) as bigint), \
+                   (select count(*) from runs where ended_at is null and state = 'due'), \
+                   (select count(*) from runs where ended_at is null and state = 'running'), \
+                   (select count(*) from runs r join integrations i on i.last_run_id = r.id \
+                    where i.deleted_at is null and r.ended_at is not null and r.state <> 'succeeded') \
+                   from integrations where deleted_at is null";
+        let read = |mut row: Row| {
+            let integrations = row.count()?;
+            let paused = row.optional_integer()?.map_or(0, i64::unsigned_abs);
+            let (runs_due, runs_running) = (row.count()?, row.count()?);
+            let last_run_bad = row.count()?;
+            Ok(Figures { integrations, paused, runs_due, runs_running, last_run_bad })
+        };
+        let found = self.read(sql, values![], read).await?;
+        found.into_iter().next().ok_or_else(|| StoreError::corrupt("a sum"))
     }
 
     /// Runs that no worker has claimed yet, the oldest first.

@@ -4,11 +4,30 @@ use chrono::{DateTime, Utc};
 
 use super::{
     Store, StoreError,
-    database::{Row, values},
+    database::{Row, Transaction, Value, values},
 };
 
 /// Deletes the secrets of an integration.
 pub(super) const FORGET: &str = "delete from secrets where integration_id = $1";
+
+const PUT: &str = "insert into secrets (integration_id, name, key_id, sealed, sealed_at) values ($1, $2, $3, $4, $5) \
+     on conflict (integration_id, name) do update set key_id = excluded.key_id, \
+     sealed = excluded.sealed, sealed_at = excluded.sealed_at";
+
+fn put_values(integration_id: &str, secret: &SealedSecret, now: DateTime<Utc>) -> Vec<Value> {
+    values![integration_id, &secret.name, &secret.key_id, hex::encode(&secret.sealed), now]
+}
+
+/// Stores a secret, in the place of a former one.
+pub(super) async fn put(
+    transaction: &mut dyn Transaction,
+    integration_id: &str,
+    secret: &SealedSecret,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    transaction.change(PUT, put_values(integration_id, secret, now)).await?;
+    Ok(())
+}
 
 /// A secret as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +51,7 @@ impl Store {
         secret: &SealedSecret,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        let insert = "insert into secrets (integration_id, name, key_id, sealed, sealed_at) values ($1, $2, $3, $4, $5) \
-                      on conflict (integration_id, name) do update set key_id = excluded.key_id, \
-                      sealed = excluded.sealed, sealed_at = excluded.sealed_at";
-        let sealed = hex::encode(&secret.sealed);
-        let values = values![integration_id, &secret.name, &secret.key_id, sealed, now];
-        self.change(insert, values).await?;
+        self.change(PUT, put_values(integration_id, secret, now)).await?;
         Ok(())
     }
 

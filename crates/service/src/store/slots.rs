@@ -146,17 +146,20 @@ impl Store {
         Ok(Start::AlreadyRunning { run_id })
     }
 
-    /// What became of the slots of an integration, the last first, at most so many.
+    /// What became of the slots of an integration, the last first, at most so many; those before an instant if one is
+    /// given.
     ///
     /// # Errors
     /// When the store can't be read.
     pub async fn slots(
         &self,
         integration_id: &str,
+        before: Option<DateTime<Utc>>,
         limit: u32,
     ) -> Result<Vec<SlotRecord>, StoreError> {
-        let sql = "select slot, first_slot, slot_count, outcome, run_id from slots where integration_id = $1 \
-                   order by slot desc limit $2";
+        let before = before.map_or(i64::MAX, |before| before.timestamp_millis());
+        let sql = "select slot, first_slot, slot_count, outcome, run_id from slots \
+                   where integration_id = $1 and slot < $2 order by slot desc limit $3";
         let read = |mut row: Row| {
             Ok(SlotRecord {
                 slot: row.instant()?,
@@ -166,7 +169,7 @@ impl Store {
                 run_id: row.optional_text()?,
             })
         };
-        self.read(sql, values![integration_id, limit], read).await
+        self.read(sql, values![integration_id, before, limit], read).await
     }
 }
 

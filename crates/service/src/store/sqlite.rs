@@ -1,7 +1,8 @@
 //! A control store in a file: SQLite in WAL mode, for one machine.
 //!
-//! One connection serves all, one transaction after the other; each statement runs on a thread that may block. Other
-//! processes may have the file open, so a transaction takes the lock for writing at once and waits for it with a deadline.
+//! One connection writes, one transaction after the other; a few others read, and wait for no writer. Each statement runs
+//! on a thread that may block. Other processes may have the file open, so a transaction takes the lock for writing at once
+//! and waits for it with a deadline.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, params_from_iter, types};
 use tokio::{
-    sync::{Mutex, OwnedMutexGuard},
+    sync::{Mutex, OwnedMutexGuard, Semaphore},
     task::spawn_blocking,
     time::{sleep, timeout},
 };
@@ -33,11 +34,22 @@ const SESSION: &str = "pragma journal_mode = wal;
     pragma synchronous = full;
     pragma foreign_keys = on;";
 
+/// How many reads go on at once.
+const READERS: usize = 4;
+
 /// A file.
 #[derive(Debug)]
 pub(crate) struct Sqlite {
     path: PathBuf,
     connection: Arc<Mutex<Connection>>,
+    /// Connections for single reads; each is opened when it is first needed.
+    readers: Readers,
+}
+
+#[derive(Debug)]
+struct Readers {
+    permits: Semaphore,
+    idle: std::sync::Mutex<Vec<Connection>>,
 }
 
 impl Sqlite {
@@ -58,7 +70,11 @@ impl Sqlite {
                 continue;
             }
             let connection = joined(opened, &place(&path))?;
-            return Ok(Self { path, connection: Arc::new(Mutex::new(connection)) });
+            let readers = Readers {
+                permits: Semaphore::new(READERS),
+                idle: std::sync::Mutex::new(Vec::new()),
+            };
+            return Ok(Self { path, connection: Arc::new(Mutex::new(connection)), readers });
         }
     }
 }
@@ -101,9 +117,60 @@ impl Sqlite {
     }
 }
 
+impl Sqlite {
+    /// Reads what was committed last, whoever writes at the moment.
+    async fn read(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let late = |cause| StoreError::Unavailable { place: self.place(), cause };
+        let waiting = timeout(PATIENCE, self.readers.permits.acquire()).await;
+        let _permit =
+            waiting.map_err(|error| late(error.into()))?.map_err(|error| late(error.into()))?;
+        let idle = self.readers.idle.lock().ok().and_then(|mut idle| idle.pop());
+        let path = self.path.clone();
+        let blocking = spawn_blocking(move || {
+            let connection = match idle {
+                Some(connection) => connection,
+                None => connect_to_read(&path)?,
+            };
+            let rows = query(&connection, sql, &values)?;
+            Ok((connection, rows))
+        });
+        let (connection, rows) = joined(blocking.await, &self.place())?;
+        if let Ok(mut idle) = self.readers.idle.lock() {
+            idle.push(connection);
+        }
+        Ok(rows)
+    }
+}
+
+/// Opens one more connection to a file that is there.
+fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.execute_batch("pragma query_only = on")?;
+    Ok(connection)
+}
+
+/// The rows of a statement.
+fn query(connection: &Connection, sql: &str, values: &[Value]) -> rusqlite::Result<Vec<Row>> {
+    let mut statement = connection.prepare_cached(&numbered(sql))?;
+    let width = statement.column_count();
+    let mut found = statement.query(params_from_iter(values.iter().map(parameter)))?;
+    let mut rows = Vec::new();
+    while let Some(row) = found.next()? {
+        let columns = (0..width).map(|position| column(row.get_ref(position)?));
+        rows.push(Row::new(columns.collect::<rusqlite::Result<_>>()?));
+    }
+    Ok(rows)
+}
+
 #[async_trait]
 impl Database for Sqlite {
     async fn rows(&self, sql: &'static str, values: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        // Some statements change rows and return them.
+        if sql.starts_with("select ") {
+            return self.read(sql, values).await;
+        }
         self.take().await?.rows(sql, values).await
     }
 
@@ -172,18 +239,7 @@ impl Transaction for SqliteTransaction {
         sql: &'static str,
         values: Vec<Value>,
     ) -> Result<Vec<Row>, StoreError> {
-        self.run(move |connection| {
-            let mut statement = connection.prepare_cached(&numbered(sql))?;
-            let width = statement.column_count();
-            let mut found = statement.query(params_from_iter(values.iter().map(parameter)))?;
-            let mut rows = Vec::new();
-            while let Some(row) = found.next()? {
-                let columns = (0..width).map(|position| column(row.get_ref(position)?));
-                rows.push(Row::new(columns.collect::<rusqlite::Result<_>>()?));
-            }
-            Ok(rows)
-        })
-        .await
+        self.run(move |connection| query(connection, sql, &values)).await
     }
 
     async fn change(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {

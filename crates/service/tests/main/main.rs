@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 
+mod api;
 mod contract;
 mod schedulers;
 mod simulation;

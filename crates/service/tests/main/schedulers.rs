@@ -84,7 +84,7 @@ async fn compete(subject: &Subject) {
     // Every slot has an outcome, and every run a slot of its own.
     let expected = [(96, 96, 0), (48, 24, 24), (17, 17, 0)];
     for (id, (slots, started, skipped)) in integrations.iter().zip(expected) {
-        let records = subject.store.slots(id, 1_000).await.unwrap();
+        let records = subject.store.slots(id, None, 1_000).await.unwrap();
         let count = |outcome| {
             records
                 .iter()

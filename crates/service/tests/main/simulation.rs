@@ -307,7 +307,7 @@ async fn account(store: &Store, integration_id: &str) -> Account {
     for run in &runs {
         assert!(account.started.insert((run.slot, run.started_by.name())), "{run:?}");
     }
-    for slot in store.slots(integration_id, 100_000).await.unwrap() {
+    for slot in store.slots(integration_id, None, 100_000).await.unwrap() {
         match slot.outcome {
             SlotOutcome::Skipped => account.skipped += slot.count,
             SlotOutcome::Missed => account.missed += slot.count,

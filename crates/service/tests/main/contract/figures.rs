@@ -12,7 +12,7 @@ use service::{
 use super::{begun, claimed, made};
 use crate::{at, new_integration, subject::Subject};
 
-fn line(body: &str) -> NewLogLine {
+pub(super) fn line(body: &str) -> NewLogLine {
     NewLogLine {
         logged_at: at("2026-05-01 12:00"),
         location: "tap".to_owned(),
@@ -76,7 +76,7 @@ pub(super) async fn a_log_is_kept_within_bounds(subject: &Subject) {
     assert_eq!(subject.store.prune_logs(&roomy, at("2026-05-09 14:01")).await.unwrap(), 1);
 }
 
-pub(super) fn load(batch: &str, table: &str, committed_at: &str, counts: [u64; 3]) -> Load {
+pub(crate) fn load(batch: &str, table: &str, committed_at: &str, counts: [u64; 3]) -> Load {
     let [inserted, updated, unchanged] = counts;
     Load {
         batch_id: batch.to_owned(),

@@ -1,6 +1,8 @@
 //! What every control store has to keep, whatever database it is in.
 
+mod access;
 mod figures;
+mod pages;
 mod retention;
 mod runs;
 
@@ -15,11 +17,16 @@ use service::{
     store::{Role, Scope, SealedSecret, Start},
 };
 
+pub(crate) use self::figures::load;
 use self::{
-    figures::{
-        a_log_is_kept_within_bounds, load, loads_count_once, tables_are_reported,
-        tables_that_change, the_first_days_of_a_schema_are_free_once,
+    access::{
+        an_integration_and_its_secrets_are_one, keys_of_requests, sessions_end, users_are_managed,
     },
+    figures::{
+        a_log_is_kept_within_bounds, loads_count_once, tables_are_reported, tables_that_change,
+        the_first_days_of_a_schema_are_free_once,
+    },
+    pages::{lines_by_level, loads_by_span, pages_of_runs_and_slots, what_the_store_holds},
     retention::{
         a_changed_start_date_asks_for_a_reset, a_schedule_that_can_not_be_read_hinders_nothing,
         what_is_old_is_deleted,
@@ -82,6 +89,14 @@ on_both!(
     sealed_secrets,
     texts_with_nul,
     users_and_tokens,
+    users_are_managed,
+    sessions_end,
+    keys_of_requests,
+    an_integration_and_its_secrets_are_one,
+    pages_of_runs_and_slots,
+    lines_by_level,
+    loads_by_span,
+    what_the_store_holds,
     an_interrupted_call_leaves_nothing_open,
     opened_again_it_is_the_same_and_a_later_one_is_refused,
 );
@@ -297,7 +312,7 @@ async fn pausing_and_resuming(subject: &Subject) {
     assert!(scheduler.tick(at("2026-05-01 15:00")).await.unwrap().begun.is_empty());
     assert!(scheduler.tick(at("2026-05-01 15:09")).await.unwrap().begun.is_empty());
     assert_eq!(scheduler.tick(at("2026-05-01 15:10")).await.unwrap().begun.len(), 1);
-    assert_eq!(subject.store.slots(&one.id, 10).await.unwrap().len(), 1);
+    assert_eq!(subject.store.slots(&one.id, None, 10).await.unwrap().len(), 1);
 }
 
 async fn users_and_tokens(subject: &Subject) {
@@ -334,6 +349,7 @@ async fn users_and_tokens(subject: &Subject) {
     subject.store.revoke_token(&token.id, at("2026-05-01 13:00")).await.unwrap();
     assert_eq!(may(token.text, "2026-05-01 13:00").await, None);
     assert_eq!(subject.store.tokens(&ann.id).await.unwrap().len(), 1);
+    subject.store.create_user("eve", Role::Administrator, &hash, now).await.unwrap();
     subject.store.disable_user(&ann.id, at("2026-05-01 14:00")).await.unwrap();
     assert_eq!(may(lasting.text, "2026-05-01 14:00").await, None);
     assert!(subject.store.user_to_sign_in("ann").await.unwrap().is_none());

@@ -222,7 +222,7 @@ pub(super) async fn decisions_are_written_once(subject: &Subject) {
             subject.store.stop(&run.id, StopReason::Hand, at(now)).await.unwrap();
         }
     }
-    let slots = subject.store.slots(&made.id, 10).await.unwrap();
+    let slots = subject.store.slots(&made.id, None, 10).await.unwrap();
     let shown: Vec<_> =
         slots.iter().map(|slot| (slot.outcome, slot.first_slot, slot.slot, slot.count)).collect();
     let (skipped, noon) = (at("2026-05-01 13:00"), at("2026-05-01 12:00"));

@@ -1,0 +1,209 @@
+//! Integrations: list, make, edit, delete.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::{
+    Api, Shared,
+    body::{Body, Place, present},
+    drafts,
+    page::Page,
+    problem::{Kind, Problem},
+    schedules::{self, ScheduleBody},
+    view::{self, IntegrationView},
+};
+use crate::{
+    host::Draft,
+    integration::{Integration, IntegrationEdit, NewIntegration, Origin},
+    store::{NewSecrets, Store},
+};
+
+/// A new integration.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct NewIntegrationBody {
+    /// Its name.
+    name: String,
+    /// The schema that it is to fill; made from the name if it isn't given, and never changed.
+    #[serde(default)]
+    schema_name: Option<String>,
+    /// The settings of its source and destination, without secrets.
+    #[schema(value_type = Object)]
+    settings: Map<String, Value>,
+    /// Its secrets, by their names in the settings. They are sealed, and never shown again.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>, write_only)]
+    secrets: BTreeMap<String, SecretString>,
+    /// From when to read; a year back at midnight UTC if it isn't given.
+    #[serde(default)]
+    start_date: Option<DateTime<Utc>>,
+    /// When it runs by itself; only by hand if it isn't given.
+    #[serde(default)]
+    schedule: Option<ScheduleBody>,
+}
+
+/// An edit of an integration: what is given is changed.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct EditBody {
+    /// A new name. The schema keeps its own.
+    #[serde(default)]
+    name: Option<String>,
+    /// New settings, all of them.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    settings: Option<Map<String, Value>>,
+    /// New secrets. Where a secret is sent to another place than before, it has to be given anew.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>, write_only)]
+    secrets: BTreeMap<String, SecretString>,
+    /// A new schedule, or null for none.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<ScheduleBody>)]
+    schedule: Option<Option<ScheduleBody>>,
+}
+
+/// An integration as an answer, with its version.
+pub(super) fn shown(status: StatusCode, view: IntegrationView) -> Response {
+    let tag = format!("\"{}\"", view.version);
+    (status, [(header::ETAG, tag)], Json(view)).into_response()
+}
+
+/// What is shown of an integration that is stored.
+pub(super) async fn looked(
+    api: &Api,
+    integration: Integration,
+) -> Result<IntegrationView, Problem> {
+    let last_run = api.store.last_run(&integration.id).await?;
+    Ok(view::integration(integration, last_run, api.now()))
+}
+
+pub(super) async fn list(
+    State(api): State<Shared>,
+) -> Result<Json<Page<IntegrationView>>, Problem> {
+    let integrations = api.store.integrations().await?;
+    let mut last_runs = api.store.last_runs().await?;
+    let now = api.now();
+    let view = |integration: Integration| {
+        let last_run = last_runs.remove(&integration.id);
+        view::integration(integration, last_run, now)
+    };
+    Ok(Json(Page { items: integrations.into_iter().map(view).collect(), next: None }))
+}
+
+pub(super) async fn one(
+    State(api): State<Shared>,
+    Place(id): Place<String>,
+) -> Result<Response, Problem> {
+    let integration = api.store.integration(&id).await?;
+    Ok(shown(StatusCode::OK, looked(&api, integration).await?))
+}
+
+pub(super) async fn create(
+    State(api): State<Shared>,
+    Body(body): Body<NewIntegrationBody>,
+) -> Result<Response, Problem> {
+    let now = api.now();
+    let name = drafts::name(&body.name)?;
+    let schedule = body.schedule.map(schedules::parse).transpose()?;
+    let start_date = drafts::start_date(body.start_date, now)?;
+    let draft = Draft {
+        name,
+        schema_name: body.schema_name.as_deref(),
+        origin: Origin::Api,
+        settings: &body.settings,
+        secrets: &body.secrets,
+    };
+    let inspected = drafts::inspect(&api, &draft)?;
+    drafts::match_secrets(&inspected, &body.secrets)?;
+    let id = Store::new_integration_id();
+    let sealed = drafts::seal(&api, &id, &body.secrets)?;
+    let new = NewIntegration {
+        name: name.to_owned(),
+        schema_name: inspected.schema_name,
+        origin: Origin::Api,
+        settings: inspected.settings,
+        schedule,
+        start_date,
+    };
+    let made = api.store.create_integration_with(&id, &new, &sealed, None, now).await?;
+    api.wake();
+    made_anew(made, inspected.warnings, now)
+}
+
+/// An integration that was just made.
+pub(super) fn made_anew(
+    made: Integration,
+    warnings: Vec<String>,
+    now: DateTime<Utc>,
+) -> Result<Response, Problem> {
+    let location = format!("/api/v1/integrations/{}", made.id);
+    let mut view = view::integration(made, None, now);
+    view.warnings.extend(warnings);
+    let mut response = shown(StatusCode::CREATED, view);
+    let location = location.parse().map_err(|_| Problem::new(Kind::Unexpected, "An id is none"))?;
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
+}
+
+/// The version that is meant, from the header `If-Match`.
+pub(super) fn version(headers: &HeaderMap) -> Result<i64, Problem> {
+    let missing =
+        || Problem::new(Kind::VersionRequired, "The header `If-Match` is missing or can't be read");
+    let tag =
+        headers.get(header::IF_MATCH).and_then(|tag| tag.to_str().ok()).ok_or_else(missing)?;
+    tag.trim().trim_matches('"').parse().map_err(|_| missing())
+}
+
+pub(super) async fn edit(
+    State(api): State<Shared>,
+    Place(id): Place<String>,
+    headers: HeaderMap,
+    Body(body): Body<EditBody>,
+) -> Result<Response, Problem> {
+    let seen = version(&headers)?;
+    let old = drafts::changeable(&api, &id).await?;
+    if old.version != seen {
+        let detail = format!("The integration `{}` has been changed since", old.name);
+        return Err(Problem::new(Kind::Changed, detail));
+    }
+    let name = body.name.as_deref().map(drafts::name).transpose()?.map(str::to_owned);
+    let schedule =
+        body.schedule.map(|schedule| schedule.map(schedules::parse).transpose()).transpose()?;
+    let (mut settings, mut secrets, mut warnings) = (None, NewSecrets::default(), Vec::new());
+    if body.settings.is_some() || !body.secrets.is_empty() {
+        let wanted = body.settings.as_ref().unwrap_or(&old.settings);
+        let revised = drafts::revise(&api, &old, wanted, &body.secrets).await?;
+        let stored = api.store.secrets(&id).await?;
+        let is_needless = |name: &String| !revised.inspected.secret_places.contains_key(name);
+        secrets.forgotten =
+            stored.into_iter().map(|secret| secret.name).filter(is_needless).collect();
+        secrets.sealed = drafts::seal(&api, &id, &body.secrets)?;
+        settings = Some(revised.inspected.settings);
+        warnings = revised.inspected.warnings;
+    }
+    let edit = IntegrationEdit { name, settings, schedule, ..IntegrationEdit::default() };
+    let edited = api.store.edit_integration_with(&id, seen, &edit, &secrets, api.now()).await?;
+    api.wake();
+    let mut view = looked(&api, edited).await?;
+    view.warnings.extend(warnings);
+    Ok(shown(StatusCode::OK, view))
+}
+
+pub(super) async fn delete(
+    State(api): State<Shared>,
+    Place(id): Place<String>,
+) -> Result<StatusCode, Problem> {
+    drafts::changeable(&api, &id).await?;
+    api.store.delete_integration(&id, api.now()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

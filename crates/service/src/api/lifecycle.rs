@@ -1,0 +1,168 @@
+//! What is done with an integration: pause, resume, run, reset, clone.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+
+use super::{
+    Shared,
+    body::{Body, Place},
+    drafts, integrations,
+    problem::{Kind, Problem},
+    view,
+};
+use crate::{
+    host::Draft,
+    integration::{Integration, IntegrationEdit, NewIntegration, Origin, PausedBy},
+    store::{Start, Store},
+};
+
+pub(super) async fn pause(
+    State(api): State<Shared>,
+    Place(id): Place<String>,
+) -> Result<Response, Problem> {
+    api.store.pause(&id, PausedBy::User, api.now()).await?;
+    let integration = api.store.integration(&id).await?;
+    Ok(integrations::shown(StatusCode::OK, integrations::looked(&api, integration).await?))
+}
+
+pub(super) async fn resume(
+    State(api): State<Shared>,
+    Place(id): Place<String>,
+) -> Result<Response, Problem> {
+    api.store.resume(&id, api.now()).await?;
+    api.wake();
+    let integration = api.store.integration(&id).await?;
+    Ok(integrations::shown(StatusCode::OK, integrations::looked(&api, integration).await?))
+}
+
+pub(super) async fn run_now(
+    State(api): State<Shared>,
+    Place(id): Place<String>,
+) -> Result<Response, Problem> {
+    let now = api.now();
+    match api.store.start_by_hand(&id, now).await? {
+        Start::AlreadyRunning { run_id } => {
+            let detail = "A run of this integration is alive already";
+            Err(Problem::new(Kind::AlreadyRunning, detail).with("run_id", run_id))
+        }
+        Start::Begun { run_id } => {
+            api.wake();
+            let run = api.store.run(&run_id).await?;
+            let location = [(header::LOCATION, format!("/api/v1/runs/{run_id}"))];
+            Ok((StatusCode::CREATED, location, Json(view::run(run, now))).into_response())
+        }
+    }
+}
+
+/// Another start date: a reset.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct ResetBody {
+    /// From when to read again.
+    start_date: DateTime<Utc>,
+    /// The `confirm` of the answer that told the consequences. Without it nothing is done.
+    #[serde(default)]
+    confirm: Option<String>,
+}
+
+/// What a reset does, or has done.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ResetView {
+    /// Whether it was done.
+    is_done: bool,
+    /// What it means.
+    consequences: Vec<String>,
+    /// What to send to have it done.
+    confirm: Option<String>,
+}
+
+pub(super) async fn reset(
+    State(api): State<Shared>,
+    Place(id): Place<String>,
+    Body(body): Body<ResetBody>,
+) -> Result<Json<ResetView>, Problem> {
+    let integration = drafts::changeable(&api, &id).await?;
+    let now = api.now();
+    let start_date = drafts::start_date(Some(body.start_date), now)?;
+    let consequences = api.host.reset_consequences(&integration, start_date).await;
+    let token = confirmation(&integration, start_date);
+    let Some(confirm) = body.confirm else {
+        return Ok(Json(ResetView { is_done: false, consequences, confirm: Some(token) }));
+    };
+    if confirm != token {
+        let detail = "The integration was changed since, or another start date was confirmed";
+        return Err(Problem::new(Kind::NotConfirmed, detail));
+    }
+    let edit = IntegrationEdit { start_date: Some(start_date), ..IntegrationEdit::default() };
+    api.store.edit_integration(&id, integration.version, &edit, now).await?;
+    api.wake();
+    Ok(Json(ResetView { is_done: true, consequences, confirm: None }))
+}
+
+/// Stands for one reset of an integration as it is: it is no secret, but can't be sent by chance.
+fn confirmation(integration: &Integration, start_date: DateTime<Utc>) -> String {
+    let what =
+        format!("{} {} {}", integration.id, integration.version, start_date.timestamp_millis());
+    hex::encode(&Sha256::digest(what.as_bytes())[..12])
+}
+
+/// A copy of an integration.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct CloneBody {
+    /// Its name.
+    name: String,
+    /// Its schema; made from the name if it isn't given.
+    #[serde(default)]
+    schema_name: Option<String>,
+    /// Other settings, all of them; those of the original if they aren't given.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    settings: Option<Map<String, Value>>,
+    /// Its secrets: those of the original are not copied.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>, write_only)]
+    secrets: BTreeMap<String, SecretString>,
+}
+
+pub(super) async fn clone(
+    State(api): State<Shared>,
+    Place(id): Place<String>,
+    Body(body): Body<CloneBody>,
+) -> Result<Response, Problem> {
+    let original = drafts::existing(&api, &id).await?;
+    let now = api.now();
+    let name = drafts::name(&body.name)?;
+    let draft = Draft {
+        name,
+        schema_name: body.schema_name.as_deref(),
+        origin: Origin::Api,
+        settings: body.settings.as_ref().unwrap_or(&original.settings),
+        secrets: &body.secrets,
+    };
+    let inspected = drafts::inspect(&api, &draft)?;
+    drafts::match_secrets(&inspected, &body.secrets)?;
+    let id = Store::new_integration_id();
+    let sealed = drafts::seal(&api, &id, &body.secrets)?;
+    let new = NewIntegration {
+        name: name.to_owned(),
+        schema_name: inspected.schema_name,
+        origin: Origin::Api,
+        settings: inspected.settings,
+        schedule: original.schedule,
+        start_date: original.start_date,
+    };
+    let by = Some(PausedBy::User);
+    let made = api.store.create_integration_with(&id, &new, &sealed, by, now).await?;
+    integrations::made_anew(made, inspected.warnings, now)
+}

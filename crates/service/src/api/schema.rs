@@ -1,0 +1,107 @@
+//! The forms of bodies and parameters, as JSON Schema: what is documented is what is checked.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// A form, and those that it refers to.
+#[derive(Debug, Clone)]
+pub(crate) struct Form {
+    /// Its name.
+    pub(crate) name: String,
+    /// All forms by name, its own among them.
+    pub(crate) components: BTreeMap<String, Value>,
+}
+
+/// Where the OpenAPI document keeps forms.
+const FOLDER: &str = "#/components/schemas/";
+
+/// The form of a type.
+pub(crate) fn form<T: ToSchema>() -> Form {
+    let name = T::name().into_owned();
+    let mut referred = Vec::new();
+    T::schemas(&mut referred);
+    referred.push((name.clone(), T::schema()));
+    let json = |schema| serde_json::to_value(schema).unwrap_or_default();
+    let components = referred.into_iter().map(|(name, schema)| (name, json(schema))).collect();
+    Form { name, components }
+}
+
+/// A reference to a form.
+pub(crate) fn reference(name: &str) -> Value {
+    serde_json::json!({ "$ref": format!("{FOLDER}{name}") })
+}
+
+impl Form {
+    /// The form itself.
+    pub(crate) fn root(&self) -> &Value {
+        self.components.get(&self.name).unwrap_or(&Value::Null)
+    }
+
+    /// The names of its fields; none if it takes any.
+    pub(crate) fn fields(&self) -> Option<Vec<&str>> {
+        let fields = self.root().get("properties")?.as_object()?;
+        Some(fields.keys().map(String::as_str).collect())
+    }
+
+    /// The first key of a document that the form doesn't know: where it is, and the nearest that it knows.
+    pub(crate) fn unknown_key(&self, document: &Value) -> Option<UnknownKey> {
+        self.search(self.root(), document, "")
+    }
+
+    fn search(&self, schema: &Value, document: &Value, place: &str) -> Option<UnknownKey> {
+        if let Some(name) = schema.get("$ref").and_then(Value::as_str) {
+            let referred = self.components.get(name.strip_prefix(FOLDER)?)?;
+            return self.search(referred, document, place);
+        }
+        if let Some(choices) = schema.get("oneOf").and_then(Value::as_array) {
+            let is_form = |choice: &&Value| choice.get("type") != Some(&Value::from("null"));
+            return self.search(choices.iter().find(is_form)?, document, place);
+        }
+        if let (Some(items), Some(elements)) = (schema.get("items"), document.as_array()) {
+            let inner =
+                |(position, element)| self.search(items, element, &format!("{place}/{position}"));
+            return elements.iter().enumerate().find_map(inner);
+        }
+        let known = schema.get("properties").and_then(Value::as_object)?;
+        for (key, value) in document.as_object()? {
+            let inner = format!("{place}/{}", key.replace('~', "~0").replace('/', "~1"));
+            let Some(schema) = known.get(key) else {
+                let nearest = nearest(key, known.keys().map(String::as_str)).map(str::to_owned);
+                return Some(UnknownKey { pointer: inner, key: key.clone(), nearest });
+            };
+            if let Some(found) = self.search(schema, value, &inner) {
+                return Some(found);
+            }
+        }
+        None
+    }
+}
+
+/// A key that a form doesn't know.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UnknownKey {
+    /// Where it is.
+    pub(crate) pointer: String,
+    /// The key.
+    pub(crate) key: String,
+    /// The nearest that is known.
+    pub(crate) nearest: Option<String>,
+}
+
+/// The known name that a word was perhaps meant to be.
+pub(crate) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let distance = |name: &&str| strsim::damerau_levenshtein(word, name);
+    // A long word is no slip of the hand, and its distance is dear.
+    let name = known.filter(|_| word.len() <= 64).min_by_key(distance)?;
+    (distance(&name) * 3 <= name.chars().count().max(3)).then_some(name)
+}
+
+/// What to do about a name that isn't known.
+pub(crate) fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map_or_else(
+        || "Leave it out; the reference under /api/reference lists what is known".to_owned(),
+        |name| format!("Did you mean `{name}`?"),
+    )
+}

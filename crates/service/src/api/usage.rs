@@ -1,0 +1,202 @@
+//! Usage: rows replicated, by integration, table and day, against a budget.
+
+use axum::{Json, extract::State};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    Shared,
+    body::Query,
+    problem::{Fault, Problem},
+};
+use crate::store::{Period, Usage};
+
+/// How long a billing period is.
+const PERIOD: TimeDelta = TimeDelta::days(30);
+/// The longest span that is answered at once.
+const LONGEST_DAYS: i64 = 366;
+/// At how many percent of the budget is warned.
+const WARNINGS: [u64; 3] = [70, 90, 100];
+
+/// The billing period in which an instant lies.
+pub(super) fn period_of(anchor: DateTime<Utc>, now: DateTime<Utc>) -> Period {
+    let length = PERIOD.num_milliseconds();
+    let since = (now - anchor).num_milliseconds().rem_euclid(length);
+    Period { from: now - TimeDelta::milliseconds(since), length: PERIOD }
+}
+
+/// A billing period.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PeriodView {
+    /// Its first instant.
+    from: DateTime<Utc>,
+    /// The first instant after it.
+    until: DateTime<Utc>,
+}
+
+impl From<Period> for PeriodView {
+    fn from(period: Period) -> Self {
+        Self { from: period.from, until: period.from + period.length }
+    }
+}
+
+/// Which usage.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct UsageQuery {
+    /// The first day, in UTC; that of this billing period if it isn't given.
+    #[serde(default)]
+    from: Option<NaiveDate>,
+    /// The first day after it; the day after today if it isn't given.
+    #[serde(default)]
+    until: Option<NaiveDate>,
+    /// Only that of one integration.
+    #[serde(default)]
+    integration_id: Option<String>,
+}
+
+/// Rows replicated.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct UsageView {
+    /// The first day.
+    from: NaiveDate,
+    /// The first day after it.
+    until: NaiveDate,
+    /// All of it.
+    total: RowsView,
+    /// The budget of this billing period, if there is one.
+    budget: Option<BudgetView>,
+    /// By integration, table and day.
+    days: Vec<DayView>,
+}
+
+/// Rows, by how they count.
+#[derive(Debug, Default, Clone, Copy, Serialize, ToSchema)]
+pub(super) struct RowsView {
+    /// Rows inserted and updated.
+    counted: u64,
+    /// Those of the first seven days of a schema, which are free.
+    free: u64,
+    /// Rows that were read again and changed nothing; Stitch counts them, this doesn't.
+    reread: u64,
+}
+
+impl RowsView {
+    fn add(&mut self, usage: &Usage) {
+        self.counted += usage.counted;
+        self.free += usage.free;
+        self.reread += usage.reread;
+    }
+}
+
+/// The usage of a table on a day.
+#[derive(Debug, Serialize, ToSchema)]
+struct DayView {
+    /// The integration.
+    integration_id: String,
+    /// The table.
+    table: String,
+    /// The day, in UTC.
+    day: NaiveDate,
+    /// Rows inserted and updated.
+    counted: u64,
+    /// Those of the first seven days of a schema, which are free.
+    free: u64,
+    /// Rows that were read again and changed nothing.
+    reread: u64,
+}
+
+/// How much of a budget is used.
+#[derive(Debug, Serialize, ToSchema)]
+struct BudgetView {
+    /// The billing period.
+    period: PeriodView,
+    /// Rows that may be used in it.
+    rows: u64,
+    /// Rows that are used, by all integrations.
+    used: u64,
+    /// How much that is.
+    percent: u64,
+    /// The highest of 70, 90 and 100 percent that is reached.
+    warning_percent: Option<u64>,
+    /// What that means.
+    warning: Option<String>,
+}
+
+pub(super) async fn usage(
+    State(api): State<Shared>,
+    Query(query): Query<UsageQuery>,
+) -> Result<Json<UsageView>, Problem> {
+    let now = api.now();
+    let period = period_of(api.options.billing_anchor, now);
+    let from = query.from.unwrap_or(period.from.date_naive());
+    let tomorrow = now.date_naive().succ_opt().unwrap_or(now.date_naive());
+    let until = query.until.unwrap_or(tomorrow);
+    let days = (until - from).num_days();
+    if !(0..=LONGEST_DAYS).contains(&days) {
+        let detail = format!("`until` must lie 0 to {LONGEST_DAYS} days after `from`");
+        return Err(Problem::invalid(vec![Fault::new("?until", detail, "Ask for fewer days")]));
+    }
+    let mut found = api.store.usage(from, until).await?;
+    if let Some(id) = &query.integration_id {
+        api.store.integration(id).await?;
+        found.retain(|usage| usage.integration_id == *id);
+    }
+    let mut total = RowsView::default();
+    found.iter().for_each(|usage| total.add(usage));
+    let budget = match api.options.row_budget {
+        Some(rows) => {
+            let this = api.store.usage(period.from.date_naive(), tomorrow).await?;
+            Some(budget(rows, this.iter().map(|usage| usage.counted).sum(), period))
+        }
+        None => None,
+    };
+    let view = |usage: Usage| DayView {
+        integration_id: usage.integration_id,
+        table: usage.table_name,
+        day: usage.day,
+        counted: usage.counted,
+        free: usage.free,
+        reread: usage.reread,
+    };
+    let days = found.into_iter().map(view).collect();
+    Ok(Json(UsageView { from, until, total, budget, days }))
+}
+
+fn budget(rows: u64, used: u64, period: Period) -> BudgetView {
+    let percent = (u128::from(used) * 100).checked_div(u128::from(rows)).unwrap_or(100);
+    let percent = u64::try_from(percent).unwrap_or(u64::MAX);
+    let warning_percent = WARNINGS.into_iter().rfind(|warning| percent >= *warning);
+    let warning = warning_percent.map(|warning| match warning {
+        100 => "The row budget of this billing period is used up; replication goes on".to_owned(),
+        _ => format!("More than {warning} % of the row budget of this billing period is used"),
+    });
+    BudgetView { period: period.into(), rows, used, percent, warning_percent, warning }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn billing_periods_are_thirty_days_from_an_anchor() {
+        let at = |days: i64| DateTime::UNIX_EPOCH + TimeDelta::days(days);
+        for (now, from) in [(0, 0), (29, 0), (30, 30), (-1, -30), (61, 60)] {
+            let period = period_of(at(0), at(now));
+            assert_eq!((period.from, period.length), (at(from), PERIOD), "{now}");
+        }
+        assert_eq!(period_of(at(1_000), at(10)).from, at(10));
+    }
+
+    #[test]
+    fn a_budget_warns_three_times() {
+        let period = period_of(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH);
+        let warned = |used| budget(1_000, used, period).warning_percent;
+        assert_eq!(
+            [0, 699, 700, 899, 900, 999, 1_000, 5_000].map(warned),
+            [None, None, Some(70), Some(70), Some(90), Some(90), Some(100), Some(100)]
+        );
+        assert_eq!(budget(0, 0, period).warning_percent, Some(100));
+        assert_eq!(budget(1, u64::MAX, period).warning_percent, Some(100));
+    }
+}

@@ -1,0 +1,283 @@
+//! What is shown of integrations and runs.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+use super::schedules::ScheduleBody;
+use crate::{
+    Paused, PendingReason, Status,
+    integration::{Integration, PausedBy},
+    run::{Run, TableProgress},
+    status,
+};
+
+/// An integration.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct IntegrationView {
+    /// The id.
+    pub(super) id: String,
+    /// The name, as people read it.
+    name: String,
+    /// The schema that it fills; never changed.
+    schema_name: String,
+    /// Where it is declared: `api`, or `file`, which is read-only here.
+    origin: &'static str,
+    /// The settings of its source and destination, without secrets.
+    #[schema(value_type = Object)]
+    settings: Map<String, Value>,
+    /// When it runs by itself, if it does.
+    schedule: Option<ScheduleBody>,
+    /// From when to read what has no bookmark.
+    start_date: DateTime<Utc>,
+    /// Raised by every change; the `ETag` of the answer.
+    pub(super) version: i64,
+    /// When it was made.
+    created_at: DateTime<Utc>,
+    /// When it was changed last.
+    updated_at: DateTime<Utc>,
+    /// Since when it is paused, and by whom.
+    paused: Option<PausedView>,
+    /// When it was deleted; its runs and figures stay.
+    deleted_at: Option<DateTime<Utc>>,
+    /// Its state, in Stitch's words.
+    status: StatusView,
+    /// The run that was begun last.
+    last_run: Option<RunView>,
+    /// What its owner should know though it is valid.
+    pub(super) warnings: Vec<String>,
+}
+
+/// A pause.
+#[derive(Debug, Serialize, ToSchema)]
+struct PausedView {
+    /// Since when.
+    since: DateTime<Utc>,
+    /// `user` or `system`.
+    by: &'static str,
+}
+
+/// A state.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct StatusView {
+    /// `Pending`, `In Progress` or `Not Syncing`.
+    pub(super) label: &'static str,
+    /// Why, as a word that doesn't change.
+    pub(super) reason: &'static str,
+    /// Why, in a sentence.
+    pub(super) explanation: &'static str,
+    /// When the next run is expected to start.
+    pub(super) expected_start: Option<DateTime<Utc>>,
+    /// Since when the run is worked on.
+    pub(super) since: Option<DateTime<Utc>>,
+}
+
+/// A run.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RunView {
+    /// The id; later runs have greater ones.
+    id: String,
+    /// The integration.
+    integration_id: String,
+    /// The slot, or the instant of a manual start.
+    slot: DateTime<Utc>,
+    /// `schedule` or `hand`.
+    started_by: &'static str,
+    /// `due`, `running`, `succeeded`, `failed`, `stopped`, `timed out` or `lost`.
+    state: &'static str,
+    /// When it was made due.
+    begun_at: DateTime<Utc>,
+    /// When a worker took it last.
+    claimed_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    ended_at: Option<DateTime<Utc>>,
+    /// How many workers have taken it.
+    attempt: i64,
+    /// Why it was asked to stop: `hand` or `time limit`.
+    stop: Option<&'static str>,
+    /// The token that the destination gave it.
+    destination_token: Option<i64>,
+    /// How far it is.
+    progress: Option<ProgressView>,
+    /// What went wrong.
+    error: Option<RunErrorView>,
+    /// What is kept of its log.
+    log: LogSizeView,
+}
+
+/// How far a run is.
+#[derive(Debug, Serialize, ToSchema)]
+struct ProgressView {
+    /// What it is doing.
+    phase: String,
+    /// Requests that were made.
+    requests: u64,
+    /// Rows that were loaded.
+    rows: u64,
+    /// Rows that were loaded, by table.
+    rows_by_table: BTreeMap<String, u64>,
+    /// Rows a second: those that are read, where that is measured, else those that were loaded since the last worker took it.
+    rows_per_second: Option<u64>,
+    /// How much of all that is to be read has been, where that is known.
+    percent: Option<u8>,
+    /// When it is expected to end, where that can be estimated.
+    estimated_end: Option<DateTime<Utc>>,
+    /// What the source is at, by table.
+    tables: BTreeMap<String, TableProgressView>,
+}
+
+/// How far a run is with one table.
+#[derive(Debug, Serialize, ToSchema)]
+struct TableProgressView {
+    /// What the source is at, in words.
+    activity: String,
+    /// Rows that were read.
+    extracted: u64,
+    /// Rows that could not be loaded.
+    rejected: u64,
+    /// Requests that were made.
+    requests: u64,
+    /// Requests that were repeated after a failure.
+    retries: u64,
+    /// How much has been read, where that is known.
+    percent: Option<u8>,
+    /// Whether all has been read.
+    is_done: bool,
+}
+
+/// What went wrong with a run.
+#[derive(Debug, Serialize, ToSchema)]
+struct RunErrorView {
+    /// The kind, in one word.
+    code: String,
+    /// What happened.
+    message: String,
+    /// What to do about it.
+    remedy: String,
+}
+
+/// What is kept of a log.
+#[derive(Debug, Serialize, ToSchema)]
+struct LogSizeView {
+    /// Lines.
+    lines: u64,
+    /// Their bytes.
+    bytes: u64,
+    /// Lines that were not kept, because the run had too many or they were too old.
+    dropped: u64,
+}
+
+/// What is shown of an integration.
+pub(super) fn integration(
+    integration: Integration,
+    last_run: Option<Run>,
+    now: DateTime<Utc>,
+) -> IntegrationView {
+    let status = state(status(&integration, last_run.as_ref(), now));
+    let schedule_warning = integration.schedule.as_ref().and_then(schedule::Schedule::warning);
+    IntegrationView {
+        id: integration.id,
+        name: integration.name,
+        schema_name: integration.schema_name,
+        origin: integration.origin.name(),
+        settings: integration.settings,
+        schedule: integration.schedule.map(|schedule| schedule.fields().into()),
+        start_date: integration.start_date,
+        version: integration.version,
+        created_at: integration.created_at,
+        updated_at: integration.updated_at,
+        paused: integration.paused.map(|(since, by)| PausedView { since, by: by.name() }),
+        deleted_at: integration.deleted_at,
+        status,
+        last_run: last_run.map(|last| run(last, now)),
+        warnings: schedule_warning.map(str::to_owned).into_iter().collect(),
+    }
+}
+
+fn state(status: Status) -> StatusView {
+    let label = status.label();
+    let (reason, explanation, expected_start, since) = match status {
+        Status::Pending { reason, expected_start } => {
+            let (reason, explanation) = match reason {
+                PendingReason::FirstRun => ("first_run", "It is new; its first run is to start"),
+                PendingReason::NextStart => {
+                    ("next_start", "It waits for the next start of its schedule")
+                }
+                PendingReason::Worker => {
+                    ("worker", "Its run is due, and no worker has taken it yet")
+                }
+                PendingReason::AnotherAttempt => {
+                    ("another_attempt", "Its worker disappeared; the run is begun again")
+                }
+                PendingReason::Hand => ("hand", "It has no schedule: runs are started by hand"),
+                PendingReason::NoFurtherStart => {
+                    ("no_further_start", "Its schedule has no start any more")
+                }
+            };
+            (reason, explanation, expected_start, None)
+        }
+        Status::InProgress { since } => ("running", "A run is being worked on", None, Some(since)),
+        Status::NotSyncing(Paused::By(PausedBy::User)) => {
+            ("paused_by_user", "It is paused; runs start only by hand", None, None)
+        }
+        Status::NotSyncing(Paused::By(PausedBy::System)) => (
+            "paused_by_system",
+            "Its file doesn't declare it any more; runs start only by hand",
+            None,
+            None,
+        ),
+        Status::NotSyncing(Paused::Deleted) => ("deleted", "It is deleted", None, None),
+    };
+    StatusView { label, reason, explanation, expected_start, since }
+}
+
+fn at(table: TableProgress) -> TableProgressView {
+    let TableProgress { activity, extracted, rejected, requests, retries, percent, is_done } =
+        table;
+    TableProgressView { activity, extracted, rejected, requests, retries, percent, is_done }
+}
+
+/// What is shown of a run.
+pub(super) fn run(run: Run, now: DateTime<Utc>) -> RunView {
+    let seconds =
+        run.claimed_at.map(|claimed| (run.ended_at.unwrap_or(now) - claimed).num_seconds());
+    let seconds =
+        seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
+    let progress = run.progress.map(|progress| {
+        let rows = progress.rows.values().sum();
+        ProgressView {
+            phase: progress.phase,
+            requests: progress.requests,
+            rows,
+            rows_by_table: progress.rows,
+            rows_per_second: progress
+                .rows_per_second
+                .or_else(|| seconds.map(|seconds| rows / seconds)),
+            percent: progress.percent,
+            estimated_end: progress.estimated_end,
+            tables: progress.tables.into_iter().map(|(name, table)| (name, at(table))).collect(),
+        }
+    });
+    RunView {
+        id: run.id,
+        integration_id: run.integration_id,
+        slot: run.slot,
+        started_by: run.started_by.name(),
+        state: run.state.name(),
+        begun_at: run.begun_at,
+        claimed_at: run.claimed_at,
+        ended_at: run.ended_at,
+        attempt: run.attempt,
+        stop: run.stop.map(crate::run::StopReason::name),
+        destination_token: run.destination_token,
+        progress,
+        error: run.error.map(|error| RunErrorView {
+            code: error.code,
+            message: error.message,
+            remedy: error.remedy,
+        }),
+        log: LogSizeView { lines: run.log.lines, bytes: run.log.bytes, dropped: run.log.dropped },
+    }
+}

@@ -1,0 +1,89 @@
+//! The program around the service, as far as these tests need one: settings with one address, to which one secret is sent.
+
+use std::sync::Mutex;
+
+use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret, SecretString};
+use service::{
+    host::{CheckStep, Draft, Host, Inspected, Secrets, SettingError},
+    integration::{Integration, Origin},
+    store::SealedSecret,
+};
+use tokio_util::sync::CancellationToken;
+
+/// It takes `endpoint`, and `command` from a file alone; the secret `token` is sent to the endpoint.
+#[derive(Default)]
+pub(super) struct Workshop {
+    /// The secrets with which connections were tried.
+    pub(super) tried: Mutex<Vec<String>>,
+}
+
+fn refused(pointer: &str, message: &str) -> Vec<SettingError> {
+    vec![SettingError {
+        pointer: pointer.to_owned(),
+        message: message.to_owned(),
+        remedy: "Do it otherwise".to_owned(),
+    }]
+}
+
+#[async_trait::async_trait]
+impl Host for Workshop {
+    fn inspect(&self, draft: &Draft<'_>) -> Result<Inspected, Vec<SettingError>> {
+        let settings = draft.settings;
+        if settings.contains_key("command") && draft.origin == Origin::Api {
+            return Err(refused("/settings/command", "Commands are taken from the file alone"));
+        }
+        let Some(endpoint) = settings.get("endpoint").and_then(|endpoint| endpoint.as_str()) else {
+            return Err(refused("/settings/endpoint", "`endpoint` is missing"));
+        };
+        let schema_name = draft
+            .schema_name
+            .map_or_else(|| draft.name.to_lowercase().replace(' ', "_"), str::to_owned);
+        let is_secret = draft.origin == Origin::Api;
+        let secret_places = is_secret.then(|| ("token".to_owned(), endpoint.to_owned()));
+        Ok(Inspected {
+            schema_name,
+            settings: settings.clone(),
+            secret_places: secret_places.into_iter().collect(),
+            tables: vec!["contact".to_owned()],
+            warnings: Vec::new(),
+        })
+    }
+
+    async fn check(&self, draft: &Draft<'_>, _: &CancellationToken) -> Vec<CheckStep> {
+        let secrets: &Secrets = draft.secrets;
+        let token = secrets.get("token").map_or("none", |token| token.expose_secret());
+        self.tried.lock().unwrap().push(token.to_owned());
+        let step = |side: &str, is_ok: bool, remedy: Option<&str>| CheckStep {
+            side: side.to_owned(),
+            name: "connect".to_owned(),
+            is_ok,
+            message: "It answered".to_owned(),
+            remedy: remedy.map(str::to_owned),
+        };
+        let is_ok = draft.settings.get("is_broken").is_none();
+        let remedy = (!is_ok).then_some("Start it");
+        vec![step("source", true, None), step("destination", is_ok, remedy)]
+    }
+
+    async fn reset_consequences(&self, _: &Integration, from: DateTime<Utc>) -> Vec<String> {
+        vec![format!("Everything since {from} is read again")]
+    }
+
+    fn seal(
+        &self,
+        id: &str,
+        name: &str,
+        secret: &SecretString,
+    ) -> Result<SealedSecret, SettingError> {
+        let sealed = secret.expose_secret().bytes().map(|byte| byte ^ 0x55).collect();
+        let key_id = format!("key of {id}");
+        Ok(SealedSecret { name: name.to_owned(), key_id, sealed })
+    }
+
+    fn open(&self, id: &str, sealed: &SealedSecret) -> Result<SecretString, SettingError> {
+        assert_eq!(sealed.key_id, format!("key of {id}"));
+        let opened = sealed.sealed.iter().map(|byte| byte ^ 0x55).collect();
+        Ok(String::from_utf8(opened).unwrap().into())
+    }
+}

@@ -1,0 +1,131 @@
+//! Loading reports and usage.
+
+use serde_json::{Value, json};
+use service::store::{Load, SchemaChange, SchemaEvent};
+
+use super::Service;
+use crate::{at, contract::load};
+
+async fn get(service: &Service, path: &str) -> Value {
+    service.member("GET", path).send().await.value()
+}
+
+/// A service with a schema that is not free any more, on 29 June.
+async fn loaded() -> (Service, String) {
+    let service = Service::with(|options| options.row_budget = Some(1_000)).await;
+    let id = service.integration("One").await;
+    let first = Load {
+        started_at: at("2026-05-01 11:59"),
+        ..load("b0", "contact", "2026-05-01 12:00", [1, 0, 0])
+    };
+    let loads = [
+        first,
+        load("b1", "contact", "2026-06-28 23:59", [500, 250, 9]),
+        load("b2", "contact", "2026-06-29 00:00", [10, 0, 0]),
+        Load { rejected: 2, bookmark: None, ..load("b3", "list", "2026-06-29 11:00", [7, 0, 0]) },
+        load("b3", "contact__listIds", "2026-06-29 11:00", [30, 0, 0]),
+        load("b4", "contact", "2026-06-29 11:30", [20, 3, 5]),
+    ];
+    service.store.record_loads(&id, &loads).await.unwrap();
+    service.pass(at("2026-06-29 12:00") - service.now());
+    (service, id)
+}
+
+#[tokio::test]
+async fn tables_are_reported_with_their_subtables() {
+    let (service, id) = loaded().await;
+    let tables = get(&service, &format!("/api/v1/integrations/{id}/tables")).await;
+    insta::assert_snapshot!(format!("{tables:#}"));
+}
+
+#[tokio::test]
+async fn the_loads_of_a_table_are_shown_by_day() {
+    let (service, id) = loaded().await;
+    let path = format!("/api/v1/integrations/{id}/tables/contact/loads");
+    let batches = |page: &Value| -> Vec<String> {
+        page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|load| load["batch_id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let day = get(&service, &format!("{path}?day=2026-06-29")).await;
+    assert_eq!(batches(&day), ["b4", "b2"]);
+    insta::assert_snapshot!(format!("{:#}", day["items"][0]));
+    assert_eq!(batches(&get(&service, &format!("{path}?day=2026-06-28")).await), ["b1"]);
+    let (mut all, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = get(&service, &format!("{path}?limit=1{cursor}")).await;
+        all.extend(batches(&page));
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(all, ["b4", "b2", "b1", "b0"]);
+    let wrong = service.member("GET", &format!("{path}?day=2026-06-31")).send().await;
+    assert_eq!(wrong.pointers(), ["?day"]);
+}
+
+#[tokio::test]
+async fn usage_is_counted_by_table_and_day_against_the_budget() {
+    let (service, id) = loaded().await;
+    let usage = get(&service, "/api/v1/usage?from=2026-05-01").await;
+    assert_eq!(usage["total"], json!({ "counted": 820, "free": 1, "reread": 14 }));
+    let shown: Vec<_> = usage["days"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|day| {
+            (
+                day["table"].as_str().unwrap(),
+                day["day"].as_str().unwrap(),
+                day["counted"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("contact", "2026-05-01", 0),
+            ("contact", "2026-06-28", 750),
+            ("contact", "2026-06-29", 33),
+            ("contact__listIds", "2026-06-29", 30),
+            ("list", "2026-06-29", 7),
+        ]
+    );
+    assert_eq!((&usage["budget"]["used"], &usage["budget"]["percent"]), (&json!(820), &json!(82)));
+    assert_eq!(usage["budget"]["warning_percent"], 70);
+    let one = get(&service, &format!("/api/v1/usage?integration_id={id}&from=2026-06-29")).await;
+    assert_eq!(one["total"]["counted"], 70);
+    let none = get(&service, "/api/v1/usage?from=2026-06-29&until=2026-06-29").await;
+    assert_eq!(none["total"]["counted"], 0);
+    for query in ["from=2026-07-02", "from=2020-01-01"] {
+        let wrong = service.member("GET", &format!("/api/v1/usage?{query}")).send().await;
+        assert_eq!(wrong.pointers(), ["?until"]);
+    }
+}
+
+#[tokio::test]
+async fn changes_of_tables_are_shown() {
+    let service = Service::new().await;
+    let id = service.integration("One").await;
+    let event = SchemaEvent {
+        run_id: "r".to_owned(),
+        table_name: "contact".to_owned(),
+        column_name: "age".to_owned(),
+        change: SchemaChange::Split,
+        detail: "text".to_owned(),
+        happened_at: service.now(),
+    };
+    service.store.record_schema_events(&id, &[event]).await.unwrap();
+    let events = get(&service, &format!("/api/v1/integrations/{id}/schema-events")).await;
+    assert_eq!(
+        events["items"][0],
+        json!({
+            "run_id": "r", "table": "contact", "column": "age", "change": "column split", "detail": "text",
+            "happened_at": "2026-05-01T12:00:00Z",
+        })
+    );
+}
