@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::{
     problem::{Fault, Kind, Problem},
-    schema::{did_you_mean, form, nearest},
+    schema::{Misfit, did_you_mean, form, nearest},
 };
 
 /// A JSON body.
@@ -24,7 +24,8 @@ impl<S: Send + Sync, T: DeserializeOwned + ToSchema> FromRequest<S> for Body<T> 
         if !is_json(request.headers()) {
             return Err(Problem::new(Kind::UnsupportedMedia, "The body is not said to be JSON"));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(unread)?;
+        let bytes =
+            Bytes::from_request(request, state).await.map_err(|rejection| unread(&rejection))?;
         let document: Value = serde_json::from_slice(&bytes).map_err(|error| {
             let place = format!("line {}, column {}", error.line(), error.column());
             Problem::new(Kind::Malformed, format!("The body is no JSON ({place})"))
@@ -32,10 +33,8 @@ impl<S: Send + Sync, T: DeserializeOwned + ToSchema> FromRequest<S> for Body<T> 
         if !document.is_object() {
             return Err(Problem::new(Kind::Malformed, "The body must be a JSON object"));
         }
-        if let Some(unknown) = form::<T>().unknown_key(&document) {
-            let detail = format!("`{}` is not known here", unknown.key);
-            let remedy = did_you_mean(unknown.nearest.as_deref());
-            return Err(Problem::invalid(vec![Fault::new(unknown.pointer, detail, remedy)]));
+        if let Some(misfit) = form::<T>().misfit(&document) {
+            return Err(Problem::invalid(vec![fault(misfit)]));
         }
         serde_path_to_error::deserialize(document).map(Self).map_err(|error| {
             let pointer = pointer(error.path());
@@ -51,13 +50,26 @@ impl<S: Send + Sync, T: DeserializeOwned + ToSchema> FromRequest<S> for Body<T> 
     }
 }
 
+fn fault(misfit: Misfit) -> Fault {
+    match misfit {
+        Misfit::UnknownKey { pointer, key, nearest } => {
+            let detail = format!("`{key}` is not known here");
+            Fault::new(pointer, detail, did_you_mean(nearest.as_deref()))
+        }
+        Misfit::NoFields { pointer } => {
+            let detail = format!("`{pointer}` must be an object");
+            Fault::new(pointer, detail, "Look at the reference under /api/reference for its fields")
+        }
+    }
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
     kind.eq_ignore_ascii_case("application/json")
 }
 
-pub(super) fn unread(rejection: BytesRejection) -> Problem {
+fn unread(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         return Problem::new(Kind::TooLarge, "The body is larger than is taken");
     }

@@ -3,7 +3,7 @@
 //! Each line is an event `line` with its number as id, so that a browser which lost the connection goes on where it was;
 //! the last is an event `end` with the run. The store is asked again and again, since others may write into it.
 
-use std::{collections::VecDeque, convert::Infallible, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     extract::State,
@@ -22,7 +22,7 @@ use utoipa::ToSchema;
 use super::{
     Shared,
     body::{Place, Query},
-    logs::{LineView, level},
+    logs::{LineView, after, level},
     problem::{Kind, Problem},
     view,
 };
@@ -70,10 +70,10 @@ pub(super) async fn follow(
     api.store.run(&run_id).await?;
     let level = level(query.level.as_deref())?;
     let sent = headers.get(LAST_EVENT).and_then(|id| id.to_str().ok()?.parse().ok());
-    let after = sent.or(query.after).unwrap_or(0);
+    let after = after(sent.or(query.after))?;
     let too_many =
         |_| Problem::new(Kind::TooMany, "Too many logs are being followed").retry_after(30);
-    let permit = Shared::clone(&api).followers.clone().try_acquire_owned().map_err(too_many)?;
+    let permit = Arc::clone(&api.followers).try_acquire_owned().map_err(too_many)?;
     let until = api.now() + LONGEST;
     let ready = VecDeque::new();
     let follower =

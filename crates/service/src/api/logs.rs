@@ -74,6 +74,16 @@ pub(super) fn level(name: Option<&str>) -> Result<LogLevel, Problem> {
     })
 }
 
+/// Checks the number after which to go on.
+pub(super) fn after(asked: Option<u64>) -> Result<u64, Problem> {
+    let after = asked.unwrap_or(0);
+    if i64::try_from(after).is_err() {
+        let remedy = "Take the number of a line";
+        return Err(Problem::invalid(vec![Fault::new("?after", "`after` is too large", remedy)]));
+    }
+    Ok(after)
+}
+
 pub(super) async fn list(
     State(api): State<Shared>,
     Place(run_id): Place<String>,
@@ -82,7 +92,7 @@ pub(super) async fn list(
     api.store.run(&run_id).await?;
     let limit = page::limit(query.limit)?;
     let level = level(query.level.as_deref())?;
-    let mut after = query.after.unwrap_or(0);
+    let mut after = after(query.after)?;
     let Some(word) = query.search.filter(|word| !word.is_empty()) else {
         let lines = api.store.log_from(&run_id, after, level, limit + 1).await?;
         let page = Page::cut(lines, limit, |line| line.number.to_string());

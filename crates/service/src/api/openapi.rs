@@ -98,19 +98,23 @@ fn parameters(route: &Route) -> Vec<Value> {
         .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
         .collect();
     parameters.extend(route.query.iter().flat_map(query_parameters));
-    let header = |name: &str, is_required: bool, text: &str| {
-        let schema = json!({ "type": "string", "minLength": 1, "maxLength": 200 });
-        json!({ "name": name, "in": "header", "required": is_required, "description": text, "schema": schema })
-    };
     if route.facts.replay != Replay::Never {
-        parameters.push(header(
-            "Idempotency-Key",
-            false,
-            "Has it done once, however often it is sent",
-        ));
+        parameters.push(json!({
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": false,
+            "description": "Has it done once, however often it is sent",
+            "schema": { "type": "string", "minLength": 1, "maxLength": 200 },
+        }));
     }
     if route.needs_version {
-        parameters.push(header("If-Match", true, "The `ETag` of what was read"));
+        parameters.push(json!({
+            "name": "If-Match",
+            "in": "header",
+            "required": true,
+            "description": "The `ETag` of what was read",
+            "schema": { "type": "string", "minLength": 1 },
+        }));
     }
     parameters
 }
@@ -139,6 +143,7 @@ fn responses(route: &Route) -> Value {
         Content::Other("application/json") => {
             Some(schema("application/json", json!({ "type": "object" })))
         }
+        Content::Other("text/event-stream") => Some(schema("text/event-stream", event())),
         Content::Other(kind) => Some(schema(kind, json!({ "type": "string" }))),
         Content::Nothing => None,
     };
@@ -211,6 +216,20 @@ fn page(name: &str) -> Value {
                 "type": ["string", "null"],
                 "description": "From where the next page goes on, if there is one",
             },
+        },
+    })
+}
+
+/// One event of a stream.
+fn event() -> Value {
+    let text = |description: &str| json!({ "type": "string", "description": description });
+    json!({
+        "type": "object",
+        "description": "Each event",
+        "properties": {
+            "id": text("The number of the line"),
+            "event": text("`line` or `end`"),
+            "data": text("The line or the run, as JSON"),
         },
     })
 }

@@ -45,12 +45,17 @@ impl Form {
         Some(fields.keys().map(String::as_str).collect())
     }
 
-    /// The first key of a document that the form doesn't know: where it is, and the nearest that it knows.
-    pub(crate) fn unknown_key(&self, document: &Value) -> Option<UnknownKey> {
+    /// The first part of a document that doesn't fit the form: a key that it doesn't know, or something else where it has
+    /// fields. Types of single values are left to whoever reads them.
+    pub(crate) fn misfit(&self, document: &Value) -> Option<Misfit> {
         self.search(self.root(), document, "")
     }
 
-    fn search(&self, schema: &Value, document: &Value, place: &str) -> Option<UnknownKey> {
+    fn search(&self, schema: &Value, document: &Value, place: &str) -> Option<Misfit> {
+        // Whether it may be missing is seen when it is read.
+        if document.is_null() {
+            return None;
+        }
         if let Some(name) = schema.get("$ref").and_then(Value::as_str) {
             let referred = self.components.get(name.strip_prefix(FOLDER)?)?;
             return self.search(referred, document, place);
@@ -65,11 +70,15 @@ impl Form {
             return elements.iter().enumerate().find_map(inner);
         }
         let known = schema.get("properties").and_then(Value::as_object)?;
-        for (key, value) in document.as_object()? {
+        // A list would be taken for the fields in their order.
+        let Some(fields) = document.as_object() else {
+            return Some(Misfit::NoFields { pointer: place.to_owned() });
+        };
+        for (key, value) in fields {
             let inner = format!("{place}/{}", key.replace('~', "~0").replace('/', "~1"));
             let Some(schema) = known.get(key) else {
                 let nearest = nearest(key, known.keys().map(String::as_str)).map(str::to_owned);
-                return Some(UnknownKey { pointer: inner, key: key.clone(), nearest });
+                return Some(Misfit::UnknownKey { pointer: inner, key: key.clone(), nearest });
             };
             if let Some(found) = self.search(schema, value, &inner) {
                 return Some(found);
@@ -79,15 +88,23 @@ impl Form {
     }
 }
 
-/// A key that a form doesn't know.
+/// What doesn't fit a form.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct UnknownKey {
-    /// Where it is.
-    pub(crate) pointer: String,
-    /// The key.
-    pub(crate) key: String,
-    /// The nearest that is known.
-    pub(crate) nearest: Option<String>,
+pub(crate) enum Misfit {
+    /// A key that it doesn't know.
+    UnknownKey {
+        /// Where it is.
+        pointer: String,
+        /// The key.
+        key: String,
+        /// The nearest that is known.
+        nearest: Option<String>,
+    },
+    /// Something else where it has fields.
+    NoFields {
+        /// Where it is.
+        pointer: String,
+    },
 }
 
 /// The known name that a word was perhaps meant to be.

@@ -10,7 +10,7 @@ use super::{
     body::Query,
     problem::{Fault, Problem},
 };
-use crate::store::{Period, Usage};
+use crate::store::{Period, StoreError, Usage};
 
 /// How long a billing period is.
 const PERIOD: TimeDelta = TimeDelta::days(30);
@@ -139,7 +139,11 @@ pub(super) async fn usage(
     }
     let mut found = api.store.usage(from, until).await?;
     if let Some(id) = &query.integration_id {
-        api.store.integration(id).await?;
+        if let Err(StoreError::NotFound { .. }) = api.store.integration(id).await {
+            let detail = "There is no integration of this id";
+            let fault = Fault::new("?integration_id", detail, "Look at the list of integrations");
+            return Err(Problem::invalid(vec![fault]));
+        }
         found.retain(|usage| usage.integration_id == *id);
     }
     let mut total = RowsView::default();

@@ -3,6 +3,7 @@
 mod access;
 mod accounts;
 mod documents;
+mod foreign;
 mod host;
 mod idempotency;
 mod integrations;
@@ -85,7 +86,7 @@ impl Service {
         change(&mut options);
         let router = router(ApiState {
             store: Arc::clone(&store),
-            host: host.clone(),
+            host: Arc::<Workshop>::clone(&host),
             clock: Arc::new(move || *told.lock().unwrap()),
             wake: Arc::new(move || {
                 woken.fetch_add(1, Ordering::Relaxed);

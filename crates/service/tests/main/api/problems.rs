@@ -36,6 +36,8 @@ async fn wrong_types_are_told_by_their_place_without_their_value() {
         (json!({ "name": "x", "settings": {}, "secrets": MARKER }), "/secrets"),
         (json!({ "name": "x", "settings": {}, "start_date": MARKER }), "/start_date"),
         (json!({ "name": "x" }), ""),
+        (json!({ "name": "x", "settings": {}, "schedule": ["1h"] }), "/schedule"),
+        (json!({ "name": "x", "settings": {}, "schedule": "1h" }), "/schedule"),
     ] {
         let answer = service.member("POST", "/api/v1/integrations").json(&body).await;
         assert_eq!(answer.pointers(), [pointer], "{body}");

@@ -25,16 +25,20 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A service that is served on a port of its own.
-struct Served {
-    service: Arc<Service>,
-    port: u16,
+pub(super) struct Served {
+    pub(super) service: Arc<Service>,
+    pub(super) port: u16,
     stop: CancellationToken,
     task: JoinHandle<bool>,
 }
 
 impl Served {
     async fn with(options: ServeOptions) -> Self {
-        let service = Arc::new(Service::new().await);
+        Self::of(Service::new().await, options).await
+    }
+
+    pub(super) async fn of(service: Service, options: ServeOptions) -> Self {
+        let service = Arc::new(service);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let stop = service.stop.clone();
