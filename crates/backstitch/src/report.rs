@@ -105,6 +105,22 @@ pub(crate) fn summary(report: &RunReport) -> String {
     text
 }
 
+/// The figures of a run in the log, a line per table.
+pub(crate) fn log(report: &RunReport) {
+    for table in &report.tables {
+        let counts = &table.counts;
+        tracing::info!(
+            "{}: {} received, {} inserted, {} updated, {} unchanged, {} rejected",
+            table.table,
+            counts.received,
+            counts.inserted,
+            counts.updated,
+            counts.unchanged,
+            counts.rejected
+        );
+    }
+}
+
 fn table_row(table: &TableReport) -> Vec<String> {
     let counts = &table.counts;
     let figures = [

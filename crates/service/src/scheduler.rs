@@ -3,6 +3,8 @@
 //! A tick is told what time it is and does what that time asks for; [`Scheduler::run`] ticks by a clock that it is given.
 //! Several schedulers may share one store: each decision is written by one of them.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::{select, sync::Notify, time::sleep};
@@ -65,13 +67,13 @@ pub struct Scheduler<'s, D> {
     store: &'s Store,
     dispatch: D,
     limits: SchedulerLimits,
-    wake: Notify,
+    wake: Arc<Notify>,
 }
 
 impl<'s, D: Dispatch> Scheduler<'s, D> {
     /// A scheduler over a store.
     pub fn new(store: &'s Store, dispatch: D, limits: SchedulerLimits) -> Self {
-        Self { store, dispatch, limits, wake: Notify::new() }
+        Self { store, dispatch, limits, wake: Arc::default() }
     }
 
     /// Ticks whenever it is time, until it is told to stop; then it ends between two ticks. A store that can't be reached
@@ -99,6 +101,12 @@ impl<'s, D: Dispatch> Scheduler<'s, D> {
     /// Has [`Scheduler::run`] tick at once, for something that was done by hand.
     pub fn wake(&self) {
         self.wake.notify_one();
+    }
+
+    /// The same for those who outlive it.
+    pub fn waker(&self) -> Arc<dyn Fn() + Send + Sync> {
+        let wake = Arc::clone(&self.wake);
+        Arc::new(move || wake.notify_one())
     }
 
     /// Does all that an instant asks for. An integration that fails is logged and passed over, and the first error

@@ -15,7 +15,7 @@ use crate::{
     connect::{self, Target},
     exit::ExitStatus,
     failure::Failure,
-    pipeline, telemetry,
+    pipeline, report, telemetry,
 };
 
 /// Runs the command.
@@ -47,18 +47,7 @@ pub(super) fn load(target: &Target, options: RunOptions) -> Result<ExitStatus, F
         let source = Box::new(SingerSource::new(tokio::io::stdin(), "singer"));
         pipeline::run(source, destination, options, Some(Box::new(StateWriter)), None).await
     })?;
-    for table in &outcome.report.tables {
-        let counts = &table.counts;
-        tracing::info!(
-            "{}: {} received, {} inserted, {} updated, {} unchanged, {} rejected",
-            table.table,
-            counts.received,
-            counts.inserted,
-            counts.updated,
-            counts.unchanged,
-            counts.rejected
-        );
-    }
+    report::log(&outcome.report);
     outcome.end()
 }
 

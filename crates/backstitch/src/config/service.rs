@@ -1,6 +1,7 @@
 //! The section `[service]`: how `backstitch serve` and `backstitch work` go about it. Everything has a default.
 
 use std::{
+    fmt,
     net::SocketAddr,
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -258,13 +259,10 @@ impl StoreAddress {
 }
 
 /// A whole number within bounds.
-fn whole<N: TryFrom<i64> + std::fmt::Display + Copy>(
+fn whole<N: TryFrom<i64> + fmt::Display + PartialOrd>(
     entry: &Entry<'_>,
     bounds: RangeInclusive<N>,
-) -> Result<N, ConfigError>
-where
-    N: PartialOrd,
-{
+) -> Result<N, ConfigError> {
     let number = N::try_from(entry.integer()?).ok().filter(|number| bounds.contains(number));
     number.ok_or_else(|| {
         let (least, most) = (bounds.start(), bounds.end());

@@ -72,7 +72,9 @@ impl Declaration {
                 "Write it like `{ env = \"TAP_PASSWORD\" }` or `{ file = \"PATH\" }`",
             ));
         }
-        let folder = std::path::absolute(&self.folder).unwrap_or_else(|_| self.folder.clone());
+        // The folder of a file that is named without one is empty.
+        let folder = Path::new(".").join(&self.folder);
+        let folder = std::path::absolute(&folder).unwrap_or(folder);
         settings.insert(FOLDER.to_owned(), folder.to_string_lossy().into());
         Ok((settings, secrets))
     }

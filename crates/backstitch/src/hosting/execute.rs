@@ -168,11 +168,11 @@ impl Executor {
         drop(mirrored.await);
         match result {
             Ok(report) => {
-                tell(&report::summary(&report));
+                report::log(&report);
                 Ok(if report.interrupted { Ending::Interrupted } else { Ending::Complete })
             }
             Err((report, error)) => {
-                tell(&report::summary(&report));
+                report::log(&report);
                 Err(error)
             }
         }
@@ -225,13 +225,6 @@ fn options(run: &Run, stored: &Integration, integration: &config::Integration) -
         options.start_date_is_explicit = options.reset_start_date;
     }
     options
-}
-
-/// The figures of a run, a line each.
-fn tell(summary: &str) {
-    for line in summary.lines().filter(|line| !line.trim().is_empty()) {
-        tracing::info!("{line}");
-    }
 }
 
 /// The last line of a log.

@@ -373,12 +373,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_events_of_a_run_and_of_its_tasks_are_its_log() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::sqlite(&folder.path().join("control.db"), Utc::now()).await.unwrap();
-        let logs = Arc::new(RunLogs::default());
+        let (logs, queue) = (Arc::new(RunLogs::default()), Arc::new(Queue::default()));
+        lock(&logs.queues).insert("one".to_owned(), Arc::clone(&queue));
         let subscriber = tracing_subscriber::registry().with(RunLogLayer::new(Arc::clone(&logs)));
         let _guard = tracing::subscriber::set_default(subscriber);
-        let log = logs.begin(&Arc::new(store), "one", "One", Vec::new(), LogLimits::default());
         let span = tracing::info_span!(SPAN, run_id = "one");
         async {
             tracing::info!(target: "tap_bronto::state", "first");
@@ -391,7 +389,7 @@ mod tests {
         .instrument(span)
         .await;
         tracing::info!("of no run");
-        let waiting = lock(&log.queue.waiting);
+        let waiting = lock(&queue.waiting);
         let lines: Vec<(&str, LogLevel, &str)> = waiting
             .lines
             .iter()

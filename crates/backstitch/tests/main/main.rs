@@ -22,6 +22,8 @@ mod proxy;
 mod refresh;
 mod replication;
 mod secrets;
+mod serving;
+mod serving_kills;
 mod singer_streams;
 mod state;
 mod truth;
