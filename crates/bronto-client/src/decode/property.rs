@@ -344,3 +344,34 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    // Each case decodes a document as often as it has bytes.
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Cut anywhere, or with anything behind its end, an answer is no answer.
+    #[test]
+    fn no_part_of_an_answer_and_no_more_than_it_is_taken_for_the_whole(
+        objects in vec(any_object(&CONTACT), 0..3),
+        tape in vec(any::<u8>(), 0..64),
+        text in "[a-zA-Z0-9.<&;-]{1,8}",
+    ) {
+        let mut choices = Choices { tape: &tape, at: 0 };
+        let page = page(&mut choices, Function::ReadContacts, &CONTACT, &objects);
+        let decode = |bytes: &[u8]| {
+            let mut collector = Collector::new(&CONTACT);
+            rows(Function::ReadContacts, &CONTACT, bytes, &mut collector).map(|_| collector)
+        };
+        let whole = decode(page.as_bytes());
+        // What may follow the root is layout, and there may be some less of it.
+        let root = page.rfind("Envelope>").unwrap() + "Envelope>".len();
+        for end in 0..page.len() {
+            let part = decode(&page.as_bytes()[..end]);
+            prop_assert!(part.is_err() || end >= root && part == whole, "{}", &page[..end]);
+        }
+        for more in [&page, "<x/>", "</x>", text.as_str()] {
+            prop_assert!(decode(format!("{page}{more}").as_bytes()).is_err(), "{page}{more}");
+        }
+        prop_assert!(decode(text.as_bytes()).is_err());
+    }
+}

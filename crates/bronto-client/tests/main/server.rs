@@ -11,6 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Response, StatusCode};
 use bronto_client::{Backoff, ClientConfig, RowDefect, RowSink};
+use futures::StreamExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -32,6 +33,10 @@ pub(crate) enum Reply {
     Truncated,
     /// A page that breaks off with its connection.
     Broken,
+    /// The first half of a page, and then nothing for ever.
+    Stalled,
+    /// A page, or the answer to a login, byte by byte.
+    Trickle(&'static [&'static str]),
     /// Nothing, ever.
     Silence,
 }
@@ -85,6 +90,11 @@ impl Server {
         let router = Router::new().fallback(answer).with_state(Arc::clone(&script));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address, script, task }
+    }
+
+    /// Gives these answers to the next logins.
+    pub(crate) fn next_logins(&self, logins: impl IntoIterator<Item = Reply>) {
+        self.script.lock().unwrap().logins.extend(logins);
     }
 
     pub(crate) fn config(&self) -> ClientConfig {
@@ -179,6 +189,22 @@ async fn answer(
             let whole = page(&function, &["lost"]);
             let half = Bytes::from(whole[..whole.len() / 2].to_owned());
             let pieces = [Ok(half), Err(std::io::Error::other("broken"))];
+            Response::new(Body::from_stream(futures::stream::iter(pieces)))
+        }
+        Reply::Stalled => {
+            let whole = page(&function, &["lost"]);
+            let half = Bytes::from(whole[..whole.len() / 2].to_owned());
+            let half = futures::stream::iter([Ok::<_, std::io::Error>(half)]);
+            Response::new(Body::from_stream(half.chain(futures::stream::pending())))
+        }
+        Reply::Trickle(ids) => {
+            let whole = if login {
+                response(&function, "<return>S1</return>")
+            } else {
+                page(&function, ids)
+            };
+            let bytes = whole.into_bytes().into_iter().map(|byte| vec![byte]);
+            let pieces = bytes.map(|byte| Ok::<_, std::io::Error>(Bytes::from(byte)));
             Response::new(Body::from_stream(futures::stream::iter(pieces)))
         }
         Reply::Silence => std::future::pending().await,

@@ -1,11 +1,12 @@
 //! Sessions: logins, renewals, and cursors that live and die with them.
 
 use bronto_client::{
-    Class, Client, ClientError, Cursor, Direction, Function, ReadActivities, ReadRequest,
+    Class, Client, ClientError, Cursor, Direction, Function, ReadActivities, ReadRequest, Retry,
 };
+use tokio::net::TcpListener;
 
 use crate::faults::{activities, contacts};
-use crate::server::{Ids, Reply, Server};
+use crate::server::{Ids, Reply, Server, TOKEN, config};
 use crate::transport::lists;
 
 #[tokio::test]
@@ -56,21 +57,131 @@ async fn fault_107_means_a_stale_session_only_if_the_session_has_worked() {
     assert_eq!(server.log(), expected);
 }
 
-#[tokio::test]
-async fn logins_are_retried_like_any_call() {
-    let troubles = [Reply::Fault(108), Reply::Raw(503, &[], Vec::new()), Reply::Broken];
-    let server = Server::with_logins([], troubles).await;
-    let client = Client::new(server.config()).unwrap();
-    client.session().await.unwrap();
-    assert_eq!(client.statistics().requests[&Function::Login], 4);
-    assert_eq!(client.statistics().logins, 1);
+/// What HTTP and the service can do to a login that may well succeed the next time.
+fn passing() -> Vec<Reply> {
+    let raw = |status, body: &str| Reply::Raw(status, &[], body.as_bytes().to_vec());
+    let mut troubles = vec![
+        raw(500, "Internal Server Error"),
+        raw(502, ""),
+        raw(503, "<html>Sorry</html>"),
+        raw(429, "slow down"),
+        raw(200, ""),
+        raw(200, "OK"),
+        raw(200, "<html>Sorry</html>"),
+        Reply::Raw(200, &[("content-encoding", "gzip")], b"no compression".to_vec()),
+        Reply::Truncated,
+        Reply::Broken,
+        Reply::BareFault("Something fell over"),
+        Reply::BareFault("101: There was an unknown API error."),
+    ];
+    troubles.extend([101, 103, 108, 113].map(Reply::Fault));
+    troubles
+}
 
-    for code in [102, 104, 107, 109, 111] {
-        let server = Server::with_logins([], [Reply::Fault(code)]).await;
-        let error = Client::new(server.config()).unwrap().session().await.unwrap_err();
-        assert_eq!(error.class(), Class::Refused, "{code}");
-        assert_eq!(server.calls().len(), 1, "{code}");
+#[tokio::test]
+async fn whatever_befalls_a_login_in_passing_is_tried_again() {
+    for trouble in passing() {
+        let shown = format!("{trouble:?}");
+        let server = Server::with_logins([Reply::Page(&["a"])], [trouble.clone()]).await;
+        let client = Client::new(server.config()).unwrap();
+        let mut session = client.session().await.unwrap_or_else(|error| panic!("{shown}: {error}"));
+        session.read(&contacts(), &mut Ids::default()).await.unwrap();
+        assert_eq!(server.log(), ["login", "login", "readContacts S1"], "{shown}");
+        assert_eq!(client.statistics().logins, 1, "{shown}");
+
+        // The same while a session is renewed, for a read or inside a cursor.
+        let replies = [Reply::Fault(103), Reply::Page(&["a"])];
+        let server = Server::with_logins(replies, []).await;
+        let client = Client::new(server.config()).unwrap();
+        let mut session = client.session().await.unwrap();
+        server.next_logins([trouble.clone()]);
+        let page = session.read(&contacts(), &mut Ids::default()).await.unwrap();
+        assert_eq!((page.rows, page.requests), (1, 4), "{shown}");
+
+        let server = Server::with_logins([], vec![trouble; 99]).await;
+        let client = Client::new(server.config()).unwrap();
+        let error = client.session().await.unwrap_err();
+        assert!(matches!(error, ClientError::GaveUp { tries: 4, .. }), "{shown}: {error:?}");
+        assert_eq!((error.class(), error.retry()), (Class::Unavailable, Retry::No), "{shown}");
+        // A session that isn't valid is renewed once without counting, although there was none.
+        let free = u64::from(shown.contains("103"));
+        assert_eq!(client.statistics().requests[&Function::Login], 4 + free, "{shown}");
+        assert_eq!(client.statistics().logins, 0, "{shown}");
     }
+}
+
+#[tokio::test]
+async fn whatever_refuses_a_login_is_reported_at_once() {
+    let codes = (101..=116).filter(|code| ![101, 103, 108, 113].contains(code));
+    let faults = codes.chain([302, 401, 1201, 4711]).map(|code| (Some(code), Reply::Fault(code)));
+    let pages = [400, 401, 403, 404].map(|status| (None, Reply::Raw(status, &[], Vec::new())));
+    for (code, refusal) in faults.chain(pages) {
+        let shown = format!("{refusal:?}");
+        let server = Server::with_logins([], [refusal.clone()]).await;
+        let client = Client::new(server.config()).unwrap();
+        let error = client.session().await.unwrap_err();
+        assert_eq!(error.class(), Class::Refused, "{shown}");
+        assert_eq!(error.fault().and_then(|fault| fault.code().number()), code, "{shown}");
+        assert!(!error.remedy().is_empty() && !format!("{error:?}").contains(TOKEN), "{shown}");
+        assert_eq!(server.log(), ["login"], "{shown}");
+
+        // A token that was good and isn't any more: the read ends with the login's fault.
+        let server = Server::with_logins([Reply::Page(&["a"]), Reply::Fault(103)], []).await;
+        let client = Client::new(server.config()).unwrap();
+        let mut session = client.session().await.unwrap();
+        session.read(&contacts(), &mut Ids::default()).await.unwrap();
+        server.next_logins([refusal]);
+        let error = session.read(&contacts(), &mut Ids::default()).await.unwrap_err();
+        assert_eq!(error.class(), Class::Refused, "{shown}: {error:?}");
+        let expected = ["login", "readContacts S1", "readContacts S1", "login"];
+        assert_eq!(server.log(), expected, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn connections_that_break_during_a_login_are_tried_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}/v4", listener.local_addr().unwrap());
+    let accepted = tokio::spawn(async move {
+        let mut accepted = 0;
+        // The last try finds nobody there.
+        while accepted < 3 {
+            drop(listener.accept().await.unwrap());
+            accepted += 1;
+        }
+        accepted
+    });
+    let client = Client::new(config(&endpoint)).unwrap();
+    let error = client.session().await.unwrap_err();
+    assert!(matches!(error, ClientError::GaveUp { tries: 4, .. }), "{error:?}");
+    assert_eq!((error.class(), accepted.await.unwrap()), (Class::Unavailable, 3));
+}
+
+#[tokio::test]
+async fn an_answer_that_stops_coming_times_out_and_is_tried_again() {
+    for (replies, logins) in [
+        (vec![Reply::Page(&["a"])], vec![Reply::Stalled]),
+        (vec![Reply::Stalled, Reply::Page(&["a"])], Vec::new()),
+    ] {
+        let server = Server::with_logins(replies, logins).await;
+        let mut settings = server.config();
+        settings.request_timeout = std::time::Duration::from_secs(1);
+        let client = Client::new(settings).unwrap();
+        let mut ids = Ids::default();
+        let mut session = client.session().await.unwrap();
+        session.read(&contacts(), &mut ids).await.unwrap();
+        assert_eq!((ids.ids.as_slice(), server.calls().len()), (["a".to_owned()].as_slice(), 3));
+        assert_eq!(client.statistics().retries, 1);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_in_small_pieces_is_read_whole() {
+    let server = Server::with_logins([Reply::Trickle(&["a", "b"])], [Reply::Trickle(&[])]).await;
+    let mut session = Client::new(server.config()).unwrap().session().await.unwrap();
+    let mut ids = Ids::default();
+    let page = session.read(&contacts(), &mut ids).await.unwrap();
+    assert_eq!((ids.ids.as_slice(), page.requests), (["a", "b"].map(str::to_owned).as_slice(), 1));
 }
 
 #[tokio::test]

@@ -2,13 +2,17 @@
 //! value, whatever the server does on the way.
 
 use bronto_client::{
-    Client, ClientConfig, ClientError, ContactIncludes, Cursor, Direction, Function, Kind,
-    ObjectTable, ReadActivities, ReadContacts, ReadFields, ReadLists, ReadRequest,
-    ReadUnsubscribes, RowDefect, RowSink, Session, Statistics, lexical,
+    ACTIVITY, CONTACT, Client, ClientConfig, ClientError, ContactIncludes, Cursor, Direction,
+    FIELD, Function, Kind, LIST, ObjectTable, ReadActivities, ReadContacts, ReadFields, ReadLists,
+    ReadRequest, ReadUnsubscribes, RowDefect, RowSink, Session, Statistics, UNSUBSCRIBE, decode,
+    lexical,
 };
 use bronto_sim::{ClockMode, RunningServer, SimConfig, Table};
 use chrono::{DateTime, Duration, Utc};
+use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::server::config;
 
@@ -314,4 +318,56 @@ async fn a_server_in_trouble() {
     .await;
     let met = [statistics.retries, statistics.lost_sessions, statistics.lost_cursors];
     assert!(met.iter().all(|count| *count > 0), "{met:?}");
+}
+
+/// One call by HTTP/1.0, whose answer ends where the connection does; gives the body.
+async fn body_of(server: &RunningServer, session: &str, function: &str, inside: &str) -> Vec<u8> {
+    let envelope = format!(
+        "<e:Envelope xmlns:e=\"http://schemas.xmlsoap.org/soap/envelope/\" xmlns:b=\"http://api.bronto.com/v4\">\
+         <e:Header><b:sessionHeader><sessionId>{session}</sessionId></b:sessionHeader></e:Header>\
+         <e:Body><b:{function}>{inside}</b:{function}></e:Body></e:Envelope>"
+    );
+    let head = "POST /v4 HTTP/1.0\r\nSOAPAction: \"\"\r\nContent-Type: text/xml; charset=utf-8";
+    let request = format!("{head}\r\nContent-Length: {}\r\n\r\n{envelope}", envelope.len());
+    let mut connection = TcpStream::connect(server.address()).await.unwrap();
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).await.unwrap();
+    let head = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+    answer.split_off(head)
+}
+
+#[tokio::test]
+async fn no_part_of_an_answer_is_taken_for_the_whole() {
+    let config = SimConfig { contacts: 3, lists: 3, fields: 3, inbound: 3, ..SimConfig::default() };
+    let server = bronto_sim::Server::start(config).await.unwrap();
+    let token = format!("<apiToken>{}</apiToken>", bronto_sim::DEFAULT_TOKEN);
+    let login = body_of(&server, "", "login", &token).await;
+    let Ok(decode::Answer::Response(session)) = decode::session_id(&login) else { panic!() };
+    let session = session.expose_secret();
+    let (page, activities) = (
+        "<filter/><pageNumber>1</pageNumber>",
+        "<filter><size>1000</size><readDirection>FIRST</readDirection></filter>",
+    );
+    let reads = [
+        (Function::ReadContacts, &CONTACT, page),
+        (Function::ReadLists, &LIST, page),
+        (Function::ReadFields, &FIELD, page),
+        (Function::ReadUnsubscribes, &UNSUBSCRIBE, page),
+        (Function::ReadRecentInboundActivities, &ACTIVITY, activities),
+        // Faults, too.
+        (Function::ReadContacts, &CONTACT, "<filter/><pageNumber>none</pageNumber>"),
+    ];
+    for (function, table, inside) in reads {
+        let whole = body_of(&server, session, &function.to_string(), inside).await;
+        let decode = |body: &[u8]| decode::rows(function, table, body, &mut Objects::new(table));
+        assert!(decode(&whole).is_ok(), "{function}: {}", String::from_utf8_lossy(&whole));
+        for end in 0..whole.trim_ascii_end().len() {
+            assert!(decode(&whole[..end]).is_err(), "{function} up to byte {end}");
+        }
+        assert!(decode(&[&whole[..], &whole[..]].concat()).is_err(), "{function} twice");
+    }
+    for end in 0..login.trim_ascii_end().len() {
+        assert!(decode::session_id(&login[..end]).is_err(), "the login up to byte {end}");
+    }
 }
