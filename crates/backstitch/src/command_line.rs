@@ -27,7 +27,7 @@ Exit codes:
   4  the source was not available, after all retries
   5  the destination refused or was not available
   6  more rows were rejected than the configuration allows
-  7  the books don't balance
+  7  the books don't balance, or an audit found differences
   8  the schema is claimed by another run
   130, 143  interrupted, after a clean checkpoint";
 
@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Work(WorkArguments),
     /// Make the key that the service seals secrets with
     Key(KeyArguments),
+    /// Read spans of the account again and compare them with the destination, value by value
+    Audit(AuditArguments),
 }
 
 impl Command {
@@ -84,6 +86,7 @@ impl Command {
             Self::Serve(arguments) => commands::serve::execute(&arguments),
             Self::Work(arguments) => commands::serve::work(&arguments),
             Self::Key(arguments) => commands::key::execute(&arguments),
+            Self::Audit(arguments) => commands::audit::execute(&arguments),
         }
     }
 }
@@ -363,6 +366,53 @@ pub(crate) enum KeyCommand {
         /// The file
         file: PathBuf,
     },
+}
+
+/// What `audit` does; part of its help.
+const AUDIT: &str = "\
+An audit compares what was replicated: everything up to the bookmark. Rows that changed since are left out and counted,
+and so are rows that stand in `_sdc_rejected`. Columns that move without `modified`, such as counters, are reported as
+drift and are no difference. Activities can be read for 30 days only; older ones are counted and not compared. A table
+that is read whole by every run, such as `list`, is compared as it is now: what changed since the last run shows.
+
+An audit writes nothing. With `--repair` the days that differ are read again and merged, as a run would do it; nothing
+is deleted, so rows that only the destination has stay. Then those days are compared once more.
+
+It ends with exit code 0 if nothing differs, or nothing does any more, and with 7 otherwise.";
+
+/// Arguments of `audit`.
+#[derive(Debug, Args)]
+#[command(after_help = AUDIT)]
+pub(crate) struct AuditArguments {
+    #[command(flatten)]
+    pub(crate) integration: IntegrationArguments,
+    /// Compare everything from the start date on
+    #[arg(long, conflicts_with_all = ["days", "sample"])]
+    pub(crate) all: bool,
+    /// Compare the last N days; 7 unless something else is chosen
+    #[arg(long, value_name = "N", conflicts_with = "sample", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) days: Option<u32>,
+    /// Compare N days drawn by chance
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) sample: Option<u32>,
+    /// Draw the days of an earlier audit again: the seed that it printed
+    #[arg(long, value_name = "SEED", requires = "sample")]
+    pub(crate) seed: Option<u64>,
+    /// Compare only this table; may be given several times
+    #[arg(long, value_name = "TABLE")]
+    pub(crate) table: Vec<String>,
+    /// How many differences to list of each table; all are counted
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: usize,
+    /// Read the days that differ again, and merge them
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// With `--repair`: take the schema even from a run that still holds it
+    #[arg(long, requires = "repair")]
+    pub(crate) take_over: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub(crate) enum ExitStatus {
     Destination,
     /// More rows were rejected than are allowed.
     Rejects,
-    /// The books don't balance; nothing of that unit was committed.
+    /// The books don't balance, and nothing of that unit was committed; or an audit found differences.
     Books,
     /// The schema is claimed by another run.
     Claimed,

@@ -149,6 +149,7 @@ pub(crate) fn states(session: &Session) -> Result<Vec<StateRow>, DestinationErro
                 holder: row.holder,
                 lease_expires_at: row.lease_expires_at,
                 integration_id: row.integration_id,
+                start_date: row.start_date,
                 updated_at: row.updated_at,
             })
         })

@@ -115,6 +115,7 @@ fn state_row(row: &Row) -> Result<(StateRow, Option<String>), Error> {
         lease_expires_at: row.try_get(4)?,
         integration_id: row.try_get(5)?,
         updated_at: row.try_get(6)?,
+        start_date: row.try_get(7)?,
     };
     Ok((state_row, row.try_get(1)?))
 }

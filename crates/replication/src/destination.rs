@@ -368,6 +368,8 @@ pub struct StateRow {
     pub lease_expires_at: Option<DateTime<Utc>>,
     /// The integration, on the claim row.
     pub integration_id: Option<String>,
+    /// From when on the schema was filled, on the claim row; RFC 3339.
+    pub start_date: Option<String>,
     /// When the row was last written.
     pub updated_at: Option<DateTime<Utc>>,
 }

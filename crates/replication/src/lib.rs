@@ -5,6 +5,7 @@
 //! into commit units; each unit becomes one transaction of a [`destination::Destination`], together with the bookmarks
 //! that it makes true. Nothing here knows Bronto, SQL or a command line.
 
+pub mod audit;
 mod books;
 pub mod claim;
 pub mod clock;

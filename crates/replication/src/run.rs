@@ -36,7 +36,7 @@ pub use crate::{
 /// How long a source may take to reach a safe point once it has been asked to stop.
 const STOP_DEADLINE: Duration = Duration::from_secs(60);
 /// How long a source may take to end when nobody listens any more.
-const END_DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const END_DEADLINE: Duration = Duration::from_secs(5);
 /// How long the claim's release may take; another integration may be writing into the same file meanwhile.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -220,7 +220,7 @@ struct Run {
 }
 
 /// A task that ends with its owner.
-struct Extraction(JoinHandle<Result<ExtractOutcome, SourceError>>);
+pub(crate) struct Extraction(pub(crate) JoinHandle<Result<ExtractOutcome, SourceError>>);
 
 impl Drop for Extraction {
     fn drop(&mut self) {

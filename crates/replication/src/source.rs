@@ -63,6 +63,10 @@ pub struct ExtractOutcome {
     pub interrupted: bool,
 }
 
+/// The end of the last year that four digits can write: stands for no end at all.
+pub const FAR: DateTime<Utc> =
+    DateTime::from_timestamp(253_402_300_799, 0).expect("it is within chrono's range");
+
 /// A span of time, half open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span {

@@ -7,6 +7,7 @@
 //! | [`catalog`] | the same as a Singer catalog, written and read |
 //! | [`custom_fields`] | columns for the fields that accounts define for their contacts |
 //! | [`activity_id`] | ids for activities, which have none |
+//! | [`rereading`] | spans that are read again, to be compared with a destination |
 //! | [`source`] | the account: workers, one per stream |
 //!
 //! Inside, `window` holds the model of the server on which completeness rests, and lays the windows; `reader` reads
@@ -35,6 +36,7 @@ mod nearest;
 mod page;
 mod reader;
 pub mod recorded;
+pub mod rereading;
 mod scope;
 mod seen;
 pub mod source;

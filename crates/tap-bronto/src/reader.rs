@@ -281,8 +281,7 @@ impl StreamReader {
             Scope::Only(spans) => {
                 self.read_spans(spans.get(&stream.kind())).await.map(|()| true)?
             }
-            Scope::New(backfills) => {
-                self.note_backfill(backfills.get(&stream.kind())).await?;
+            Scope::New => {
                 self.read_new().await?;
                 self.read_backfill().await?
             }

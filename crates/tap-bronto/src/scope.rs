@@ -7,16 +7,11 @@ use replication::source::Span;
 use crate::streams::BrontoStream;
 
 /// What an extraction reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// What is new, and what is left of backfills: those that the state knows, and these.
-    New(BTreeMap<BrontoStream, Span>),
+    /// What is new, and what the state says is left of backfills.
+    #[default]
+    New,
     /// These spans and nothing else.
     Only(BTreeMap<BrontoStream, Vec<Span>>),
-}
-
-impl Default for Scope {
-    fn default() -> Self {
-        Self::New(BTreeMap::new())
-    }
 }

@@ -32,7 +32,7 @@ use crate::{
 ///
 /// Every stream is read by workers of its own, at most [`TapConfig::concurrency`] in all at a time. A stream that fails
 /// doesn't stop the others, unless the account as a whole can't be used.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct BrontoSource {
     config: TapConfig,
     client: Client,
@@ -52,15 +52,6 @@ impl BrontoSource {
         Ok(Self { config, client, scope: Scope::default() })
     }
 
-    /// The same source, which reads these spans beside what is new: at most one for each stream. What is left of them is
-    /// kept in the state, so that the next extraction goes on with them if this one ends early. Bookmarks move only by
-    /// what is new. Lists come whole with every extraction, so there is nothing to backfill.
-    #[must_use]
-    pub fn with_backfill(mut self, spans: BTreeMap<BrontoStream, Span>) -> Self {
-        self.scope = Scope::New(spans);
-        self
-    }
-
     /// The same source, which reads only these spans, and sends no bookmark that moves. Streams that aren't named are
     /// not read; lists come whole, and as rows of the live table.
     #[must_use]
@@ -68,6 +59,10 @@ impl BrontoSource {
         self.config.selection.retain(|selected| spans.contains_key(&selected.stream()));
         self.scope = Scope::Only(spans);
         self
+    }
+
+    pub(crate) fn config(&self) -> &TapConfig {
+        &self.config
     }
 
     /// The streams that are read, in order.

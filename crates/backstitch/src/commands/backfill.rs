@@ -1,9 +1,13 @@
 //! `run --backfill`: a span that is read again, or for the first time, beside what is new.
 
-use std::collections::BTreeMap;
-
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
-use replication::source::Span;
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
+use replication::{
+    claim::Claim,
+    destination::{Destination, DestinationError, DestinationErrorKind},
+    edit::{self, StateEdit},
+    run::RunOptions,
+    source::{Source, Span},
+};
 use tap_bronto::{BrontoSource, BrontoStream};
 
 use super::refresh;
@@ -28,34 +32,67 @@ pub(crate) fn parse_span(text: &str) -> Result<Span, String> {
 
 fn parse_bound(text: &str) -> Result<DateTime<Utc>, String> {
     let day = || text.parse::<NaiveDate>().map(|day| day.and_time(NaiveTime::MIN).and_utc());
-    DateTime::parse_from_rfc3339(text)
-        .map(|at| at.to_utc())
-        .or_else(|_| day())
-        .map_err(|_| format!("`{}` is no day; {EXAMPLE}", crate::display::one_line(text, 40)))
+    let parsed = DateTime::parse_from_rfc3339(text).map(|at| at.to_utc()).or_else(|_| day());
+    parsed
+        .ok()
+        .filter(|at| (1970..9999).contains(&at.year()))
+        .ok_or_else(|| format!("`{}` is no day; {EXAMPLE}", crate::display::one_line(text, 40)))
 }
 
-/// The source of a run with a backfill.
-///
-/// # Errors
-/// When the source can't read a span again, a table isn't one of the integration's, or there is nothing to read.
-pub(super) fn source(
-    arguments: &RunArguments,
+/// A backfill that was asked for.
+#[derive(Debug)]
+pub(super) struct Backfill {
+    source: BrontoSource,
+    streams: Vec<BrontoStream>,
     span: Span,
-    integration: &Integration,
-) -> Result<BrontoSource, Failure> {
-    let source = connect::rereadable(integration)?;
-    if span.from >= Utc::now() {
-        return Err(Failure::configuration("The backfill lies in the future"));
+}
+
+impl Backfill {
+    /// Reads the arguments.
+    ///
+    /// # Errors
+    /// When the source can't read a span again, a table isn't one of the integration's, or there is nothing to read.
+    pub(super) fn of(
+        arguments: &RunArguments,
+        integration: &Integration,
+    ) -> Result<Option<Self>, Failure> {
+        let Some(span) = arguments.backfill else { return Ok(None) };
+        let source = connect::rereadable(integration)?;
+        if span.from >= Utc::now() {
+            return Err(Failure::configuration("The backfill lies in the future"));
+        }
+        let whole = BrontoStream::List.name();
+        if arguments.table.iter().any(|table| table == whole) {
+            return Err(Failure::configuration(format!("`{whole}` can't be backfilled"))
+                .with_hint("Every run reads it whole"));
+        }
+        let tables = refresh::named_or_all(&arguments.table, integration)?;
+        let streams = tables.iter().filter_map(|table| BrontoStream::named(table)).collect();
+        Ok(Some(Self { source, streams, span }))
     }
-    let whole = BrontoStream::List.name();
-    if arguments.table.iter().any(|table| table == whole) {
-        return Err(Failure::configuration(format!("`{whole}` can't be backfilled"))
-            .with_hint("Every run reads it whole"));
+
+    /// Writes it down, as an edit of its own: from then on every run goes on with it until it is complete.
+    ///
+    /// # Errors
+    /// When the schema can't be claimed, or the destination fails.
+    pub(super) async fn note(
+        &self,
+        destination: &dyn Destination,
+        options: &RunOptions,
+    ) -> Result<(), Failure> {
+        let request = refresh::request(options, self.source.fingerprint());
+        let decide = |claim: &Claim| {
+            let states = self.source.with_backfill(&self.streams, &claim.states, self.span);
+            let states = states.map_err(|error| {
+                let kind = DestinationErrorKind::Configuration;
+                DestinationError::new(kind, error.message, error.remedy)
+            })?;
+            Ok(StateEdit { states, ..StateEdit::default() })
+        };
+        edit::edit_states(destination, &request, Utc::now(), decide)
+            .await
+            .map_err(|error| Failure::from(&error))
     }
-    let tables = refresh::named_or_all(&arguments.table, integration)?;
-    let streams = tables.iter().filter_map(|table| BrontoStream::named(table));
-    let spans: BTreeMap<BrontoStream, Span> = streams.map(|stream| (stream, span)).collect();
-    Ok(source.with_backfill(spans))
 }
 
 #[cfg(test)]

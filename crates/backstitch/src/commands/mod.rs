@@ -1,6 +1,8 @@
 //! The commands, one module each. A command reads its arguments and the configuration, calls the engine, and shows what
 //! came out; what it shows is its only own work.
 
+pub(crate) mod audit;
+mod audit_report;
 pub(crate) mod backfill;
 pub(crate) mod check;
 pub(crate) mod demo;

@@ -69,17 +69,7 @@ pub(crate) async fn forget(
     options: &RunOptions,
     tables: &[String],
 ) -> Result<(), Failure> {
-    let request = ClaimRequest {
-        integration_id: options.integration_id.clone(),
-        source_fingerprint,
-        holder: Holder::current(&options.run_id),
-        run_id: options.run_id.clone(),
-        lease: options.lease,
-        take_over: options.take_over,
-        accept_source_change: options.accept_source_change,
-        start_date: None,
-        reset_start_date: false,
-    };
+    let request = request(options, source_fingerprint);
     let decide = |claim: &Claim| {
         let stored = claim.states.iter().filter(|(stream, state)| {
             tables.iter().any(|table| table == stream.as_str()) && state_edit::has_bookmark(state)
@@ -96,4 +86,19 @@ pub(crate) async fn forget(
         tables.join(", ")
     );
     Ok(())
+}
+
+/// The claim for an edit that comes before a run with these options.
+pub(super) fn request(options: &RunOptions, source_fingerprint: String) -> ClaimRequest {
+    ClaimRequest {
+        integration_id: options.integration_id.clone(),
+        source_fingerprint,
+        holder: Holder::current(&options.run_id),
+        run_id: options.run_id.clone(),
+        lease: options.lease,
+        take_over: options.take_over,
+        accept_source_change: options.accept_source_change,
+        start_date: None,
+        reset_start_date: false,
+    }
 }

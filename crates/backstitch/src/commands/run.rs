@@ -1,9 +1,9 @@
 //! `backstitch run`: replicates an integration once.
 
 use chrono::Utc;
-use replication::{run::RunOptions, source::Source};
+use replication::run::RunOptions;
 
-use super::{backfill, refresh};
+use super::{backfill::Backfill, refresh};
 use crate::{
     command_line::RunArguments,
     config::{self, SourceSettings},
@@ -61,14 +61,15 @@ fn replicate(arguments: &RunArguments) -> Result<(Subject, Outcome), Failure> {
     };
     options.reset_start_date = arguments.reset_start_date;
     let tables = refresh::tables(arguments, &integration)?;
+    let backfill = Backfill::of(arguments, &integration)?;
     let outcome = pipeline::block_on(async {
-        let source: Box<dyn Source> = match arguments.backfill {
-            Some(span) => Box::new(backfill::source(arguments, span, &integration)?),
-            None => connect::source(&integration)?,
-        };
+        let source = connect::source(&integration)?;
         let destination = connect::destination(&integration.target()?)?;
         if let Some(tables) = tables {
             refresh::forget(destination.as_ref(), source.fingerprint(), &options, &tables).await?;
+        }
+        if let Some(backfill) = backfill {
+            backfill.note(destination.as_ref(), &options).await?;
         }
         pipeline::run(source, destination, options, None, screen).await
     })?;

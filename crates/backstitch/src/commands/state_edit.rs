@@ -234,6 +234,7 @@ mod tests {
             holder: None,
             lease_expires_at: None,
             integration_id: None,
+            start_date: None,
             updated_at: None,
         }
     }

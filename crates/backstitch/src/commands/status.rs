@@ -193,6 +193,7 @@ mod tests {
             holder: holder.map(str::to_owned),
             lease_expires_at: DateTime::from_timestamp(1_795_438_800, 0),
             integration_id: Some("Stitch Bronto".to_owned()),
+            start_date: None,
             updated_at: None,
         };
         let totals = LedgerTotals {

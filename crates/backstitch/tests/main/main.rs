@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 
 mod account;
+mod audit;
+mod backfill;
 mod children;
 mod claims;
 mod contents;

@@ -111,6 +111,14 @@ impl Warehouse {
         }
     }
 
+    /// Changes something behind the program's back.
+    pub(crate) fn execute(&self, sql: &str) {
+        match self {
+            Self::DuckDb(..) => Connection::open(self.file()).unwrap().execute_batch(sql).unwrap(),
+            Self::Postgres(cluster) => drop(cluster.query(sql).unwrap()),
+        }
+    }
+
     /// Everything that all tables hold, as text.
     pub(crate) fn dump(&self) -> String {
         let tables = format!(

@@ -83,7 +83,7 @@ pub(crate) fn store_bookmark(schema: &str) -> String {
 /// The state rows, the claim first.
 pub(crate) fn states(schema: &str) -> String {
     format!(
-        "select stream, state, token, holder, lease_expires_at, integration_id, updated_at from {} \
+        "select stream, state, token, holder, lease_expires_at, integration_id, updated_at, start_date from {} \
          order by stream collate \"C\"",
         table(schema, STATE.name)
     )

@@ -195,16 +195,7 @@ impl Placement {
         }
         let schema = row::stamped_schema(stored);
         let place = |batch: &RecordBatch| {
-            let of_stream = self.origins.iter().zip(&stored.columns).map(|(origin, column)| {
-                Ok(match *origin {
-                    Origin::Column(position) => Arc::clone(batch.column(position)),
-                    Origin::Widened(position) => widened(batch.column(position))?,
-                    Origin::Nothing => {
-                        new_null_array(&column.column_type.arrow(), batch.num_rows())
-                    }
-                })
-            });
-            let mut columns = of_stream.collect::<Result<Vec<ArrayRef>, ArrowError>>()?;
+            let mut columns = self.arranged(stored, batch)?;
             let system = load.schema.columns.len();
             columns
                 .extend_from_slice(&batch.columns()[system..system + system::row_columns().len()]);
@@ -212,6 +203,33 @@ impl Placement {
         };
         let rows = load.rows.iter().map(place).collect::<Result<_, _>>()?;
         Ok(Cow::Owned(TableLoad { schema: Arc::clone(stored), rows, ..load.clone() }))
+    }
+}
+
+impl Placement {
+    /// The user columns of a batch of the stream as the table has them.
+    pub(crate) fn arranged(
+        &self,
+        stored: &StreamSchema,
+        batch: &RecordBatch,
+    ) -> Result<Vec<ArrayRef>, ArrowError> {
+        let columns = self.origins.iter().zip(&stored.columns).map(|(origin, column)| {
+            Ok(match *origin {
+                Origin::Column(position) => Arc::clone(batch.column(position)),
+                Origin::Widened(position) => widened(batch.column(position))?,
+                Origin::Nothing => new_null_array(&column.column_type.arrow(), batch.num_rows()),
+            })
+        });
+        columns.collect()
+    }
+
+    /// The stream's column whose values a column of the table holds; none if those came under the same name in another
+    /// type.
+    pub(crate) fn origin(&self, column: usize) -> Option<usize> {
+        match self.origins.get(column)? {
+            Origin::Column(position) | Origin::Widened(position) => Some(*position),
+            Origin::Nothing => None,
+        }
     }
 }
 

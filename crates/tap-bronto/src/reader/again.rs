@@ -4,7 +4,7 @@
 //! new rows in between. What is left of it stands in the stream's state, which is stored with the rows; so after a kill the
 //! next run, whatever it was started for, goes on where this one ended.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use replication::{
     event::{Bookmark, Event},
     source::Span,
@@ -39,35 +39,17 @@ impl StreamReader {
         Ok(())
     }
 
-    /// Writes down what is asked for, before anything of it is read.
-    pub(super) async fn note_backfill(&mut self, span: Option<&Span>) -> Result<(), Halt> {
-        let Some(span) = span.filter(|_| self.stream.kind() != BrontoStream::List) else {
-            return Ok(());
-        };
-        let known = self.state.backfill();
-        let is_known = |window: &Window| {
-            known.iter().any(|known| {
-                // Its beginning may have been read already: then it is the same one, gone on with.
-                known.before() == window.before() && known.from() >= window.from()
-            })
-        };
-        let Some(window) = self.within_reach(*span)?.filter(|window| !is_known(window)) else {
-            return Ok(());
-        };
-        let spans = known.iter().copied().chain([window]).collect();
-        let state = self.state.set_backfill(spans);
-        self.stream.keep(state).await
-    }
-
     /// Reads on in the first span of a backfill. False if there is more to be read.
     pub(super) async fn read_backfill(&mut self) -> Result<bool, Halt> {
         let Some(span) = self.state.backfill().first().copied() else {
             return Ok(true);
         };
-        tracing::info!("Backfilling {} from {span}", self.stream.name);
-        let readable = self.within_readable(span).await?;
-        if readable != span {
-            self.stream.note_backfilled(&mut self.state, span, readable.from()).await?;
+        // What lies beyond that is left to the runs for which it will be new.
+        let wanted = Window::new(span.from(), span.before().min(self.upper()?).max(span.from()));
+        tracing::info!("Backfilling {} from {wanted}", self.stream.name);
+        let readable = self.within_readable(wanted).await?;
+        if readable.from() > span.from() || readable.length() == TimeDelta::zero() {
+            self.stream.note_backfilled(&mut self.state, wanted, readable.from()).await?;
         }
         if readable.length() > TimeDelta::zero() {
             let mut planner = self.planner(readable.from(), readable.before());
@@ -102,10 +84,10 @@ impl StreamReading {
         &self,
         state: &mut StreamState,
         span: Window,
-        reached: chrono::DateTime<chrono::Utc>,
+        reached: DateTime<Utc>,
     ) -> Result<(), Halt> {
         let Some((first, later)) = state.backfill().split_first() else { return Ok(()) };
-        if reached <= first.from() {
+        if reached <= first.from() && reached < span.before() {
             return Ok(());
         }
         let rest = Window::new(reached, span.before());

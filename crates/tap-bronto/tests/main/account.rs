@@ -150,7 +150,7 @@ impl Account {
     }
 
     /// The same with a source that was made already.
-    pub(crate) async fn drive_source(
+    async fn drive_source(
         &self,
         source: BrontoSource,
         states: &BTreeMap<StreamName, Value>,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bronto_sim::{Mutation, SimConfig};
-use replication::source::Span;
+use replication::{source::Span, stream::StreamName};
 use serde_json::{Map, Value};
 use tap_bronto::{BrontoSource, BrontoStream, TapConfig};
 
@@ -75,18 +75,23 @@ fn late(account: &Account) -> TapConfig {
     TapConfig { start_date: Some(start), ..account.config() }
 }
 
-fn backfill(account: &Account) -> BTreeMap<BrontoStream, Span> {
+/// The states after a run, with a backfill of all that came before.
+fn backfill(account: &Account, run: &Run) -> BTreeMap<StreamName, Value> {
     let now = account.server.now();
     let span = Span { from: at("2025-11-01T00:00:00Z"), before: now - chrono::TimeDelta::days(4) };
-    BrontoStream::ALL.into_iter().map(|stream| (stream, span)).collect()
+    let source = BrontoSource::new(late(account)).unwrap();
+    let mut states = run.states.clone();
+    states.extend(source.with_backfill(&BrontoStream::ALL, &states, span).unwrap());
+    assert!(source.with_backfill(&BrontoStream::ALL, &states, span).unwrap().is_empty());
+    states
 }
 
 #[tokio::test]
 async fn a_backfill_makes_the_table_whole_and_leaves_the_bookmark_alone() {
     let account = Account::start(&[]).await;
     let first = account.run_with(late(&account), &BTreeMap::new(), usize::MAX).await.unwrap();
-    let source = BrontoSource::new(late(&account)).unwrap().with_backfill(backfill(&account));
-    let second = account.run_source(source, &first.states, usize::MAX).await.unwrap();
+    let states = backfill(&account, &first);
+    let second = account.run_with(late(&account), &states, usize::MAX).await.unwrap();
     assert!(second.failed.is_empty(), "{:?}", second.failed);
     let mut tables = Tables::of(&first);
     tables.clear("list");
@@ -122,24 +127,17 @@ async fn a_backfill_that_is_killed_anywhere_is_gone_on_with_by_any_run() {
     account.server.advance_seconds(600);
     let mut unfinished = 0;
     for events in [1, 4, 9, 16, 25, 36, 60, 100] {
-        let source = BrontoSource::new(late(&account)).unwrap().with_backfill(backfill(&account));
-        let killed = account.run_source(source, &first.states, events).await.unwrap();
+        let states = backfill(&account, &first);
+        let killed = account.run_with(late(&account), &states, events).await.unwrap();
         let is_open = |state: &Value| state.get("backfill").is_some();
         unfinished += usize::from(killed.states.values().any(is_open));
-        // What was not even noted down yet has to be asked for again.
-        let is_noted = |stream: &str| {
-            killed.states[&stream.into()].get("backfill").is_some()
-                || killed.states[&stream.into()] != first.states[&stream.into()]
-        };
-        let noted: Vec<&str> =
-            TABLES.iter().map(|(stream, _)| *stream).filter(|stream| is_noted(stream)).collect();
         let rest = account.run_with(late(&account), &killed.states, usize::MAX).await.unwrap();
         assert!(rest.failed.is_empty(), "{:?}", rest.failed);
         let mut tables = Tables::of(&first);
         tables.apply(killed.rows);
         tables.clear("list");
         tables.apply(rest.rows);
-        for stream in noted {
+        for (stream, _) in TABLES {
             tables.assert_stream_true(&account, stream);
         }
         assert!(!rest.states.values().any(is_open), "{:?}", rest.states);
@@ -152,17 +150,17 @@ async fn what_is_new_does_not_wait_for_a_backfill() {
     let account = Account::start(&[("page_maximum", "5")]).await;
     let first = account.run_with(late(&account), &BTreeMap::new(), usize::MAX).await.unwrap();
     let known = at(first.states[&"unsubscribe".into()]["last_record"].as_str().unwrap());
-    let asked = BTreeMap::from([(
-        BrontoStream::Unsubscribe,
-        Span { from: at("1990-01-01T00:00:00Z"), before: known - chrono::TimeDelta::days(4) },
-    )]);
-    let source = BrontoSource::new(late(&account)).unwrap().with_backfill(asked);
+    let span =
+        Span { from: at("1990-01-01T00:00:00Z"), before: known - chrono::TimeDelta::days(4) };
+    let source = BrontoSource::new(late(&account)).unwrap();
+    let mut states = first.states.clone();
+    states.extend(source.with_backfill(&[BrontoStream::Unsubscribe], &states, span).unwrap());
     let mutation =
         Mutation { contacts: 0, activities: 0, unsubscribes: 7, lists: 0, advance_seconds: 60 };
     let mut has_changed = false;
     let mut order = Vec::new();
     account
-        .drive_source(source, &first.states, |event| {
+        .drive(late(&account), &states, |event| {
             match event {
                 replication::event::Event::Bookmark(bookmark)
                     if bookmark.stream == Some("unsubscribe".into()) =>

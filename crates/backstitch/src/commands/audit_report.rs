@@ -1,0 +1,221 @@
+//! What an audit tells: tables for people, JSON for programs.
+
+use replication::{
+    audit::{DayAudit, Difference, DifferenceKind, TableAudit},
+    row::instant_text,
+};
+use serde_json::{Map, Value, json};
+
+use crate::display::{self, Column};
+
+/// How many days that differ are shown of one table; `--json` has them all.
+const DAYS_SHOWN: usize = 31;
+
+/// The findings, for people.
+pub(super) fn summary(tables: &[TableAudit], never_replicated: &[String]) -> String {
+    let columns = [
+        Column::Text("Table"),
+        Column::Text("From"),
+        Column::Text("Before"),
+        Column::Figure("Account"),
+        Column::Figure("Stored"),
+        Column::Figure("Missing"),
+        Column::Figure("Extra"),
+        Column::Figure("Different"),
+        Column::Rare("Drifted"),
+        Column::Rare("Rejected"),
+        Column::Rare("Changed since"),
+    ];
+    let rows: Vec<Vec<String>> = tables.iter().map(row).collect();
+    let mut text = String::new();
+    if !rows.is_empty() {
+        text.push_str(&display::table(&columns, &rows));
+    }
+    for table in tables {
+        text.push_str(&details(table));
+    }
+    for name in never_replicated {
+        text.push_str(&format!("\n{name}: never replicated, so there is nothing to compare\n"));
+    }
+    let verdict = if tables.iter().all(TableAudit::is_equal) {
+        "\nEverything that was compared is equal\n"
+    } else {
+        "\nThe account and the destination differ\n"
+    };
+    text.push_str(verdict);
+    text
+}
+
+fn row(table: &TableAudit) -> Vec<String> {
+    let totals = table.totals();
+    let bound = |at| if is_whole(table) { "whole".to_owned() } else { display::instant(Some(at)) };
+    let mut row = vec![table.table.clone(), bound(table.span.from), bound(table.span.before)];
+    let figures = [
+        totals.source.rows,
+        totals.stored.rows,
+        totals.missing,
+        totals.extra,
+        totals.different,
+        totals.drifted,
+        table.excluded.rejected,
+        table.excluded.moved,
+    ];
+    row.extend(figures.map(display::count));
+    row
+}
+
+/// Whether the table was compared as one.
+fn is_whole(table: &TableAudit) -> bool {
+    table.days.keys().any(Option::is_none)
+}
+
+fn details(table: &TableAudit) -> String {
+    let mut text = String::new();
+    let name = &table.table;
+    let mut say = |line: String| text.push_str(&format!("  {line}\n"));
+    let totals = table.totals();
+    let wrong: Vec<_> = table.days.iter().filter(|(_, day)| !day.is_equal()).collect();
+    for (day, found) in wrong.iter().take(DAYS_SHOWN) {
+        if let Some(day) = day {
+            say(format!(
+                "{day}: {} in the account, {} stored; {}",
+                display::count(found.source.rows),
+                display::count(found.stored.rows),
+                counts(found)
+            ));
+        }
+    }
+    if wrong.len() > DAYS_SHOWN {
+        say(format!("… and {} more days", wrong.len() - DAYS_SHOWN));
+    }
+    table.differences.iter().for_each(|difference| say(line(difference)));
+    let all = totals.missing + totals.extra + totals.different;
+    let listed = table.differences.len() as u64;
+    if listed < all {
+        say(format!(
+            "… {} more of {}; list more with `--limit`",
+            display::count(all.saturating_sub(listed)),
+            display::count(all)
+        ));
+    }
+    if table.lost_rejects > 0 {
+        say(format!(
+            "{} objects can't be read as rows and are not among the rejects",
+            display::count(table.lost_rejects)
+        ));
+    }
+    if !table.drift.is_empty() {
+        let columns = table.drift.iter();
+        let columns: Vec<String> =
+            columns.map(|(column, rows)| format!("{column} {}", display::count(*rows))).collect();
+        say(format!("drift, which is no difference: {}", columns.join(", ")));
+    }
+    let excluded = &table.excluded;
+    for (rows, why) in [
+        (excluded.moved, "rows changed since the bookmark"),
+        (excluded.after_bookmark, "stored rows lie after the bookmark"),
+        (excluded.rejected, "rows stand among the rejects"),
+        (excluded.unreadable, "stored rows are too old to be read again"),
+        (excluded.undated, "stored rows have no replication key"),
+    ] {
+        if rows > 0 {
+            say(format!("not compared: {} {why}", display::count(rows)));
+        }
+    }
+    for gap in &table.gaps {
+        say(format!(
+            "not compared: {} to {}: {}",
+            instant_text(gap.from),
+            instant_text(gap.to),
+            gap.reason
+        ));
+    }
+    if text.is_empty() { text } else { format!("\n{name}\n{text}") }
+}
+
+fn counts(day: &DayAudit) -> String {
+    let figures = [(day.missing, "missing"), (day.extra, "extra"), (day.different, "different")];
+    let shown = figures.iter().filter(|(rows, _)| *rows > 0);
+    let shown: Vec<String> =
+        shown.map(|(rows, what)| format!("{} {what}", display::count(*rows))).collect();
+    if shown.is_empty() { "rows have moved between days".to_owned() } else { shown.join(", ") }
+}
+
+fn line(difference: &Difference) -> String {
+    let kind = match &difference.kind {
+        DifferenceKind::Missing => "missing in the destination".to_owned(),
+        DifferenceKind::Extra => "only in the destination".to_owned(),
+        DifferenceKind::Different(columns) => format!("different: {}", columns.join(", ")),
+    };
+    let day = difference.day.map(|day| format!("{day} ")).unwrap_or_default();
+    format!("{day}{}: {kind}", key(&difference.key))
+}
+
+fn key(key: &Map<String, Value>) -> String {
+    let part = |(name, value): (&String, &Value)| {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        format!("{name}={}", display::one_line(&text, 80))
+    };
+    key.iter().map(part).collect::<Vec<_>>().join(" ")
+}
+
+/// The findings of one table, for programs.
+pub(super) fn table_json(table: &TableAudit) -> Value {
+    let mut found = day_json(&table.totals());
+    let is_shown = |day: &DayAudit| day.source.rows + day.stored.rows > 0 || !day.is_equal();
+    let days = table.days.iter().filter(|(_, day)| is_shown(day)).map(|(day, found)| {
+        let mut found = day_json(found);
+        found["day"] = day.map(|day| day.to_string()).into();
+        found
+    });
+    found["table"] = table.table.as_str().into();
+    found["equal"] = table.is_equal().into();
+    let bound = |at| (!is_whole(table)).then(|| instant_text(at));
+    found["from"] = bound(table.span.from).into();
+    found["before"] = bound(table.span.before).into();
+    found["days_compared"] = table.days.len().into();
+    found["days"] = days.collect::<Vec<_>>().into();
+    found["differences"] = table.differences.iter().map(difference_json).collect::<Vec<_>>().into();
+    found["drift"] = json!(table.drift);
+    found["lost_rejects"] = table.lost_rejects.into();
+    let excluded = &table.excluded;
+    found["not_compared"] = json!({
+        "changed_since_bookmark": excluded.moved,
+        "after_bookmark": excluded.after_bookmark,
+        "rejected": excluded.rejected,
+        "unreadable": excluded.unreadable,
+        "without_replication_key": excluded.undated,
+    });
+    let gaps = table.gaps.iter().map(|gap| {
+        json!({ "from": instant_text(gap.from), "to": instant_text(gap.to), "reason": gap.reason })
+    });
+    found["gaps"] = gaps.collect::<Vec<_>>().into();
+    found
+}
+
+fn day_json(day: &DayAudit) -> Value {
+    json!({
+        "source_rows": day.source.rows,
+        "stored_rows": day.stored.rows,
+        "source_digest": format!("{:032x}", day.source.digest),
+        "stored_digest": format!("{:032x}", day.stored.digest),
+        "missing": day.missing,
+        "extra": day.extra,
+        "different": day.different,
+        "drifted": day.drifted,
+    })
+}
+
+fn difference_json(difference: &Difference) -> Value {
+    let (kind, columns) = match &difference.kind {
+        DifferenceKind::Missing => ("missing", Vec::new()),
+        DifferenceKind::Extra => ("extra", Vec::new()),
+        DifferenceKind::Different(columns) => ("different", columns.clone()),
+    };
+    json!({
+        "day": difference.day.map(|day| day.to_string()),
+        "key": difference.key,
+        "kind": kind,
+        "columns": columns,
+    })
+}
