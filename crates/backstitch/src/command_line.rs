@@ -275,6 +275,9 @@ pub(crate) struct StateArguments {
     /// Remove a stream's bookmark, so that it is read from the start date again
     #[arg(long, value_name = "STREAM")]
     pub(crate) remove: Vec<String>,
+    /// Remove the state that a Singer tap keeps, so that the tap starts from its beginning
+    #[arg(long)]
+    pub(crate) remove_tap_state: bool,
     /// Do it, instead of only saying what it would mean
     #[arg(long)]
     pub(crate) yes: bool,

@@ -1,7 +1,7 @@
 //! Editing the bookmarks that a schema remembers. An edit is a small run of its own: it claims the schema, so that no run
 //! lives meanwhile, writes in one transaction, and stands in the ledger.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -20,6 +20,8 @@ pub struct StateEdit {
     pub states: BTreeMap<StreamName, Value>,
     /// The new bookmarks as people read them, for the ledger.
     pub displays: BTreeMap<StreamName, String>,
+    /// Whether the opaque state of a Singer tap is forgotten, so that the tap starts without one.
+    pub forgets_tap_state: bool,
 }
 
 /// Claims the schema, lets `decide` make the edit from what is stored, writes it, and lets the schema go.
@@ -63,19 +65,24 @@ async fn write(
     let memory = ClaimMemory {
         last_batch: Some(batch_id.clone()),
         last_run: Some(claim.run_id.clone()),
+        singer_state: claim.memory.singer_state.clone().filter(|_| !edit.forgets_tap_state),
         ..claim.memory.clone()
     };
-    let records: Vec<LoadRecord> = edit
-        .states
-        .keys()
-        .map(|stream| LoadRecord {
+    let mut edited: BTreeSet<String> = edit.states.keys().map(ToString::to_string).collect();
+    if edit.forgets_tap_state {
+        // It is about every table that the tap has filled.
+        edited.extend(destination.totals().await?.into_keys());
+    }
+    let records: Vec<LoadRecord> = edited
+        .into_iter()
+        .map(|table| LoadRecord {
             batch_id: batch_id.clone(),
-            table: stream.to_string(),
             run_id: claim.run_id.clone(),
-            stream: stream.to_string(),
+            stream: table.clone(),
             table_version: 0,
             counts: LoadCounts::default(),
-            bookmark: edit.displays.get(stream).cloned(),
+            bookmark: edit.displays.get(&table.as_str().into()).cloned(),
+            table,
             max_replication_key: None,
             gap: None,
             started_at: now,

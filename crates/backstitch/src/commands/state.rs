@@ -28,7 +28,7 @@ pub(crate) fn execute(arguments: &StateArguments) -> Result<ExitStatus, Failure>
     let edits = Edits::read(arguments)?;
     let target = connect::target(&arguments.schema)?;
     telemetry::start(None)?;
-    if edits.is_empty() {
+    if edits.is_empty() && !arguments.remove_tap_state {
         return pipeline::block_on(async {
             let destination = connect::existing(&target)?;
             show(arguments, &read_states(destination.as_ref()).await?)
@@ -50,13 +50,27 @@ pub(crate) fn execute(arguments: &StateArguments) -> Result<ExitStatus, Failure>
         let changes = edits.apply(&shown, Utc::now())?;
         let preview: Vec<Preview<'_>> =
             changes.iter().map(|change| Preview::of(change, &loads)).collect();
+        let tap_state = arguments.remove_tap_state.then(|| tap_state(&shown)).transpose()?;
         if arguments.yes {
             let request = request(&integration.name, connect::source(&integration)?.fingerprint());
             let destination = connect::destination(&target)?;
-            write(destination.as_ref(), &request, &edits).await?;
+            write(destination.as_ref(), &request, &edits, tap_state.as_ref()).await?;
         }
-        report(arguments, &preview)
+        report(arguments, &preview, tap_state.as_ref())
     })
+}
+
+/// The state that a Singer tap keeps.
+fn tap_state(states: &[StateRow]) -> Result<Value, Failure> {
+    kept_by_tap(states).cloned().ok_or_else(|| {
+        Failure::configuration("There is no state of a Singer tap")
+            .with_hint("`backstitch state` shows what there is")
+    })
+}
+
+fn kept_by_tap(states: &[StateRow]) -> Option<&Value> {
+    let claim = states.iter().find(|state| state.stream.is_empty())?;
+    claim.state.as_ref()?.get("singer_state").filter(|state| !state.is_null())
 }
 
 async fn read_states(destination: &dyn Destination) -> Result<Vec<StateRow>, Failure> {
@@ -83,6 +97,7 @@ async fn write(
     destination: &dyn Destination,
     request: &ClaimRequest,
     edits: &Edits,
+    tap_state: Option<&Value>,
 ) -> Result<(), Failure> {
     let now = Utc::now();
     let stored = read_states(destination).await?;
@@ -91,10 +106,14 @@ async fn write(
         let is_current = expected
             .iter()
             .all(|change| claim.states.get(&change.stream.as_str().into()) == Some(&change.before));
-        if !is_current {
+        let is_shown = |shown| claim.memory.singer_state.as_ref() == Some(shown);
+        if !is_current || !tap_state.is_none_or(is_shown) {
             return Err(edit::changed_meanwhile());
         }
-        let mut edit = edit::StateEdit::default();
+        let mut edit = edit::StateEdit {
+            forgets_tap_state: tap_state.is_some(),
+            ..edit::StateEdit::default()
+        };
         for change in expected.drain(..) {
             let stream = change.stream.as_str().into();
             if let Some(display) = change.to() {
@@ -176,16 +195,31 @@ fn instant(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text).ok().map(|instant| instant.to_utc())
 }
 
-fn report(arguments: &StateArguments, preview: &[Preview<'_>]) -> Result<ExitStatus, Failure> {
+fn report(
+    arguments: &StateArguments,
+    preview: &[Preview<'_>],
+    tap_state: Option<&Value>,
+) -> Result<ExitStatus, Failure> {
     if arguments.schema.json {
         let changes: Vec<Value> = preview.iter().map(Preview::json).collect();
-        display::print_json(&json!({ "edited": arguments.yes, "changes": changes }))?;
+        display::print_json(&json!({
+            "edited": arguments.yes,
+            "changes": changes,
+            "removed_tap_state": tap_state,
+        }))?;
         return Ok(ExitStatus::Done);
     }
     let mut text = String::new();
     for change in preview {
         text.push_str(&change.sentence());
         text.push('\n');
+    }
+    if let Some(state) = tap_state {
+        text.push_str(&format!(
+            "The tap's own state goes: {}\nThe next run starts the tap without one. Rows with a key change only where \
+             they differ; rows of tables WITHOUT a key come a second time\n",
+            display::one_line(&state.to_string(), 4_000)
+        ));
     }
     text.push_str(if arguments.yes {
         "Done\n"
@@ -197,9 +231,8 @@ fn report(arguments: &StateArguments, preview: &[Preview<'_>]) -> Result<ExitSta
 }
 
 fn show(arguments: &StateArguments, states: &[StateRow]) -> Result<ExitStatus, Failure> {
-    let (claims, streams): (Vec<&StateRow>, Vec<&StateRow>) =
-        states.iter().partition(|state| state.stream.is_empty());
-    let singer = claims.first().and_then(|claim| claim.state.as_ref()?.get("singer_state"));
+    let streams: Vec<&StateRow> = states.iter().filter(|state| !state.stream.is_empty()).collect();
+    let singer = kept_by_tap(states);
     if arguments.schema.json {
         let streams: serde_json::Map<String, Value> = streams
             .iter()

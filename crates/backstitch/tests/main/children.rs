@@ -406,3 +406,34 @@ fn write_catalog(workplace: &Workplace, tap: &Path, config: &Value) {
     }
     fs::write(workplace.path().join("catalog.json"), catalog.to_string()).unwrap();
 }
+
+#[test]
+fn the_state_of_a_tap_can_be_removed() {
+    let account = account::start_sized(30);
+    let warehouse = Warehouse::postgres();
+    let workplace = bronto(&account, &warehouse);
+    let refused = |workplace: &Workplace| {
+        workplace.run(&["state", "--remove-tap-state", "--yes"]).expect(2).failure()
+    };
+    assert!(refused(&workplace).contains("There is no state of a Singer tap"));
+    workplace.run(&["run"]).expect(0);
+    let state = || workplace.run(&["state", "--json"]).expect(0).json()["singer_state"].clone();
+    let kept = state();
+    assert!(kept["bookmarks"]["contact"].is_object(), "{kept:#}");
+    let preview = workplace.run(&["state", "--remove-tap-state"]).expect(0).stdout;
+    assert!(preview.contains("WITHOUT a key come a second time"), "{preview}");
+    assert!(preview.contains("Nothing is changed yet"), "{preview}");
+    assert_eq!(state(), kept, "a preview changes nothing");
+    let done = workplace.run(&["state", "--remove-tap-state", "--yes", "--json"]).expect(0).json();
+    assert_eq!((&done["edited"], &done["removed_tap_state"]), (&true.into(), &kept));
+    assert_eq!(state(), Value::Null);
+    let loads = workplace.run(&["loads", "--json"]).expect(0).json();
+    assert_eq!(loads[0]["received"], 0, "the ledger knows of it: {loads:#}");
+    let report = workplace.run(&["run", "--json"]).expect(0).json();
+    let tables = report["tables"].as_array().unwrap();
+    let contact = tables.iter().find(|table| table["table"] == "contact").unwrap();
+    let contacts = account.truth(bronto_sim::Table::Contact).len();
+    assert_eq!(contact["unchanged"], contacts, "{contact:#}");
+    truth::assert_equal_after_load(&account, &warehouse);
+    assert_eq!(state()["bookmarks"]["contact"], kept["bookmarks"]["contact"]);
+}

@@ -2,6 +2,7 @@
 //! with [`contract_tests!`](crate::contract_tests). They drive whole runs from scripted sources, so they test the
 //! destination together with the commit protocol.
 
+mod auditing;
 mod claims;
 mod faults;
 mod hostile;
@@ -21,6 +22,7 @@ use serde_json::{Map, Value};
 
 use crate::destination::Destination;
 
+pub use auditing::*;
 pub use claims::*;
 pub use faults::*;
 pub use hostile::{alters_nothing_whatever_comes, keeps_large_rows_whole};
@@ -91,6 +93,9 @@ macro_rules! contract_tests {
             reads_its_rows_back,
             reads_every_type_back,
             finds_rejects_by_id_and_key,
+            agrees_with_its_source,
+            names_what_differs_from_its_source,
+            accounts_for_rejects_when_audited,
             refuses_a_claimed_schema,
             commits_nothing_when_overtaken,
             refuses_another_integration_and_another_source,

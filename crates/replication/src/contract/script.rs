@@ -155,6 +155,11 @@ impl Script {
         }))
     }
 
+    /// The source alone, for somebody who runs it by other means.
+    pub(super) fn source(self) -> Box<dyn Source> {
+        Box::new(ScriptedSource { steps: self.steps, fingerprint: self.fingerprint })
+    }
+
     pub(super) async fn run(
         self,
         destination: Arc<dyn Destination>,
