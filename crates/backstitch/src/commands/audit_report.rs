@@ -219,3 +219,82 @@ fn difference_json(difference: &Difference) -> Value {
         "columns": columns,
     })
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use replication::{
+        audit::{Excluded, Side},
+        event::Gap,
+        source::Span,
+    };
+
+    use super::*;
+
+    fn audit(table: &str, days: &[(Option<&str>, DayAudit)]) -> TableAudit {
+        let at = |text: &str| text.parse().unwrap();
+        TableAudit {
+            table: table.to_owned(),
+            span: Span { from: at("2026-11-20T00:00:00Z"), before: at("2026-11-23T13:00:00Z") },
+            days: days.iter().map(|(day, found)| (day.map(|day| day.parse().unwrap()), *found)).collect(),
+            differences: Vec::new(),
+            drift: BTreeMap::new(),
+            excluded: Excluded::default(),
+            lost_rejects: 0,
+            gaps: Vec::new(),
+        }
+    }
+
+    fn side(rows: u64, digest: u128) -> Side {
+        Side { rows, digest }
+    }
+
+    fn findings() -> Vec<TableAudit> {
+        let equal = DayAudit { source: side(3, 7), stored: side(3, 7), ..DayAudit::default() };
+        let wrong = DayAudit {
+            source: side(12_345, 8),
+            stored: side(12_344, 9),
+            missing: 2,
+            extra: 1,
+            different: 1,
+            drifted: 4,
+        };
+        let mut contacts = audit("contact", &[(Some("2026-11-20"), equal), (Some("2026-11-22"), wrong)]);
+        let difference = |id: &str, kind| Difference {
+            day: "2026-11-22".parse().ok(),
+            key: json!({ "id": id }).as_object().unwrap().clone(),
+            kind,
+        };
+        contacts.differences = vec![
+            difference("0bbc-1", DifferenceKind::Missing),
+            difference("0bbc\u{1b}-2", DifferenceKind::Different(vec!["email".into(), "listIds".into()])),
+            difference("0bbc-3", DifferenceKind::Extra),
+        ];
+        contacts.drift = BTreeMap::from([("numOpens".to_owned(), 4), ("numSends".to_owned(), 1_200)]);
+        contacts.excluded.moved = 17;
+        contacts.lost_rejects = 1;
+        let mut inbound = audit("inbound_activity", &[(Some("2026-11-20"), equal)]);
+        inbound.excluded.unreadable = 90_000;
+        inbound.gaps = vec![Gap {
+            stream: "inbound_activity".into(),
+            from: "2026-10-23T00:00:00Z".parse().unwrap(),
+            to: "2026-10-24T13:01:00Z".parse().unwrap(),
+            reason: "Bronto returns only the activities of the last 30 days".to_owned(),
+        }];
+        vec![contacts, inbound, audit("list", &[(None, equal)])]
+    }
+
+    #[test]
+    fn what_differs_is_shown_by_table_day_and_key() {
+        let unknown = ["unsubscribe".to_owned()];
+        insta::assert_snapshot!(summary(&findings(), &unknown), @"");
+    }
+
+    #[test]
+    fn programs_get_every_figure() {
+        let json = table_json(&findings().remove(2));
+        insta::assert_snapshot!(format!("{json:#}"), @"");
+    }
+}
