@@ -17,6 +17,8 @@ use replication::{
     },
     ledger::LoadRecord,
     placement::{Dialect, Nesting, SplitRule, StoredTable, verbatim},
+    reject::{RejectFilter, StoredReject},
+    replay::RejectPage,
     scan::{NoRows, RowScan},
     source::{CheckStep, Span},
     stream::StreamSchema,
@@ -381,5 +383,17 @@ impl Destination for DuckDb {
     ) -> Result<BTreeSet<String>, DestinationError> {
         let (table, marks) = (table.to_owned(), marks.to_vec());
         self.handle.read(move |session| rejects::among(session, &table, &marks)).await
+    }
+
+    async fn replayable(
+        &self,
+        filter: &RejectFilter,
+        after: Option<&(i64, String)>,
+        page: RejectPage,
+    ) -> Result<Vec<StoredReject>, DestinationError> {
+        let (filter, after) = (filter.clone(), after.cloned());
+        let read =
+            move |session: &Session| rejects::replayable(session, &filter, after.as_ref(), page);
+        self.handle.read(read).await
     }
 }

@@ -62,6 +62,7 @@ pub(crate) fn totals(
             rejected: read_count(row, 6)?,
             deleted: read_count(row, 7)?,
             last_committed_at: read_instant(row, 8)?,
+            table_version: row.get(9)?,
         };
         Ok((row.get(0)?, totals))
     };

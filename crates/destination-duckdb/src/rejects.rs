@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
+    iter,
     sync::Arc,
 };
 
@@ -17,20 +18,23 @@ use chrono::{DateTime, Utc};
 use duckdb::{Row, types::Value};
 use replication::{
     destination::{DestinationError, RejectReason, RejectRecord},
-    reject::RejectedRow,
+    reject::{RejectFilter, RejectedRow, StoredReject},
+    replay::RejectPage,
+    stream::StreamName,
     system::{REJECTED, SystemType},
 };
 
 use crate::{
     batch::Offer,
-    session::{Session, count, defect, read_count, read_instant, text},
+    session::{Session, count, defect, instant, optional_text, read_count, read_instant, text},
     sql,
 };
 
 /// How many rejects go in one statement. Their records may be large, so this bounds the copy that is made of them.
 const CHUNK: usize = 2_000;
 
-/// Adds the rejects that are not there yet; returns how many those were.
+/// Adds the rejects that are not there yet, and renews those that are there and stand for another read; returns how many
+/// those were.
 pub(crate) fn add(
     session: &Session,
     run_id: &str,
@@ -48,11 +52,12 @@ pub(crate) fn add(
         let batch = batch(run_id, &fresh, now)
             .map_err(|error| defect("Rejected rows could not be made a batch").caused_by(error))?;
         let offer = Offer::new(batch);
-        added += session.execute(
-            &sql::insert_rejects(&session.place, &offer.table()),
-            [],
-            "store rejected rows",
-        )?;
+        for statement in [
+            sql::rejects::renew(&session.place, &offer.table()),
+            sql::rejects::insert(&session.place, &offer.table()),
+        ] {
+            added += session.execute(&statement, [], "store rejected rows")?;
+        }
     }
     Ok(added)
 }
@@ -61,13 +66,82 @@ pub(crate) fn add(
 pub(crate) fn count_known(session: &Session, ids: &[String]) -> Result<u64, DestinationError> {
     let mut known = 0;
     for chunk in ids.chunks(CHUNK) {
-        let sql = sql::count_rejects(&session.place, chunk.len());
+        let sql = sql::rejects::count(&session.place, chunk.len());
         let ids = chunk.iter().map(text);
         let found =
             session.rows(&sql, ids, "count rejected rows", |row| row.get::<_, Option<i64>>(0))?;
         known += found.first().copied().flatten().map_or(0, i64::unsigned_abs);
     }
     Ok(known)
+}
+
+/// Rejects to be replayed.
+pub(crate) fn replayable(
+    session: &Session,
+    filter: &RejectFilter,
+    after: Option<&(i64, String)>,
+    page: RejectPage,
+) -> Result<Vec<StoredReject>, DestinationError> {
+    if !session.has_table(REJECTED.name)? {
+        return Ok(Vec::new());
+    }
+    let read = |row: &Row<'_>| {
+        let text = |position| -> duckdb::Result<String> {
+            Ok(row.get::<_, Option<String>>(position)?.unwrap_or_default())
+        };
+        Ok(StoredReject {
+            id: text(0)?,
+            stream: StreamName::new(text(1)?),
+            reason_code: text(2)?,
+            reason: text(3)?,
+            record: text(4)?,
+            sequence: row.get(5)?,
+            table_version: row.get(6)?,
+            extracted_at: read_instant(row, 7)?.unwrap_or_default(),
+        })
+    };
+    let parameters = [
+        optional_text(filter.table.as_ref()),
+        optional_text(filter.reason.as_ref()),
+        optional_text(filter.id.as_ref()),
+        after.map_or(Value::Null, |(sequence, _)| Value::BigInt(*sequence)),
+        optional_text(after.map(|(_, id)| id)),
+        count(page.rows as u64),
+        count(page.bytes as u64),
+    ];
+    session.rows(&sql::rejects::replayable(&session.place), parameters, "read the rejects", read)
+}
+
+/// Marks rejects as replayed.
+pub(crate) fn mark_replayed(
+    session: &Session,
+    ids: &[String],
+    now: DateTime<Utc>,
+) -> Result<u64, DestinationError> {
+    ids.chunks(CHUNK).try_fold(0, |marked, ids| {
+        let sql = sql::rejects::mark_replayed(&session.place, ids.len());
+        let parameters = iter::once(instant(now)).chain(ids.iter().map(text));
+        Ok(marked + session.execute(&sql, parameters, "mark replayed rejects")?)
+    })
+}
+
+/// Removes rejects.
+pub(crate) fn remove(session: &Session, ids: &[String]) -> Result<u64, DestinationError> {
+    ids.chunks(CHUNK).try_fold(0, |removed, ids| {
+        let sql = sql::rejects::remove(&session.place, ids.len());
+        Ok(removed + session.execute(&sql, ids.iter().map(text), "remove rejects")?)
+    })
+}
+
+/// Removes rejects that are old.
+pub(crate) fn expire(
+    session: &Session,
+    rejected_before: DateTime<Utc>,
+    replayed_before: DateTime<Utc>,
+    most: u32,
+) -> Result<u64, DestinationError> {
+    let parameters = [instant(rejected_before), instant(replayed_before), count(most.into())];
+    session.execute(&sql::rejects::expire(&session.place), parameters, "remove old rejects")
 }
 
 /// Why rows were rejected.
@@ -92,7 +166,12 @@ pub(crate) fn reasons(
         })
     };
     let parameters = [table.map_or(Value::Null, text)];
-    session.rows(&sql::reject_reasons(&session.place), parameters, "sum up the rejected rows", read)
+    session.rows(
+        &sql::rejects::reasons(&session.place),
+        parameters,
+        "sum up the rejected rows",
+        read,
+    )
 }
 
 /// The rejects, newest first.
@@ -114,7 +193,7 @@ pub(crate) fn list(
         Ok(RejectRecord { rejected_at, table, reason, reason_code, id, run_id, record })
     };
     let parameters = [table.map_or(Value::Null, text), count(limit as u64)];
-    session.rows(&sql::rejects(&session.place), parameters, "read the rejected rows", read)
+    session.rows(&sql::rejects::newest(&session.place), parameters, "read the rejected rows", read)
 }
 
 /// Those of the marks that are the id or the key digest of a reject.
@@ -130,7 +209,7 @@ pub(crate) fn among(
     let read =
         |row: &Row<'_>| Ok([row.get::<_, Option<String>>(0)?, row.get::<_, Option<String>>(1)?]);
     for chunk in marks.chunks(CHUNK) {
-        let sql = sql::rejected_among(&session.place, chunk.len());
+        let sql = sql::rejects::among(&session.place, chunk.len());
         let marks = || chunk.iter().map(text);
         let parameters = std::iter::once(text(table)).chain(marks()).chain(marks());
         let rejects = session.rows(&sql, parameters, "look for rejected rows", read)?;

@@ -1,5 +1,6 @@
 //! Every statement that this crate sends, and the one function that quotes identifiers.
 
+pub(crate) mod rejects;
 #[cfg(test)]
 mod tests;
 
@@ -9,7 +10,7 @@ use replication::{
     scan::text_bound,
     source::Span,
     stream::{Column, ColumnType, NUMBER_PRECISION, NUMBER_SCALE, StreamSchema, WinnerRule},
-    system::{self, LOADS, NEXT_VERSION_PREFIX, REJECTED, STATE, SystemTable, SystemType},
+    system::{self, LOADS, NEXT_VERSION_PREFIX, STATE, SystemTable, SystemType},
 };
 
 /// Begins a transaction.
@@ -232,7 +233,7 @@ pub(crate) fn compare(place: &Place, table: &str, schema: &StreamSchema, source:
 pub(crate) fn rivals(place: &Place, table: &str, schema: &StreamSchema, source: &str) -> String {
     format!(
         "select {} from {source} as {LOADED} join {} as {STORED} on {} where {}",
-        list(schema.columns.iter().map(|column| format!("{STORED}.{}", quoted(&column.name)))),
+        list(column_names(schema).iter().map(|name| format!("{STORED}.{name}"))),
         place.table(table),
         same_key(schema, LOADED, STORED),
         differs(schema, LOADED, STORED),
@@ -252,16 +253,6 @@ pub(crate) fn scan(place: &Place, schema: &StreamSchema, span: Option<Span>) -> 
     };
     let name = quoted(name);
     format!("{from} where {name} >= {} and {name} < {}", bound(span.from), bound(span.before))
-}
-
-/// The ids and key digests of a table's rejects that are among so many marks; parameters: the table, the marks, and the
-/// marks again.
-pub(crate) fn rejected_among(place: &Place, count: usize) -> String {
-    let marks = list((0..count).map(|_| "?".to_owned()));
-    format!(
-        "select reject_id, key_digest from {} where table_name = ? and (reject_id in ({marks}) or key_digest in ({marks}))",
-        place.table(REJECTED.name)
-    )
 }
 
 /// Deletes the rows of a waiting table that belong to another version; parameter: the version.
@@ -400,44 +391,9 @@ pub(crate) fn totals(place: &Place) -> String {
         ["received", "inserted", "updated", "unchanged", "superseded", "rejected", "deleted"]
             .map(|name| format!("sum({name})::bigint"));
     format!(
-        "select table_name, {}, epoch_us(max(committed_at)) from {} group by table_name",
+        "select table_name, {}, epoch_us(max(committed_at)), coalesce(max(table_version), 0) from {} group by table_name",
         list(sums.into_iter()),
         place.table(LOADS.name)
-    )
-}
-
-/// Adds the rows of `source` to the rejects, but for those that are there already.
-pub(crate) fn insert_rejects(place: &Place, source: &str) -> String {
-    let names = list(REJECTED.columns.iter().map(|(name, _)| quoted(name)));
-    let table = place.table(REJECTED.name);
-    format!(
-        "insert into {table} ({names}) select {names} from {source} as {LOADED}\n\
-         where not exists (select 1 from {table} as {STORED} where {STORED}.reject_id = {LOADED}.reject_id)"
-    )
-}
-
-/// Counts the rejects with these ids; parameters: the ids, so many.
-pub(crate) fn count_rejects(place: &Place, ids: usize) -> String {
-    let places = list((0..ids).map(|_| "?".to_owned()));
-    format!("select count(*) from {} where reject_id in ({places})", place.table(REJECTED.name))
-}
-
-/// Why rows were rejected, the commonest reason first; parameter: the table or null for all.
-pub(crate) fn reject_reasons(place: &Place) -> String {
-    format!(
-        "select table_name, reason_code, reason, count(*), epoch_us(min(_sdc_rejected_at)), \
-         epoch_us(max(_sdc_rejected_at)) from {} where table_name = coalesce(?, table_name) \
-         group by table_name, reason_code, reason order by count(*) desc, table_name, reason_code, reason",
-        place.table(REJECTED.name)
-    )
-}
-
-/// The rejects, newest first; parameters: the table or null for all, how many rows.
-pub(crate) fn rejects(place: &Place) -> String {
-    format!(
-        "select epoch_us(_sdc_rejected_at), table_name, reason, reason_code, reject_id, run_id, record from {} \
-         where table_name = coalesce(?, table_name) order by _sdc_rejected_at desc, reject_id limit ?",
-        place.table(REJECTED.name)
     )
 }
 

@@ -100,6 +100,8 @@ pub(crate) fn rivals(
     let table = rows.table();
     let doing = format!("compare rows with `{}`", rows.schema.table());
     let mut rivals = Vec::new();
+    let mut whole = (*rows.schema).clone();
+    whole.columns.extend(system::row_columns());
     for batch in &rows.batches {
         let offer = Offer::new(batch.clone());
         let query = sql::rivals(&session.place, &table, &rows.schema, &offer.table());
@@ -107,9 +109,10 @@ pub(crate) fn rivals(
         for (found, index) in
             found.iter().flat_map(|found| (0..found.num_rows()).map(move |index| (found, index)))
         {
-            let object = serde_json::from_str(&row::render(&rows.schema, found, index)).map_err(
-                |error| defect("A stored row could not be written as JSON").caused_by(error),
-            )?;
+            let object =
+                serde_json::from_str(&row::render(&whole, found, index)).map_err(|error| {
+                    defect("A stored row could not be written as JSON").caused_by(error)
+                })?;
             rivals.push(object);
         }
     }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use replication::{
     claim::{Claim, ClaimMemory},
     destination::{
@@ -154,6 +154,26 @@ impl UnitTransaction for DuckDbTransaction {
     async fn count_rejects(&mut self, ids: &[String]) -> Result<u64, DestinationError> {
         let ids = ids.to_vec();
         self.with(move |session| rejects::count_known(session, &ids)).await
+    }
+
+    async fn mark_replayed(&mut self, ids: &[String]) -> Result<u64, DestinationError> {
+        let ids = ids.to_vec();
+        self.with(move |session| rejects::mark_replayed(session, &ids, Utc::now())).await
+    }
+
+    async fn remove_rejects(&mut self, ids: &[String]) -> Result<u64, DestinationError> {
+        let ids = ids.to_vec();
+        self.with(move |session| rejects::remove(session, &ids)).await
+    }
+
+    async fn expire_rejects(
+        &mut self,
+        rejected_before: DateTime<Utc>,
+        replayed_before: DateTime<Utc>,
+        most: u32,
+    ) -> Result<u64, DestinationError> {
+        self.with(move |session| rejects::expire(session, rejected_before, replayed_before, most))
+            .await
     }
 
     async fn record(&mut self, loads: &[LoadRecord]) -> Result<(), DestinationError> {

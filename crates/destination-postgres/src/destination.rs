@@ -14,6 +14,8 @@ use replication::{
     },
     ledger::LoadRecord,
     placement::{Dialect, StoredTable},
+    reject::{RejectFilter, StoredReject},
+    replay::RejectPage,
     scan::RowScan,
     source::{CheckStep, Span},
     stream::StreamSchema,
@@ -214,5 +216,17 @@ impl Destination for Postgres {
         let found = self.session(&taken).rejected_among(table, marks).await?;
         taken.put_back();
         Ok(found)
+    }
+
+    async fn replayable(
+        &self,
+        filter: &RejectFilter,
+        after: Option<&(i64, String)>,
+        page: RejectPage,
+    ) -> Result<Vec<StoredReject>, DestinationError> {
+        let taken = self.side().await?;
+        let rejects = self.session(&taken).replayable(filter, after, page).await?;
+        taken.put_back();
+        Ok(rejects)
     }
 }

@@ -1,6 +1,6 @@
 //! Writing the system tables within a unit: rejects, ledger, bookmarks, fence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use replication::{
@@ -66,6 +66,7 @@ impl Session<'_> {
     ) -> Result<u64, DestinationError> {
         let now = Utc::now();
         let mut added = 0;
+        let mut seen = HashSet::new();
         let mut rest = rejects;
         while !rest.is_empty() {
             let mut bytes = 0;
@@ -75,11 +76,15 @@ impl Session<'_> {
             };
             let count = rest.iter().take(REJECT_ROWS).take_while(fits).count().max(1);
             let (now_rejected, later) = rest.split_at(count);
-            let rows: Vec<_> =
-                now_rejected.iter().map(|reject| reject_cells(run_id, reject, now)).collect();
+            // One statement must not meet an id twice.
+            let fresh = now_rejected.iter().filter(|reject| seen.insert(reject.id()));
+            let rows: Vec<_> = fresh.map(|reject| reject_cells(run_id, reject, now)).collect();
+            rest = later;
+            if rows.is_empty() {
+                continue;
+            }
             let sql = system::insert_rejects(self.schema, rows.len());
             added += self.insert(&REJECTED, &sql, &rows).await?;
-            rest = later;
         }
         Ok(added)
     }
@@ -91,6 +96,35 @@ impl Session<'_> {
         let row = self.connection.query_one(&sql, &[texts(&ids)], &doing).await?;
         let [count] = figures(&row).ok_or_else(|| unexpected(&doing))?;
         Ok(count)
+    }
+
+    /// Marks rejects as replayed.
+    pub(crate) async fn mark_replayed(&self, ids: &[String]) -> Result<u64, DestinationError> {
+        let doing = Doing::task("mark replayed rejects");
+        self.connection.execute(&system::mark_replayed(self.schema), &[texts(&ids)], &doing).await
+    }
+
+    /// Removes rejects.
+    pub(crate) async fn remove_rejects(&self, ids: &[String]) -> Result<u64, DestinationError> {
+        let doing = Doing::task("remove rejects");
+        self.connection.execute(&system::remove_rejects(self.schema), &[texts(&ids)], &doing).await
+    }
+
+    /// Removes rejects that are old.
+    pub(crate) async fn expire_rejects(
+        &self,
+        rejected_before: DateTime<Utc>,
+        replayed_before: DateTime<Utc>,
+        most: u32,
+    ) -> Result<u64, DestinationError> {
+        let doing = Doing::task("remove old rejects");
+        let most = i64::from(most);
+        let parameters: [Parameter<'_>; 3] = [
+            (&rejected_before, Type::TIMESTAMPTZ),
+            (&replayed_before, Type::TIMESTAMPTZ),
+            bigint(&most),
+        ];
+        self.connection.execute(&system::expire_rejects(self.schema), &parameters, &doing).await
     }
 
     /// Adds rows to the ledger.

@@ -12,7 +12,7 @@ use crate::{
     connection::bigint,
     encode::{Encoder, Picked, Rows},
     failure::{Doing, unexpected},
-    layout::{Layout, Origin, Tables},
+    layout::{Layout, Origin, Scalar, Tables},
     lookup::{Found, Spot, disturbed},
     session::Session,
     sql::{
@@ -241,10 +241,12 @@ fn rival(schema: &StreamSchema, layout: &Layout, text: &str) -> Option<Map<Strin
     let lists = layout.lists.iter().map(|list| (list.position, list.name.as_str()));
     let mut names: Vec<(usize, &str)> = scalars.chain(lists).collect();
     names.sort_unstable();
-    names
-        .into_iter()
-        .map(|(position, name)| {
-            Some((schema.columns.get(position)?.name.clone(), stored.remove(name)?))
-        })
-        .collect()
+    let user = names.into_iter().map(|(position, name)| {
+        Some((schema.columns.get(position)?.name.clone(), stored.get(name)?.clone()))
+    });
+    let mut rival: Map<String, Value> = user.collect::<Option<_>>()?;
+    for Scalar { name, .. } in &layout.system {
+        rival.insert(name.clone(), stored.remove(name)?);
+    }
+    Some(rival)
 }

@@ -8,10 +8,12 @@ use replication::{
     },
     event::Gap,
     ledger::{LoadCounts, LoadRecord},
+    reject::{RejectFilter, StoredReject},
+    replay::RejectPage,
     stream::StreamName,
     system::{LOADS, REJECTED, STATE},
 };
-use tokio_postgres::{Error, Row};
+use tokio_postgres::{Error, Row, types::Type};
 
 use crate::{
     claim::broken_state,
@@ -78,6 +80,29 @@ impl Session<'_> {
         let parameters = [text(&table), texts(&marks)];
         let rows = self.read(REJECTED.name, &sql, &parameters, |row| row.try_get(0)).await?;
         Ok(rows.into_iter().collect())
+    }
+
+    /// Rejects to be replayed.
+    pub(crate) async fn replayable(
+        &self,
+        filter: &RejectFilter,
+        after: Option<&(i64, String)>,
+        page: RejectPage,
+    ) -> Result<Vec<StoredReject>, DestinationError> {
+        let rows = i64::try_from(page.rows).unwrap_or(i64::MAX);
+        let bytes = i64::try_from(page.bytes).unwrap_or(i64::MAX);
+        let (sequence, id) = after.cloned().unzip();
+        let parameters = [
+            text(&filter.table),
+            text(&filter.reason),
+            text(&filter.id),
+            (&sequence as _, Type::INT8),
+            text(&id),
+            bigint(&rows),
+            bigint(&bytes),
+        ];
+        let sql = system::replayable(self.schema);
+        self.read(REJECTED.name, &sql, &parameters, stored_reject).await
     }
 
     /// The rows of a query about a system table; none if there is no such table yet.
@@ -171,6 +196,7 @@ fn totals_row(row: &Row) -> Result<(String, LedgerTotals), Error> {
         rejected: count_in(row, 6)?,
         deleted: count_in(row, 7)?,
         last_committed_at: row.try_get(8)?,
+        table_version: row.try_get(9)?,
     };
     Ok((text_in(row, 0)?, totals))
 }
@@ -195,6 +221,19 @@ fn reject_record(row: &Row) -> Result<RejectRecord, Error> {
         id: text_in(row, 4)?,
         run_id: text_in(row, 5)?,
         record: text_in(row, 6)?,
+    })
+}
+
+fn stored_reject(row: &Row) -> Result<StoredReject, Error> {
+    Ok(StoredReject {
+        id: text_in(row, 0)?,
+        stream: StreamName::new(text_in(row, 1)?),
+        reason_code: text_in(row, 2)?,
+        reason: text_in(row, 3)?,
+        record: text_in(row, 4)?,
+        sequence: row.try_get::<_, Option<i64>>(5)?.unwrap_or_default(),
+        table_version: row.try_get::<_, Option<i64>>(6)?.unwrap_or_default(),
+        extracted_at: row.try_get::<_, Option<_>>(7)?.unwrap_or_default(),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use replication::{
     claim::{Claim, ClaimMemory},
     destination::{
@@ -140,6 +141,26 @@ impl UnitTransaction for Unit {
 
     async fn count_rejects(&mut self, ids: &[String]) -> Result<u64, DestinationError> {
         let count = self.step()?.count_rejects(ids).await?;
+        self.completed(count)
+    }
+
+    async fn mark_replayed(&mut self, ids: &[String]) -> Result<u64, DestinationError> {
+        let count = self.step()?.mark_replayed(ids).await?;
+        self.completed(count)
+    }
+
+    async fn remove_rejects(&mut self, ids: &[String]) -> Result<u64, DestinationError> {
+        let count = self.step()?.remove_rejects(ids).await?;
+        self.completed(count)
+    }
+
+    async fn expire_rejects(
+        &mut self,
+        rejected_before: DateTime<Utc>,
+        replayed_before: DateTime<Utc>,
+        most: u32,
+    ) -> Result<u64, DestinationError> {
+        let count = self.step()?.expire_rejects(rejected_before, replayed_before, most).await?;
         self.completed(count)
     }
 

@@ -4,7 +4,8 @@
 //! - channel: `emitted = received`
 //! - loader: `received = winners + superseded + rejected`
 //! - destination: `winners = inserted + updated + unchanged + superseded`, by the database's own row counts
-//! - rejects: every one of them is in `_sdc_rejected`, counted apart from the insert
+//! - rejects: every one of them is in `_sdc_rejected`, counted apart from the insert; of those that are replayed every one
+//!   is marked, or one again
 //! - table: `growth = inserted - deleted`, counted apart from the figures above
 
 use crate::{
@@ -88,6 +89,19 @@ pub(crate) fn check_rejects(table: &str, rejects: usize, stored: u64) -> Result<
         table,
         ("different rejects", rejects as i128),
         ("their rows in `_sdc_rejected`", stored.into()),
+    )
+}
+
+/// Checks that every reject that was replayed is marked, or gone because it is one again.
+pub(crate) fn check_replay(
+    load: &TableLoad,
+    replayed: usize,
+    settled: u64,
+) -> Result<(), BooksError> {
+    agree(
+        load.schema.table(),
+        ("rejects replayed", replayed as i128),
+        ("their rows in `_sdc_rejected` that were marked or replaced", settled.into()),
     )
 }
 

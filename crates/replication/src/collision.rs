@@ -6,33 +6,23 @@ use std::{cmp::Ordering, collections::HashMap};
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::error::ArrowError;
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use crate::{
-    reject::{ReasonCode, RejectedRow},
+    reject::{Occurrence, ReasonCode, RejectedRow},
     row,
     stream::{StreamSchema, WinnerRule},
+    system,
     unit::TableLoad,
 };
 
 /// Makes rejects of rows that lost by key collision within a unit.
-pub(crate) fn rejects_of(
-    schema: &StreamSchema,
-    collided: &RecordBatch,
-    version: Option<i64>,
-) -> Vec<RejectedRow> {
-    (0..collided.num_rows())
-        .map(|index| RejectedRow {
-            stream: schema.stream.clone(),
-            code: ReasonCode::KeyCollision,
-            reason: reason(schema),
-            record: row::render(schema, collided, index),
-            key_digest: row::key_digest(schema, collided, index),
-            sequence: row::sequence(schema, collided, index),
-            table_version: version.unwrap_or_default(),
-            extracted_at: row::extracted_at(schema, collided, index),
-        })
-        .collect()
+pub(crate) fn rejects_of(load: &TableLoad, collided: &RecordBatch) -> Vec<RejectedRow> {
+    let reject = |index| {
+        row::rejected(load, collided, index, ReasonCode::KeyCollision, reason(&load.schema))
+    };
+    (0..collided.num_rows()).map(reject).collect()
 }
 
 /// What [`settle`] decided.
@@ -76,10 +66,11 @@ pub(crate) fn settle(
                 reason: reason(schema),
                 record: in_schema_order(schema, rival),
                 key_digest: row::key_digest(schema, &load.rows[batch_index], index),
-                // The stored row's own are not known here; those of the row that displaced it date the decision.
-                sequence: row::sequence(schema, &load.rows[batch_index], index),
-                table_version: 0,
-                extracted_at: row::extracted_at(schema, &load.rows[batch_index], index),
+                sequence: number(rival, system::SEQUENCE),
+                table_version: number(rival, system::TABLE_VERSION),
+                extracted_at: read_at(rival).unwrap_or_default(),
+                occurrence: Occurrence::Number(1),
+                replays: None,
             }),
             Ordering::Less => losers[batch_index].push(index),
             Ordering::Equal => {}
@@ -92,7 +83,7 @@ pub(crate) fn settle(
             (0..batch.num_rows()).map(|index| Some(losers.contains(&index))).collect();
         let kept = arrow::compute::not(&lost)?;
         let collided = filter_record_batch(batch, &lost)?;
-        settled.load.rejects.extend(rejects_of(schema, &collided, None));
+        settled.load.rejects.extend(rejects_of(load, &collided));
         settled.load.rows[batch_index] = filter_record_batch(batch, &kept)?;
     }
     settled.load.rows.retain(|batch| batch.num_rows() > 0);
@@ -105,6 +96,16 @@ fn reason(schema: &StreamSchema) -> String {
         schema.table(),
         schema.key.join(", ")
     )
+}
+
+/// A system column of a stored row, which is null where somebody else has put the row there.
+fn number(rival: &Map<String, Value>, column: &str) -> i64 {
+    rival.get(column).and_then(Value::as_i64).unwrap_or_default()
+}
+
+fn read_at(rival: &Map<String, Value>) -> Option<DateTime<Utc>> {
+    let text = rival.get(system::EXTRACTED_AT)?.as_str()?;
+    DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc())
 }
 
 fn key_text(schema: &StreamSchema, object: &Map<String, Value>) -> String {

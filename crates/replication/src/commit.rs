@@ -31,7 +31,8 @@ use crate::{
     offenders,
     placement::{ColumnChange, Placement, Placements},
     records::{self, UnitRecords},
-    reject::RejectedRow,
+    reject::{Alike, RejectedRow},
+    replay, row,
     stream::{StreamName, StreamSchema, WinnerRule},
     unit::TableLoad,
     winner,
@@ -66,6 +67,8 @@ pub(crate) struct Committed {
     pub(crate) kept: Vec<KeptVersion>,
     /// Tables that changed, and how.
     pub(crate) changes: Vec<(String, ColumnChange)>,
+    /// Replayed rows that were rejected again.
+    pub(crate) rejected_again: Vec<RejectedRow>,
 }
 
 /// Commits units for one claim.
@@ -79,6 +82,8 @@ pub(crate) struct Committer {
     waiting: BTreeMap<StreamName, LoadCounts>,
     /// Where the streams' columns lie.
     placements: Placements,
+    /// The run's rejects that are alike.
+    alike: Alike,
 }
 
 /// What one try did, before anybody knows whether it is durable.
@@ -86,6 +91,7 @@ struct Attempt {
     records: Vec<LoadRecord>,
     waiting: BTreeMap<StreamName, LoadCounts>,
     kept: Vec<KeptVersion>,
+    rejected_again: Vec<RejectedRow>,
 }
 
 impl Committer {
@@ -104,6 +110,7 @@ impl Committer {
             allow_empty,
             waiting: BTreeMap::new(),
             placements: Placements::default(),
+            alike: Alike::default(),
         }
     }
 
@@ -133,6 +140,9 @@ impl Committer {
         let memory = self.memory_after(&unit);
         let mut tries = 1;
         let attempt = loop {
+            for load in &mut unit.loads {
+                self.alike.number(&mut load.rejects);
+            }
             let (error, sent) = match self.attempt(&unit, &placements, &memory).await {
                 Ok(attempt) => break attempt,
                 Err((CommitError::Destination(error), sent)) => (error, sent),
@@ -162,6 +172,7 @@ impl Committer {
             tries += 1;
         };
         hold::reach(HoldPoint::AfterCommit);
+        self.alike.end_unit();
         let mut changes = Vec::new();
         for (schema, _) in &unit.prepares {
             let placement = placements.of(schema);
@@ -179,6 +190,7 @@ impl Committer {
             gaps: unit.gaps,
             kept: attempt.kept,
             changes,
+            rejected_again: attempt.rejected_again,
         })
     }
 
@@ -276,9 +288,12 @@ impl Committer {
             records.retracted(&schema.stream, &outcome);
         }
         hold::reach(HoldPoint::TablesPrepared);
+        let mut rejected_again = Vec::new();
         for load in &unit.loads {
             let placement = placements.of(&load.schema);
             let (load, outcome) = self.merge(transaction, load, &placement).await?;
+            let again = load.rejects.iter().filter(|reject| reject.replays.is_some());
+            rejected_again.extend(again.cloned());
             if load.version.is_some() {
                 let counts = waiting.entry(load.schema.stream.clone()).or_default();
                 records::add_waiting(counts, &load, &outcome);
@@ -306,7 +321,7 @@ impl Committer {
         transaction.bookmark(&states(&unit.bookmarks)).await?;
         hold::reach(HoldPoint::BookmarksStored);
         transaction.fence(&self.claim, memory).await?;
-        Ok(Attempt { records, waiting, kept })
+        Ok(Attempt { records, waiting, kept, rejected_again })
     }
 
     /// Merges one load and stores its rejects. Returns it as it was merged, with what that did.
@@ -320,7 +335,11 @@ impl Committer {
         let may_collide = matches!(load.schema.winner, WinnerRule::Greatest(_))
             && load.version.is_none()
             && load.row_count() > 0;
-        let rivals = if may_collide { transaction.rivals(&load).await? } else { Vec::new() };
+        let rivals = if may_collide {
+            transaction.rivals(handed_over(&load)?.as_ref()).await?
+        } else {
+            Vec::new()
+        };
         let settled =
             collision::settle(&load, &rivals).map_err(|error| not_comparable(&load, &error))?;
         let (load, displaced) = match settled {
@@ -330,11 +349,27 @@ impl Committer {
         books::check_load(&load)?;
         let outcome = match load.row_count() {
             0 => MergeOutcome::default(),
-            _ => transaction.merge(&hold::handed_over(&load)).await?,
+            _ => transaction.merge(&hold::handed_over(handed_over(&load)?.as_ref())).await?,
         };
         books::check_merge(&load, &outcome)?;
         hold::reach(HoldPoint::TableMerged);
-        for rejects in [&load.rejects, &displaced].into_iter().filter(|rejects| !rejects.is_empty())
+        if !load.replayed.is_empty() {
+            replay::mark(transaction, &load).await?;
+            hold::reach(HoldPoint::RejectsReplayed);
+        }
+        self.reject(transaction, &load, &displaced).await?;
+        hold::reach(HoldPoint::RejectsStored);
+        Ok((load, outcome))
+    }
+
+    /// Stores rejects.
+    async fn reject(
+        &self,
+        transaction: &mut dyn UnitTransaction,
+        load: &TableLoad,
+        displaced: &[RejectedRow],
+    ) -> Result<(), CommitError> {
+        for rejects in [&load.rejects, displaced].into_iter().filter(|rejects| !rejects.is_empty())
         {
             transaction.reject(&self.claim.run_id, rejects).await?;
             let ids: BTreeSet<String> = rejects.iter().map(RejectedRow::id).collect();
@@ -342,8 +377,7 @@ impl Committer {
             let stored = transaction.count_rejects(&ids).await?;
             books::check_rejects(load.schema.table(), ids.len(), stored)?;
         }
-        hold::reach(HoldPoint::RejectsStored);
-        Ok((load, outcome))
+        Ok(())
     }
 
     /// Activates a version, unless that would empty its table by mistake.
@@ -356,14 +390,15 @@ impl Committer {
         records: &mut UnitRecords<'_>,
     ) -> Result<Option<KeptVersion>, CommitError> {
         let counts = transaction.version_counts(schema, version).await?;
+        books::check_waiting(schema.table(), &waited, counts.waiting)?;
         if counts.live > 0 && counts.waiting.saturating_mul(2) < counts.live && !self.allow_empty {
+            records.kept_out(&schema.stream, waited);
             return Ok(Some(KeptVersion {
                 stream: schema.stream.clone(),
                 waiting: counts.waiting,
                 live: counts.live,
             }));
         }
-        books::check_waiting(schema.table(), &waited, counts.waiting)?;
         let outcome = transaction.activate(schema, version).await?;
         books::check_activation(schema.table(), counts.waiting, &outcome)?;
         hold::reach(HoldPoint::VersionActivated);
@@ -390,6 +425,10 @@ fn states(bookmarks: &[Bookmark]) -> BTreeMap<StreamName, Value> {
 
 fn pause(tries: u32) -> Duration {
     Duration::from_millis(200 << tries.min(6))
+}
+
+fn handed_over(load: &TableLoad) -> Result<Cow<'_, TableLoad>, DestinationError> {
+    row::handed_over(load).map_err(|error| not_comparable(load, &error))
 }
 
 fn not_comparable(load: &TableLoad, error: &ArrowError) -> DestinationError {

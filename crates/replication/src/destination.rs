@@ -15,7 +15,8 @@ use crate::{
     claim::{Claim, ClaimMemory, ClaimRequest, Refusal},
     ledger::LoadRecord,
     placement::{Dialect, Rename, StoredTable},
-    reject::{ReasonCode, RejectedRow},
+    reject::{ReasonCode, RejectFilter, RejectedRow, StoredReject},
+    replay::RejectPage,
     scan::RowScan,
     source::{CheckStep, Span},
     stream::{StreamName, StreamSchema},
@@ -104,7 +105,7 @@ pub trait Destination: Send + Sync {
     /// When the destination can't be reached.
     async fn totals(&self) -> Result<BTreeMap<String, LedgerTotals>, DestinationError>;
 
-    /// Why rows were rejected, the commonest reason first, of one table if it is named.
+    /// Why rows are rejected that were not replayed, the commonest reason first, of one table if it is named.
     ///
     /// # Errors
     /// When the destination can't be reached.
@@ -113,7 +114,7 @@ pub trait Destination: Send + Sync {
         table: Option<&str>,
     ) -> Result<Vec<RejectReason>, DestinationError>;
 
-    /// The rejected rows, newest first, at most `limit`, of one table if it is named.
+    /// The rejected rows that were not replayed, newest first, at most `limit`, of one table if it is named.
     ///
     /// # Errors
     /// When the destination can't be reached.
@@ -146,6 +147,18 @@ pub trait Destination: Send + Sync {
         table: &str,
         marks: &[String],
     ) -> Result<BTreeSet<String>, DestinationError>;
+
+    /// Rejects that were not replayed yet, in the order of their sequence and id, from behind `after` on, one page of
+    /// them.
+    ///
+    /// # Errors
+    /// When the destination can't be reached.
+    async fn replayable(
+        &self,
+        filter: &RejectFilter,
+        after: Option<&(i64, String)>,
+        page: RejectPage,
+    ) -> Result<Vec<StoredReject>, DestinationError>;
 }
 
 /// The transaction of one commit unit. Dropped without [`UnitTransaction::commit`], it leaves nothing behind.
@@ -223,7 +236,9 @@ pub trait UnitTransaction: Send {
         version: i64,
     ) -> Result<ActivationOutcome, DestinationError>;
 
-    /// Adds rejected rows whose [`RejectedRow::id`] is not there yet. Returns how many were added.
+    /// Adds rejected rows whose [`RejectedRow::id`] is not there yet. A reject that is there, and was replayed, is of another
+    /// table version or has another reason, stands for the new read from now on: it is not replayed, and has the run, the
+    /// reason and the stamps of that read. Any other one stays as it is. Returns how many were added or changed.
     ///
     /// # Errors
     /// When the destination refuses.
@@ -238,6 +253,30 @@ pub trait UnitTransaction: Send {
     /// # Errors
     /// When the destination can't be reached.
     async fn count_rejects(&mut self, ids: &[String]) -> Result<u64, DestinationError>;
+
+    /// Marks rejects as replayed that are not. Returns how many those were.
+    ///
+    /// # Errors
+    /// When the destination can't be reached.
+    async fn mark_replayed(&mut self, ids: &[String]) -> Result<u64, DestinationError>;
+
+    /// Removes rejects. Returns how many those were.
+    ///
+    /// # Errors
+    /// When the destination can't be reached.
+    async fn remove_rejects(&mut self, ids: &[String]) -> Result<u64, DestinationError>;
+
+    /// Removes the oldest rejects that were rejected before `rejected_before`, or replayed before `replayed_before`, at
+    /// most so many. Returns how many those were.
+    ///
+    /// # Errors
+    /// When the destination can't be reached.
+    async fn expire_rejects(
+        &mut self,
+        rejected_before: DateTime<Utc>,
+        replayed_before: DateTime<Utc>,
+        most: u32,
+    ) -> Result<u64, DestinationError>;
 
     /// Adds rows to the ledger.
     ///
@@ -391,6 +430,8 @@ pub struct LedgerTotals {
     pub rejected: u64,
     /// Rows deleted.
     pub deleted: u64,
+    /// The greatest version that was put in place; 0 if none was.
+    pub table_version: i64,
     /// The last commit.
     pub last_committed_at: Option<DateTime<Utc>>,
 }

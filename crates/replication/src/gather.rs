@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::{
     event::{Bookmark, Event, Gap, Reading, RowBatch},
-    reject::{ReasonCode, RejectedRow},
+    reject::{Occurrence, ReasonCode, RejectedRow},
     row::{self, Stamps},
     stream::{StreamName, StreamSchema},
     unit::TableLoad,
@@ -296,6 +296,7 @@ impl Gathered {
             received: self.received,
             reading: self.reading,
             max_replication_key,
+            replayed: Arc::default(),
         })
     }
 
@@ -322,7 +323,9 @@ impl Gathered {
                 key_digest: None,
                 sequence: row::sequence(schema, &batch, index),
                 table_version: stamps.table_version,
-                extracted_at: stamps.extracted_at,
+                extracted_at: row::extracted_at(schema, &batch, index),
+                occurrence: Occurrence::Uncounted,
+                replays: None,
             });
         }
         filter_record_batch(&batch, &whole)

@@ -25,6 +25,8 @@ pub(crate) enum HoldPoint {
     TableMerged,
     /// The rejects of one table are stored.
     RejectsStored,
+    /// The rejects of one table that were replayed are marked.
+    RejectsReplayed,
     /// A version has taken the place of the live rows.
     VersionActivated,
     /// The unit's records stand in the ledger.
@@ -51,6 +53,7 @@ impl HoldPoint {
             Self::TablesPrepared => "tables_prepared",
             Self::TableMerged => "table_merged",
             Self::RejectsStored => "rejects_stored",
+            Self::RejectsReplayed => "rejects_replayed",
             Self::VersionActivated => "version_activated",
             Self::LedgerWritten => "ledger_written",
             Self::BookmarksStored => "bookmarks_stored",

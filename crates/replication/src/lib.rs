@@ -25,6 +25,7 @@ pub mod progress;
 mod records;
 pub mod reject;
 pub mod reject_limit;
+pub mod replay;
 mod report;
 pub mod row;
 pub mod run;

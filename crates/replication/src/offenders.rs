@@ -1,7 +1,5 @@
 //! Finding the rows that a destination refuses, so that a bad row never costs its batch.
 
-use std::sync::Arc;
-
 use arrow::array::RecordBatch;
 
 use crate::{
@@ -9,7 +7,6 @@ use crate::{
     destination::{Destination, DestinationError, DestinationErrorKind, UnsupportedRow},
     gather::Unit,
     placement::Placements,
-    reject::RejectedRow,
     row,
     unit::TableLoad,
 };
@@ -120,7 +117,10 @@ impl Search<'_> {
             for (schema, version) in &self.unit.prepares {
                 self.placements.of(schema).prepare(transaction.as_mut(), *version).await?;
             }
-            let placed = self.placements.of(&load.schema).place(&load).map_err(|error| {
+            let placed = self.placements.of(&load.schema);
+            let placed =
+                placed.place(&load).and_then(|load| Ok(row::handed_over(&load)?.into_owned()));
+            let placed = placed.map_err(|error| {
                 let message = format!("Rows of `{}` could not be laid out", load.schema.table());
                 DestinationError::new(DestinationErrorKind::Bug, message, "Report this defect")
                     .caused_by(error)
@@ -177,24 +177,14 @@ pub(crate) fn reject(load: &mut TableLoad, rows: Vec<UnsupportedRow>) {
     if rows.is_empty() {
         return;
     }
-    let schema = Arc::clone(&load.schema);
     let mut kept: Vec<Vec<bool>> =
         load.rows.iter().map(|batch| vec![true; batch.num_rows()]).collect();
     for UnsupportedRow { batch, row, code, reason } in rows {
         if !std::mem::replace(&mut kept[batch][row], false) {
             continue;
         }
-        let batch = &load.rows[batch];
-        load.rejects.push(RejectedRow {
-            stream: schema.stream.clone(),
-            code,
-            reason,
-            record: row::render(&schema, batch, row),
-            key_digest: row::key_digest(&schema, batch, row),
-            sequence: row::sequence(&schema, batch, row),
-            table_version: load.version.unwrap_or_default(),
-            extracted_at: row::extracted_at(&schema, batch, row),
-        });
+        let reject = row::rejected(load, &load.rows[batch], row, code, reason);
+        load.rejects.push(reject);
     }
     let filter = |(batch, kept): (&_, Vec<bool>)| {
         arrow::compute::filter_record_batch(batch, &kept.into())

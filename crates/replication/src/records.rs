@@ -68,6 +68,13 @@ impl<'unit> UnitRecords<'unit> {
         self.children(stream, version, &outcome.children);
     }
 
+    /// Enters a version that was not put in place: none of its rows has an effect. The table has no new version by it.
+    pub(crate) fn kept_out(&mut self, stream: &StreamName, waited: LoadCounts) {
+        let superseded = waited.received - waited.rejected;
+        let record = self.of(stream.as_str(), stream, 0);
+        record.counts.add(&LoadCounts { superseded, ..waited });
+    }
+
     /// Enters the unit's bookmarks and gaps.
     pub(crate) fn bookmarks_and_gaps(&mut self) {
         for bookmark in &self.unit.bookmarks {

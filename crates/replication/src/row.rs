@@ -5,18 +5,24 @@ use arrow::{
         Array, ArrayRef, AsArray, Int64Array, RecordBatch, TimestampMicrosecondArray,
         types::{Decimal128Type, Int64Type, TimestampMicrosecondType},
     },
+    datatypes::{DataType, Field, Schema, SchemaRef},
     error::ArrowError,
     row::{RowConverter, Rows, SortField},
 };
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Number, Value};
 use sha2::{Digest, Sha256};
-use std::{str::FromStr, sync::Arc};
+use std::{borrow::Cow, str::FromStr, sync::Arc};
 
 use crate::{
+    reject::{Occurrence, ReasonCode, RejectedRow},
     stream::{ColumnType, NUMBER_SCALE, StreamSchema},
     system,
+    unit::TableLoad,
 };
+
+/// The column of [`with_origins`].
+const ORIGIN: &str = "_sdc_origin";
 
 /// Arrays of equal length, encoded row by row so that equal rows have equal bytes and their order is the order of the
 /// bytes (null first).
@@ -102,6 +108,14 @@ pub(crate) fn extracted_at(
         .and_then(|array| array.as_primitive_opt::<TimestampMicrosecondType>())
         .map_or(0, |array| array.value(row));
     DateTime::from_timestamp_micros(micros).unwrap_or_default()
+}
+
+/// The version of its table that a row of a stamped batch carries.
+pub(crate) fn table_version(schema: &StreamSchema, batch: &RecordBatch, row: usize) -> i64 {
+    let column = batch.columns().get(system_column(schema, system::TABLE_VERSION));
+    column
+        .and_then(|array| array.as_primitive_opt::<Int64Type>())
+        .map_or(0, |array| array.value(row))
 }
 
 /// The position of a system column in a stamped batch.
@@ -209,6 +223,78 @@ pub fn unscaled(text: &str) -> Option<i128> {
     format!("{whole}{fraction:0<scale$}").parse().ok()
 }
 
+/// The stamped batch with each row's own sequence and table version.
+pub(crate) fn with_sequences(
+    schema: &StreamSchema,
+    batch: &RecordBatch,
+    each: Vec<(i64, i64)>,
+) -> Result<RecordBatch, ArrowError> {
+    let mut columns = batch.columns().to_vec();
+    let (sequences, versions): (Vec<i64>, Vec<i64>) = each.into_iter().unzip();
+    columns[system_column(schema, system::SEQUENCE)] = Arc::new(Int64Array::from(sequences));
+    columns[system_column(schema, system::TABLE_VERSION)] = Arc::new(Int64Array::from(versions));
+    RecordBatch::try_new(batch.schema(), columns)
+}
+
+/// The batch of replayed rows with one more column: which of the load's [`TableLoad::replayed`] each row is. It goes
+/// with the rows to where they are handed to the destination.
+pub(crate) fn with_origins(
+    batch: &RecordBatch,
+    origins: ArrayRef,
+) -> Result<RecordBatch, ArrowError> {
+    let mut fields: Vec<_> = batch.schema().fields().iter().map(Arc::clone).collect();
+    fields.push(Arc::new(Field::new(ORIGIN, DataType::Int64, false)));
+    let mut columns = batch.columns().to_vec();
+    columns.push(origins);
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+}
+
+/// A load as destinations know it: without that column.
+pub(crate) fn handed_over(load: &TableLoad) -> Result<Cow<'_, TableLoad>, ArrowError> {
+    if load.replayed.is_empty() {
+        return Ok(Cow::Borrowed(load));
+    }
+    let width = load.schema.columns.len() + system::row_columns().len();
+    let narrow = |batch: &RecordBatch| batch.project(&(0..width).collect::<Vec<_>>());
+    let rows = load.rows.iter().map(narrow).collect::<Result<_, _>>()?;
+    Ok(Cow::Owned(TableLoad { rows, ..load.clone() }))
+}
+
+/// A row of a load's batch as a reject: rendered, or as it was stored where it is a replayed one.
+pub(crate) fn rejected(
+    load: &TableLoad,
+    batch: &RecordBatch,
+    row: usize,
+    code: ReasonCode,
+    reason: String,
+) -> RejectedRow {
+    let schema = &load.schema;
+    let key_digest = key_digest(schema, batch, row);
+    let origin = batch.columns().get(schema.columns.len() + system::row_columns().len());
+    let origin = origin
+        .and_then(|array| array.as_primitive_opt::<Int64Type>())
+        .and_then(|array| usize::try_from(array.value(row)).ok());
+    if let Some(stored) = origin.and_then(|position| load.replayed.get(position)) {
+        return stored.again(code, reason, key_digest);
+    }
+    RejectedRow {
+        stream: schema.stream.clone(),
+        code,
+        reason,
+        record: render(schema, batch, row),
+        key_digest,
+        sequence: sequence(schema, batch, row),
+        table_version: load.version.unwrap_or_else(|| table_version(schema, batch, row)),
+        extracted_at: extracted_at(schema, batch, row),
+        occurrence: match code {
+            // Rows that are alike share their key, so they are one row.
+            ReasonCode::KeyCollision => Occurrence::Number(1),
+            _ => Occurrence::Uncounted,
+        },
+        replays: None,
+    }
+}
+
 /// What every row of a batch gets from the loader.
 #[derive(Debug, Clone)]
 pub(crate) struct Stamps {
@@ -250,16 +336,12 @@ pub(crate) fn stamp(
 
 /// The Arrow schema of a stamped batch.
 #[must_use]
-pub fn stamped_schema(schema: &StreamSchema) -> arrow::datatypes::SchemaRef {
+pub fn stamped_schema(schema: &StreamSchema) -> SchemaRef {
     let mut fields: Vec<_> = schema.arrow().fields().iter().map(Arc::clone).collect();
     for column in crate::system::row_columns() {
-        fields.push(Arc::new(arrow::datatypes::Field::new(
-            &column.name,
-            column.column_type.arrow(),
-            false,
-        )));
+        fields.push(Arc::new(Field::new(&column.name, column.column_type.arrow(), false)));
     }
-    Arc::new(arrow::datatypes::Schema::new(fields))
+    Arc::new(Schema::new(fields))
 }
 
 #[cfg(test)]

@@ -483,7 +483,10 @@ impl Run {
 
 /// Renews the claim for as long as it is polled, three times as often as it must; ends only when the claim is lost. A
 /// destination that can't be reached for a while endangers the lease, but not the data: every commit checks the fence.
-async fn keep_claim(destination: Arc<dyn Destination>, claim: Claim) -> DestinationError {
+pub(crate) async fn keep_claim(
+    destination: Arc<dyn Destination>,
+    claim: Claim,
+) -> DestinationError {
     let beat = (claim.lease / 3).to_std().unwrap_or(Duration::from_secs(30));
     let beat = beat.max(Duration::from_millis(200));
     let mut heartbeat = interval_at(Instant::now() + beat, beat);

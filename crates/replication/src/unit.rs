@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use crate::{event::Reading, reject::RejectedRow, stream::StreamSchema};
+use crate::{
+    event::Reading,
+    reject::{RejectedRow, StoredReject},
+    stream::StreamSchema,
+};
 
 /// The rows of one table in a unit.
 #[derive(Debug, Clone)]
@@ -26,6 +30,8 @@ pub struct TableLoad {
     pub reading: Reading,
     /// The greatest replication key among the rows received, as text.
     pub max_replication_key: Option<String>,
+    /// The stored rejects that its rows were, if they are replayed ones.
+    pub replayed: Arc<[StoredReject]>,
 }
 
 impl TableLoad {

@@ -39,7 +39,8 @@ enum Fate {
 pub(crate) fn apply(load: &mut TableLoad) -> Result<(), ArrowError> {
     let selection = select(&load.schema, std::mem::take(&mut load.rows))?;
     for collided in &selection.collided {
-        load.rejects.extend(collision::rejects_of(&load.schema, collided, load.version));
+        let rejects = collision::rejects_of(load, collided);
+        load.rejects.extend(rejects);
     }
     load.rows = selection.rows;
     load.superseded += selection.superseded;

@@ -238,7 +238,10 @@ mod tests {
         TableAudit {
             table: table.to_owned(),
             span: Span { from: at("2026-11-20T00:00:00Z"), before: at("2026-11-23T13:00:00Z") },
-            days: days.iter().map(|(day, found)| (day.map(|day| day.parse().unwrap()), *found)).collect(),
+            days: days
+                .iter()
+                .map(|(day, found)| (day.map(|day| day.parse().unwrap()), *found))
+                .collect(),
             differences: Vec::new(),
             drift: BTreeMap::new(),
             excluded: Excluded::default(),
@@ -261,7 +264,8 @@ mod tests {
             different: 1,
             drifted: 4,
         };
-        let mut contacts = audit("contact", &[(Some("2026-11-20"), equal), (Some("2026-11-22"), wrong)]);
+        let mut contacts =
+            audit("contact", &[(Some("2026-11-20"), equal), (Some("2026-11-22"), wrong)]);
         let difference = |id: &str, kind| Difference {
             day: "2026-11-22".parse().ok(),
             key: json!({ "id": id }).as_object().unwrap().clone(),
@@ -269,10 +273,14 @@ mod tests {
         };
         contacts.differences = vec![
             difference("0bbc-1", DifferenceKind::Missing),
-            difference("0bbc\u{1b}-2", DifferenceKind::Different(vec!["email".into(), "listIds".into()])),
+            difference(
+                "0bbc\u{1b}-2",
+                DifferenceKind::Different(vec!["email".into(), "listIds".into()]),
+            ),
             difference("0bbc-3", DifferenceKind::Extra),
         ];
-        contacts.drift = BTreeMap::from([("numOpens".to_owned(), 4), ("numSends".to_owned(), 1_200)]);
+        contacts.drift =
+            BTreeMap::from([("numOpens".to_owned(), 4), ("numSends".to_owned(), 1_200)]);
         contacts.excluded.moved = 17;
         contacts.lost_rejects = 1;
         let mut inbound = audit("inbound_activity", &[(Some("2026-11-20"), equal)]);

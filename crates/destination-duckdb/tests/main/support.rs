@@ -141,6 +141,7 @@ pub(crate) fn load(
         received,
         reading: Reading::default(),
         max_replication_key: None,
+        replayed: Arc::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use replication::{
     destination::{Destination, DestinationErrorKind},
     event::Gap,
     ledger::{LoadCounts, LoadRecord},
-    reject::{ReasonCode, RejectedRow},
+    reject::{Occurrence, ReasonCode, RejectedRow},
     stream::{StreamName, WinnerRule},
 };
 use serde_json::json;
@@ -57,6 +57,8 @@ fn reject(record: &str) -> RejectedRow {
         sequence: 7,
         table_version: 0,
         extracted_at: at("2026-01-02T03:04:05Z"),
+        occurrence: Occurrence::Number(1),
+        replays: None,
     }
 }
 

@@ -160,10 +160,12 @@ impl Merge<'_> {
 
     /// The rows of the table that share a key with a staged row and differ from it, each as one JSON text.
     pub(crate) fn rivals(&self) -> String {
-        let scalars = self.layout.scalars.iter().map(|column| {
+        let scalar = |column: &Scalar| {
             let name = identifier(&column.name);
             format!("{} as {name}", json_value(&format!("t.{name}"), column.sql_type))
-        });
+        };
+        let scalars = self.layout.scalars.iter().map(scalar);
+        let system = self.layout.system.iter().map(scalar);
         let lists = self.layout.lists.iter().zip(&self.tables.children).map(|(list, child)| {
             let item = json_value(&format!("c.{}", identifier(ITEM)), list.item);
             let items = items(self.schema, child, self.layout, "t", "json_agg", &item);
@@ -171,7 +173,7 @@ impl Merge<'_> {
         });
         format!(
             "select row_to_json(r)::text from (select {} from {STAGE} s join {} t on {} where {}) r",
-            comma(scalars.chain(lists)),
+            comma(scalars.chain(lists).chain(system)),
             self.target(),
             self.same_key("t"),
             self.differs(),

@@ -105,9 +105,26 @@ pub(crate) fn insert_rows(schema: &str, system_table: &SystemTable, count: usize
     )
 }
 
-/// As [`insert_rows`] for rejects, leaving out those that are there.
+/// As [`insert_rows`] for rejects. One that is there stays, unless it was replayed, is of another table version or has
+/// another reason: then it stands for the new read.
 pub(crate) fn insert_rejects(schema: &str, count: usize) -> String {
-    format!("{} on conflict (reject_id) do nothing", insert_rows(schema, &REJECTED, count))
+    let anew = [
+        "_sdc_rejected_at",
+        "reason",
+        "run_id",
+        "_sdc_sequence",
+        "_sdc_table_version",
+        "_sdc_extracted_at",
+        "replayed_at",
+    ];
+    let stored = table(schema, REJECTED.name);
+    format!(
+        "{} on conflict (reject_id) do update set {} where {stored}.replayed_at is not null \
+         or {stored}._sdc_table_version is distinct from excluded._sdc_table_version \
+         or {stored}.reason is distinct from excluded.reason",
+        insert_rows(schema, &REJECTED, count),
+        comma(anew.iter().map(|name| format!("{name} = excluded.{name}"))),
+    )
 }
 
 /// Counts the rejects whose ids are in `$1`.
@@ -139,7 +156,7 @@ pub(crate) fn totals(schema: &str) -> String {
         ["received", "inserted", "updated", "unchanged", "superseded", "rejected", "deleted"];
     let sums = figures.iter().map(|figure| format!("coalesce(sum({figure}), 0)::bigint"));
     format!(
-        "select table_name, {}, max(committed_at) from {} group by table_name",
+        "select table_name, {}, max(committed_at), coalesce(max(table_version), 0) from {} group by table_name",
         comma(sums),
         table(schema, LOADS.name)
     )
@@ -149,7 +166,7 @@ pub(crate) fn totals(schema: &str) -> String {
 pub(crate) fn reject_reasons(schema: &str) -> String {
     format!(
         "select table_name, reason_code, reason, count(*), min(_sdc_rejected_at), max(_sdc_rejected_at) from {} \
-         where $1::text is null or table_name = $1 group by table_name, reason_code, reason \
+         where replayed_at is null and ($1::text is null or table_name = $1) group by table_name, reason_code, reason \
          order by count(*) desc, table_name, reason_code, reason",
         table(schema, REJECTED.name)
     )
@@ -159,8 +176,47 @@ pub(crate) fn reject_reasons(schema: &str) -> String {
 pub(crate) fn rejects(schema: &str) -> String {
     format!(
         "select _sdc_rejected_at, table_name, reason, reason_code, reject_id, run_id, record from {} \
-         where $1::text is null or table_name = $1 order by _sdc_rejected_at desc, reject_id limit $2",
+         where replayed_at is null and ($1::text is null or table_name = $1) order by _sdc_rejected_at desc, reject_id limit $2",
         table(schema, REJECTED.name)
+    )
+}
+
+/// Rejects that were not replayed: of table `$1`, reason `$2` and id `$3` unless those are null, from behind the sequence
+/// `$4` and id `$5` on unless those are null; at most `$6` rows, and at most `$7` bytes of records or one row.
+pub(crate) fn replayable(schema: &str) -> String {
+    let place = "coalesce(_sdc_sequence, 0)";
+    format!(
+        "select reject_id, stream, reason_code, reason, record, place, _sdc_table_version, _sdc_extracted_at from \
+         (select *, sum(octet_length(record)) over (order by place, id) as bytes, row_number() over (order by place, id) as row \
+         from (select *, {place} as place, reject_id collate \"C\" as id from {} where replayed_at is null \
+         and ($1::text is null or table_name = $1) and ($2::text is null or reason_code = $2) \
+         and ($3::text is null or reject_id = $3) \
+         and ($4::bigint is null or {place} > $4 or ({place} = $4 and reject_id collate \"C\" > $5)) \
+         order by {place}, reject_id collate \"C\" limit $6) page) measured \
+         where bytes <= $7 or row = 1 order by place, id",
+        table(schema, REJECTED.name)
+    )
+}
+
+/// Marks the rejects whose ids are in `$1` as replayed.
+pub(crate) fn mark_replayed(schema: &str) -> String {
+    format!(
+        "update {} set replayed_at = clock_timestamp() where reject_id = any($1) and replayed_at is null",
+        table(schema, REJECTED.name)
+    )
+}
+
+/// Removes the rejects whose ids are in `$1`.
+pub(crate) fn remove_rejects(schema: &str) -> String {
+    format!("delete from {} where reject_id = any($1)", table(schema, REJECTED.name))
+}
+
+/// Removes the oldest rejects that were rejected before `$1` or replayed before `$2`, at most `$3`.
+pub(crate) fn expire_rejects(schema: &str) -> String {
+    let rejects = table(schema, REJECTED.name);
+    format!(
+        "delete from {rejects} where reject_id in (select reject_id from {rejects} \
+         where _sdc_rejected_at < $1 or replayed_at < $2 order by _sdc_rejected_at limit $3)"
     )
 }
 

@@ -113,6 +113,7 @@ pub(crate) fn stamped(
         received: count as u64,
         reading: Reading::default(),
         max_replication_key: None,
+        replayed: Arc::default(),
     }
 }
 

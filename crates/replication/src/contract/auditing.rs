@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     audit::{Auditor, DayChoice, DifferenceKind, Rereadable, StreamPlan, TableAudit},
-    reject::{ReasonCode, RejectedRow},
+    reject::{Occurrence, ReasonCode, RejectedRow},
     row,
     source::{Source, SourceError, Span},
     stream::{StreamName, StreamSchema, WinnerRule},
@@ -168,6 +168,8 @@ pub async fn accounts_for_rejects_when_audited(subject: &dyn Subject) {
         sequence: 1,
         table_version: 0,
         extracted_at: instant("2026-01-01T00:00:00Z"),
+        occurrence: Occurrence::Uncounted,
+        replays: None,
     };
     let mut account = Account::new(&PEOPLE[..3]);
     account.rejects = vec![reject("one")];

@@ -9,6 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 use super::{
@@ -24,7 +25,8 @@ use crate::{
     },
     ledger::LoadRecord,
     placement::{Dialect, Rename, StoredTable},
-    reject::{ReasonCode, RejectedRow},
+    reject::{ReasonCode, RejectFilter, RejectedRow, StoredReject},
+    replay::RejectPage,
     row,
     run::RunError,
     scan::RowScan,
@@ -295,6 +297,15 @@ impl Destination for Faulty {
     ) -> Result<BTreeSet<String>, DestinationError> {
         self.inner.rejected_among(table, marks).await
     }
+
+    async fn replayable(
+        &self,
+        filter: &RejectFilter,
+        after: Option<&(i64, String)>,
+        page: RejectPage,
+    ) -> Result<Vec<StoredReject>, DestinationError> {
+        self.inner.replayable(filter, after, page).await
+    }
 }
 
 #[async_trait]
@@ -398,6 +409,26 @@ impl UnitTransaction for FaultyTransaction {
     async fn count_rejects(&mut self, ids: &[String]) -> Result<u64, DestinationError> {
         step(self.fault, &self.steps)?;
         self.inner.count_rejects(ids).await
+    }
+
+    async fn mark_replayed(&mut self, ids: &[String]) -> Result<u64, DestinationError> {
+        step(self.fault, &self.steps)?;
+        self.inner.mark_replayed(ids).await
+    }
+
+    async fn remove_rejects(&mut self, ids: &[String]) -> Result<u64, DestinationError> {
+        step(self.fault, &self.steps)?;
+        self.inner.remove_rejects(ids).await
+    }
+
+    async fn expire_rejects(
+        &mut self,
+        rejected_before: DateTime<Utc>,
+        replayed_before: DateTime<Utc>,
+        most: u32,
+    ) -> Result<u64, DestinationError> {
+        step(self.fault, &self.steps)?;
+        self.inner.expire_rejects(rejected_before, replayed_before, most).await
     }
 
     async fn record(&mut self, loads: &[LoadRecord]) -> Result<(), DestinationError> {

@@ -8,8 +8,9 @@ use super::{
 };
 use crate::{
     event::{Event, Gap},
-    reject::{ReasonCode, RejectedRow},
+    reject::{Occurrence, ReasonCode, RejectFilter, RejectedRow},
     reject_limit::RejectLimit,
+    replay::RejectPage,
     run::RunError,
     stream::{Column, ColumnType, Method, StreamName, WinnerRule},
     system,
@@ -345,6 +346,8 @@ pub async fn rejects_a_row_once(subject: &dyn Subject) {
             sequence: 5,
             table_version: 0,
             extracted_at: super::script::instant(NOON),
+            occurrence: Occurrence::Uncounted,
+            replays: None,
         });
         let report = Script::new().schema(&schema).rows(rows).succeed(subject.destination()).await;
         let counts = report
@@ -414,4 +417,12 @@ pub async fn settles_key_collisions_whichever_comes_first(subject: &dyn Subject)
             );
         }
     }
+    let page = RejectPage { rows: 10, bytes: usize::MAX };
+    let losers = subject.destination().replayable(&RejectFilter::default(), None, page).await;
+    let mut sequences: Vec<i64> =
+        losers.expect("read").into_iter().map(|reject| reject.sequence).collect();
+    let winner = by("contactId", subject.rows("unsubscribe").await);
+    sequences.extend(winner["c1"]["_sdc_sequence"].as_i64());
+    sequences.dedup();
+    assert_eq!(sequences.len(), 3, "each has the sequence of its own read: {sequences:?}");
 }

@@ -10,6 +10,7 @@ mod loading;
 mod model;
 mod nesting;
 mod placing;
+mod replaying;
 mod scanning;
 mod script;
 mod values;
@@ -30,6 +31,7 @@ pub use loading::*;
 pub use model::equals_a_model_whatever_happens;
 pub use nesting::*;
 pub use placing::*;
+pub use replaying::*;
 pub use scanning::*;
 pub use values::*;
 pub use versions::*;
@@ -106,6 +108,11 @@ macro_rules! contract_tests {
             keeps_a_bad_row_from_costing_its_batch,
             refuses_to_commit_when_the_books_do_not_balance,
             refuses_to_commit_when_a_reject_is_lost,
+            replays_rejects_once,
+            accounts_for_rejects_that_are_alike,
+            replays_what_is_asked_for_and_renews_reasons,
+            brings_no_former_version_back,
+            replays_once_wherever_it_breaks_off,
             equals_a_model_whatever_happens,
         );
     };

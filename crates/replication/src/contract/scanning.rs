@@ -8,7 +8,7 @@ use super::{
     script::{Script, instant, people, persons, text_rows, texts},
 };
 use crate::{
-    reject::{ReasonCode, RejectedRow},
+    reject::{Occurrence, ReasonCode, RejectedRow},
     row,
     source::Span,
     stream::{Column, ColumnType, Method, StreamSchema, WinnerRule},
@@ -138,6 +138,8 @@ pub async fn finds_rejects_by_id_and_key(subject: &dyn Subject) {
         sequence: 1,
         table_version: 0,
         extracted_at: instant("2026-01-01T00:00:00Z"),
+        occurrence: Occurrence::Uncounted,
+        replays: None,
     };
     let mut rows = persons(&schema, &[("a", "2026-01-01T00:00:00Z", "A", &[])]);
     rows.rejects = vec![reject(Some("k1"), "one"), reject(None, "two")];

@@ -105,6 +105,11 @@ pub async fn keeps_a_full_table_that_shrinks_by_mistake(subject: &dyn Subject) {
         assert_eq!(by("id", subject.rows("list").await).len(), 3, "the stored rows stay");
         let states = subject.destination().states().await.expect("states can be read");
         assert!(states.iter().all(|row| row.stream != "list"), "a bookmark behind it is void");
+        let loads = subject.destination().loads(1).await.expect("the ledger can be read");
+        let (counts, read) = (&loads[0].counts, rows.len() as u64);
+        assert_eq!((counts.received, counts.superseded, counts.deleted), (read, read, 0));
+        let totals = subject.destination().totals().await.expect("the ledger can be summed");
+        assert_eq!(totals["list"].table_version, 1, "the table has no new version");
     }
     read(4, &[], true)
         .with(|options| options.allow_empty = true)

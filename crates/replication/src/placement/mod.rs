@@ -196,10 +196,13 @@ impl Placement {
         let schema = row::stamped_schema(stored);
         let place = |batch: &RecordBatch| {
             let mut columns = self.arranged(stored, batch)?;
-            let system = load.schema.columns.len();
-            columns
-                .extend_from_slice(&batch.columns()[system..system + system::row_columns().len()]);
-            RecordBatch::try_new(Arc::clone(&schema), columns)
+            let (system, user) = (system::row_columns().len(), load.schema.columns.len());
+            columns.extend_from_slice(&batch.columns()[user..user + system]);
+            let placed = RecordBatch::try_new(Arc::clone(&schema), columns)?;
+            match batch.columns().get(user + system) {
+                Some(origins) => row::with_origins(&placed, Arc::clone(origins)),
+                None => Ok(placed),
+            }
         };
         let rows = load.rows.iter().map(place).collect::<Result<_, _>>()?;
         Ok(Cow::Owned(TableLoad { schema: Arc::clone(stored), rows, ..load.clone() }))

@@ -8,21 +8,20 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use singer::{Message, MessageError, RecordMessage, SchemaMessage, StateMessage};
 use tokio::time::Instant;
 
 use super::{
     line::Line,
     not_a_number,
-    record::Fault,
+    own_state::OwnState,
     retraction::{COVERED, Coverage},
     stream::{Arrival, SingerStream},
-    version::{VersionChange, Versions},
+    version::{TABLE_VERSION, VersionChange, Versions},
 };
 use crate::{
     event::{Bookmark, Event, RowBatch},
-    reject::ReasonCode,
     source::{ExtractContext, ExtractOutcome, SourceError, SourceErrorKind},
     stream::StreamName,
 };
@@ -31,8 +30,6 @@ use crate::{
 const BATCH_ROWS: usize = 10_000;
 /// Rows are sent when they took this many bytes of input, states included.
 const BATCH_BYTES: usize = 8 << 20;
-/// The key under which a stream's own state holds the version of its table.
-const TABLE_VERSION: &str = "table_version";
 
 const BROKEN_PROTOCOL: &str = "The tap breaks the Singer protocol: use another version of it or report the fault to its authors";
 
@@ -162,12 +159,16 @@ impl Extraction {
         if known.is_some_and(|index| self.streams[index].is_described_by(&message)) {
             return Ok(());
         }
-        let (versions, coverage) = match known {
+        let (versions, coverage, own) = match known {
             Some(index) => {
                 self.send_rows(index).await?;
-                (self.streams[index].versions, self.streams[index].coverage)
+                let stream = &mut self.streams[index];
+                (stream.versions, stream.coverage, std::mem::take(&mut stream.own))
             }
-            None => (Versions::new(self.stored_version(&name)), None),
+            None => {
+                let stored = self.context.state.get(&StreamName::new(name.as_str()));
+                (Versions::new(self.stored_version(&name)), None, OwnState::stored(stored))
+            }
         };
         if message.key_properties.is_none() {
             tracing::warn!(stream = %name, "The SCHEMA message of `{name}` has no `key_properties`: rows are appended");
@@ -185,30 +186,32 @@ impl Extraction {
             tracing::warn!(stream = %name, "Field `{field}` of `{name}` is left out: the loader fills that column itself");
         }
         self.context.events.send(Event::Schema(Arc::clone(stream.schema()))).await?;
+        stream.own = own;
         stream.coverage = coverage.filter(|_| !stream.schema().is_keyed());
         let is_new = stream.coverage.is_none();
         if is_new && self.resumes && !stream.schema().is_keyed() {
-            stream.coverage = Some(self.begin_coverage(stream.name()).await?);
+            self.begin_coverage(&mut stream).await?;
         }
         self.streams.insert(name, stream);
         Ok(())
     }
 
     /// Takes rows back that no state covers, and begins to note which ones are covered from here on.
-    async fn begin_coverage(&self, stream: &StreamName) -> Result<Coverage, SourceError> {
-        let stored = self.context.state.get(stream);
+    async fn begin_coverage(&self, stream: &mut SingerStream) -> Result<(), SourceError> {
+        let name = stream.name().clone();
+        let stored = self.context.state.get(&name);
         let mut coverage =
             Coverage::begin(stored.and_then(|state| state.get(COVERED)), &self.context.sequence);
         if let Some(after_sequence) = coverage.retract_after() {
-            let stream = stream.clone();
+            let stream = name.clone();
             self.context.events.send(Event::Retract { stream, after_sequence }).await?;
         }
         if let Some(covered) = coverage.news() {
-            let version = self.stored_version(stream.as_str());
-            let bookmark = own_state(stream.clone(), version, Some(covered));
+            let bookmark = stream.own_state(self.stored_version(name.as_str()), Some(covered));
             self.context.events.send(Event::Bookmark(bookmark)).await?;
         }
-        Ok(coverage)
+        stream.coverage = Some(coverage);
+        Ok(())
     }
 
     /// A state came: notes that it covers everything that was sent.
@@ -222,7 +225,7 @@ impl Extraction {
     fn coverage_news(&mut self) -> Vec<Bookmark> {
         let news = |stream: &mut SingerStream| {
             let covered = stream.coverage.as_mut()?.news()?;
-            Some(own_state(stream.name().clone(), stream.versions.active(), Some(covered)))
+            Some(stream.own_state(stream.versions.active(), Some(covered)))
         };
         self.streams.values_mut().filter_map(news).collect()
     }
@@ -257,12 +260,13 @@ impl Extraction {
         let original = line.text.get(start..start + record.record.get().len()).unwrap_or(line.text);
         let (index, version) = self.place(&record, line).await?;
         let arrival = self.arrival(&record, line);
-        let fault = Fault {
-            code: ReasonCode::NumberRange,
-            reason: "The record holds NaN or an infinity, which JSON doesn't have".to_owned(),
-        };
-        let full =
-            self.streams[index].reject(fault, original, arrival, version, &self.context.sequence);
+        let full = self.streams[index].reject(
+            not_a_number::fault(),
+            original,
+            arrival,
+            version,
+            &self.context.sequence,
+        );
         self.taken(index, full, line).await
     }
 
@@ -350,7 +354,7 @@ impl Extraction {
         line: Line<'_>,
     ) -> Result<(), SourceError> {
         if let Some(batch) = full {
-            self.send_batch(batch).await?;
+            self.send_batch(index, batch).await?;
         }
         let stream = &mut self.streams[index];
         for field in stream.take_unknown() {
@@ -411,7 +415,7 @@ impl Extraction {
     async fn store_version(&mut self, index: usize, version: i64) -> Result<(), SourceError> {
         let stream = &mut self.streams[index];
         let covered = stream.coverage.as_mut().map(Coverage::store);
-        let bookmark = own_state(stream.name().clone(), Some(version), covered);
+        let bookmark = stream.own_state(Some(version), covered);
         self.context.events.send(Event::Bookmark(bookmark)).await?;
         Ok(())
     }
@@ -423,29 +427,22 @@ impl Extraction {
 
     async fn send_rows(&mut self, index: usize) -> Result<(), SourceError> {
         match self.streams[index].send(&self.context.sequence) {
-            Some(batch) => self.send_batch(batch).await,
+            Some(batch) => self.send_batch(index, batch).await,
             None => Ok(()),
         }
     }
 
-    async fn send_batch(&self, batch: RowBatch) -> Result<(), SourceError> {
+    /// Sends rows, and after the first of them how their stream is described, so that what is rejected of it can be read
+    /// again later.
+    async fn send_batch(&mut self, index: usize, batch: RowBatch) -> Result<(), SourceError> {
         let read = batch.reading.read;
         self.context.progress.update(&batch.schema.stream, |progress| progress.extracted += read);
         self.context.events.send(Event::Batch(batch)).await?;
+        if let Some(bookmark) = self.streams[index].description_news() {
+            self.context.events.send(Event::Bookmark(bookmark)).await?;
+        }
         Ok(())
     }
-}
-
-/// What is stored about a stream itself.
-fn own_state(stream: StreamName, version: Option<i64>, covered: Option<i64>) -> Bookmark {
-    let mut state = Map::new();
-    if let Some(version) = version {
-        state.insert(TABLE_VERSION.to_owned(), version.into());
-    }
-    if let Some(covered) = covered {
-        state.insert(COVERED.to_owned(), covered.into());
-    }
-    Bookmark { stream: Some(stream), state: Value::Object(state), display: None }
 }
 
 /// The error for a line that can't be used.

@@ -158,6 +158,16 @@ impl Layout {
         layout
     }
 
+    /// Takes records that name columns, too, as the fields that became them. No field of the stream has such a name: two
+    /// that share one are kept whole.
+    pub(super) fn take_columns(&mut self) {
+        for (index, column) in self.columns.iter().enumerate() {
+            if !self.fields.positions.contains_key(&column.name) {
+                self.fields.add(&column.name, FieldTarget::Column(index));
+            }
+        }
+    }
+
     /// The user columns.
     pub(super) fn stream_columns(&self) -> Vec<Column> {
         self.columns

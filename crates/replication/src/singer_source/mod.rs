@@ -8,6 +8,8 @@
 //! | `layout` | turns a JSON Schema into columns, once per schema |
 //! | `record`, `column`, `number` | read a record's text straight into columns |
 //! | `retraction` | knows which rows without a key a stored state covers |
+//! | `own_state` | holds what is stored of a stream itself |
+//! | `replay` | reads rejects again |
 //! | `items` | reads the objects of an array |
 //! | `version` | keeps the order of table versions |
 //! | `not_a_number` | lets `NaN` cost one row instead of the run |
@@ -36,12 +38,16 @@ mod layout;
 mod line;
 mod not_a_number;
 mod number;
+mod own_state;
 mod record;
+mod replay;
 mod retraction;
 mod stream;
 mod version;
 
 pub use items::{ItemField, Items};
+pub use replay::SingerRejects;
+pub(crate) use version::TABLE_VERSION;
 
 #[cfg(test)]
 mod tests;

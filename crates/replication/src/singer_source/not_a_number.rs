@@ -1,6 +1,17 @@
 //! `NaN` and infinities. JSON doesn't have them, but the JSON writer of Python's standard library does, so taps send
 //! them. One such value must cost one row, not the run.
 
+use super::record::Fault;
+use crate::reject::ReasonCode;
+
+/// Why a record that holds one is rejected.
+pub(super) fn fault() -> Fault {
+    Fault {
+        code: ReasonCode::NumberRange,
+        reason: "The record holds NaN or an infinity, which JSON doesn't have".to_owned(),
+    }
+}
+
 /// A copy of a line in which every bare `NaN`, `Infinity` and `-Infinity` is a number of the same length, so that
 /// places in the copy are places in the line; none if the line has none.
 pub(super) fn masked(line: &str) -> Option<String> {

@@ -1,6 +1,6 @@
 //! One stream of the input: its columns, the rows that wait to be sent, and the rows that can't be.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
     array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions},
@@ -14,13 +14,16 @@ use singer::SchemaMessage;
 use super::{
     column::Column,
     layout::Layout,
+    not_a_number,
+    own_state::OwnState,
     record::{self, Fault, UnknownFields},
     retraction::Coverage,
     version::Versions,
 };
 use crate::{
-    event::{Reading, RowBatch},
-    reject::{ReasonCode, RejectedRow},
+    event::{Bookmark, Reading, RowBatch},
+    reject::{Occurrence, ReasonCode, RejectedRow},
+    replay::Decoded,
     sequence::SequenceClock,
     stream::{Method, StreamName, StreamSchema, WinnerRule},
 };
@@ -54,6 +57,7 @@ pub(super) struct SingerStream {
     pub(super) versions: Versions,
     /// How far its rows are covered by states, where that has to be known.
     pub(super) coverage: Option<Coverage>,
+    pub(super) own: OwnState,
 }
 
 /// The rows that were not sent yet, besides their values.
@@ -150,7 +154,67 @@ impl SingerStream {
             unknown: UnknownFields::default(),
             versions,
             coverage: None,
+            own: OwnState::default(),
         })
+    }
+
+    /// The same stream, whose records may also name the columns that their fields become: rejects that the loader made
+    /// do.
+    pub(super) fn that_takes_columns(mut self) -> Self {
+        self.layout.take_columns();
+        self
+    }
+
+    /// Reads records by themselves.
+    pub(super) fn decode<'r>(&mut self, records: impl Iterator<Item = &'r str>) -> Decoded {
+        let (mut faults, mut is_good) = (BTreeMap::new(), Vec::new());
+        for (position, text) in records.enumerate() {
+            let read = read_json(text).and_then(|record| {
+                record::read(
+                    record,
+                    &self.layout.fields,
+                    &self.layout.columns,
+                    &mut self.columns,
+                    position,
+                    &mut self.unknown,
+                )
+            });
+            for column in &mut self.columns {
+                column.pad(position + 1);
+            }
+            let read = read.and_then(|()| self.check_keys());
+            is_good.push(read.is_ok());
+            if let Err(Fault { code, reason }) = read {
+                faults.insert(position, (code, reason));
+            }
+        }
+        let rows = self.take_rows(is_good.len(), &is_good);
+        Decoded { schema: Arc::clone(&self.schema), rows, faults }
+    }
+
+    /// The rows in the columns as a batch, without those that are no good.
+    fn take_rows(&mut self, count: usize, is_good: &[bool]) -> RecordBatch {
+        let arrays: Vec<ArrayRef> = self.columns.iter_mut().map(Column::take).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.arrow), arrays, &options)
+            .expect("every column has a value for every row, in the schema's types");
+        if is_good.iter().all(|is_good| *is_good) {
+            return batch;
+        }
+        filter_record_batch(&batch, &BooleanArray::from(is_good.to_vec()))
+            .expect("the filter has one flag for every row of its batch")
+    }
+
+    /// What is to be stored about the stream itself.
+    pub(super) fn own_state(&mut self, version: Option<i64>, covered: Option<i64>) -> Bookmark {
+        let state = self.own.set(version, covered, &self.message);
+        Bookmark { stream: Some(self.schema.stream.clone()), state, display: None }
+    }
+
+    /// The same with nothing changed but the description, if that is news.
+    pub(super) fn description_news(&mut self) -> Option<Bookmark> {
+        let state = self.own.describe(&self.message)?;
+        Some(Bookmark { stream: Some(self.schema.stream.clone()), state, display: None })
     }
 
     /// The stream's name.
@@ -239,7 +303,7 @@ impl SingerStream {
             fault,
             record: record.to_owned(),
             extracted_at: arrival.extracted_at(),
-            version: arrival.version.unwrap_or_default(),
+            version: arrival.version.or(self.versions.active()).unwrap_or_default(),
         });
         full
     }
@@ -249,22 +313,14 @@ impl SingerStream {
         let Buffered { rows, given_up, extracted, rejects, bytes, version, since } =
             std::mem::take(&mut self.waiting);
         let (received_at, extracted_at) = since?;
-        let arrays: Vec<ArrayRef> = self.columns.iter_mut().map(Column::take).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let mut batch =
-            RecordBatch::try_new_with_options(Arc::clone(&self.arrow), arrays, &options)
-                .expect("every column has a value for every row, in the schema's types");
-        let mut extracted_each = extracted;
-        if !given_up.is_empty() {
-            let mut is_good = vec![true; rows];
-            for row in given_up {
-                is_good[row] = false;
-            }
-            let mut flags = is_good.iter();
-            extracted_each.retain(|_| flags.next().is_none_or(|is_good| *is_good));
-            batch = filter_record_batch(&batch, &BooleanArray::from(is_good))
-                .expect("the filter has one flag for every row of its batch");
+        let mut is_good = vec![true; rows];
+        for row in given_up {
+            is_good[row] = false;
         }
+        let batch = self.take_rows(rows, &is_good);
+        let mut extracted_each = extracted;
+        let mut flags = is_good.iter();
+        extracted_each.retain(|_| flags.next().is_none_or(|is_good| *is_good));
         let leading = rejects.iter().take_while(|reject| reject.position == 0).count();
         let first = sequence.reserve(received_at, leading + batch.num_rows() + 1);
         let first_sequence = first.saturating_add(signed(leading));
@@ -327,8 +383,20 @@ impl Rejected {
             sequence,
             table_version: self.version,
             extracted_at: self.extracted_at,
+            occurrence: Occurrence::Uncounted,
+            replays: None,
         }
     }
+}
+
+fn read_json(text: &str) -> Result<&RawValue, Fault> {
+    serde_json::from_str(text).map_err(|_| match not_a_number::masked(text) {
+        Some(_) => not_a_number::fault(),
+        None => Fault {
+            code: ReasonCode::Undecodable,
+            reason: "The record is not the text of a JSON value".to_owned(),
+        },
+    })
 }
 
 fn signed(count: usize) -> i64 {

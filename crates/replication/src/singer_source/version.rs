@@ -7,6 +7,9 @@
 //! A tap that starts over sends ACTIVATE_VERSION before the first row of the new version and may send none at the end.
 //! The version is activated at the end of the input then.
 
+/// The key under which a stream's own state holds the version of its table.
+pub(crate) const TABLE_VERSION: &str = "table_version";
+
 /// The versions of one stream.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Versions {

@@ -10,7 +10,7 @@ use arrow::{
 use chrono::{DateTime, Utc};
 use replication::{
     event::{Event, Reading, RowBatch},
-    reject::RejectedRow,
+    reject::{Occurrence, RejectedRow},
     source::{SourceError, SourceErrorKind},
 };
 
@@ -84,6 +84,8 @@ impl Worker {
             sequence,
             table_version: self.version.unwrap_or(self.live_version),
             extracted_at,
+            occurrence: Occurrence::Number(1),
+            replays: None,
         }
     }
 

@@ -7,10 +7,10 @@ mod order;
 mod resumption;
 mod values;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::DateTime;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::AsyncRead;
 use tokio_util::sync::CancellationToken;
 
@@ -71,12 +71,35 @@ async fn collect<R: AsyncRead + Unpin + Send + Sync + 'static>(
     context: ExtractContext,
     mut receiver: EventReceiver,
 ) -> (Vec<Event>, Result<ExtractOutcome, SourceError>) {
+    let mut told = context.state.clone();
     let extraction = tokio::spawn(source.extract(context));
     let mut events = Vec::new();
-    while let Some(event) = receiver.receive().await {
-        events.push(event);
+    while let Some(mut event) = receiver.receive().await {
+        if !is_about_descriptions_alone(&mut event, &mut told) {
+            events.push(event);
+        }
     }
     (events, extraction.await.unwrap())
+}
+
+/// Takes the descriptions out of streams' own states: they have a test of their own. Says whether nothing is left.
+fn is_about_descriptions_alone(event: &mut Event, told: &mut BTreeMap<StreamName, Value>) -> bool {
+    let bookmarks = match event {
+        Event::Bookmark(bookmark) => std::slice::from_mut(bookmark),
+        Event::Bookmarks(bookmarks) => bookmarks.as_mut_slice(),
+        _ => return false,
+    };
+    let mut is_news = bookmarks.is_empty();
+    for bookmark in bookmarks {
+        let Some(stream) = &bookmark.stream else {
+            is_news = true;
+            continue;
+        };
+        bookmark.state.as_object_mut().unwrap().remove("schema").unwrap();
+        let before = told.insert(stream.clone(), bookmark.state.clone());
+        is_news |= before.unwrap_or_else(|| json!({})) != bookmark.state;
+    }
+    !is_news
 }
 
 async fn run(lines: &[&str]) -> Vec<Event> {

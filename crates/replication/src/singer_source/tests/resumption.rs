@@ -1,10 +1,14 @@
 //! Rows without a key, of a tap that goes on from the stored state: which ones are taken back, and what is stored so that
 //! this is known.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{USERS, activation, input, notation, record, resume_with, versioned};
-use crate::event::Event;
+use super::{USERS, activation, context, input, notation, record, resume_with, versioned};
+use crate::{
+    event::{Bookmark, Event},
+    singer_source::SingerSource,
+    source::Source,
+};
 
 const STATE: &str = r#"{"type":"STATE","value":{"n":1}}"#;
 
@@ -107,4 +111,32 @@ async fn an_activated_version_is_covered_by_a_state_and_by_nothing_else() {
     users {"id":1}
     state of users {"table_version":8,"covered_sequence":1000001} with state {"n":1}
     "#);
+}
+
+#[tokio::test]
+async fn how_the_tap_describes_a_stream_is_stored_with_its_first_rows() {
+    let described = async |states: &[(&str, Value)], lines: &[&str]| {
+        let (context, mut receiver) = context(states);
+        let input = std::io::Cursor::new(input(lines).into_bytes());
+        let source = Box::new(SingerSource::new(input, "test"));
+        let extraction = tokio::spawn(source.extract(context));
+        let mut stored = Vec::new();
+        while let Some(event) = receiver.receive().await {
+            if let Event::Bookmark(Bookmark { stream: Some(_), state, .. }) = event {
+                stored.push(state);
+            }
+        }
+        extraction.await.unwrap().unwrap();
+        stored
+    };
+    let row = record("users", r#"{"id":1}"#);
+    assert!(described(&[], &[USERS]).await.is_empty(), "without rows nothing is stored");
+    let stored = described(&[], &[USERS, &row]).await;
+    assert_eq!(stored.len(), 1);
+    assert_eq!(stored[0]["schema"]["key_properties"], json!(["id"]));
+    assert_eq!(stored[0]["schema"]["schema"]["properties"]["id"], json!({ "type": "integer" }));
+    assert!(described(&[("users", stored[0].clone())], &[USERS, &row]).await.is_empty());
+    let wider = USERS.replace(r#""integer""#, r#""number""#);
+    let after = described(&[("users", stored[0].clone())], &[&wider, &row]).await;
+    assert_eq!(after[0]["schema"]["schema"]["properties"]["id"], json!({ "type": "number" }));
 }
