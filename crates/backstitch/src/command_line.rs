@@ -58,7 +58,7 @@ pub(crate) enum Command {
     State(StateArguments),
     /// Show the ledger of an integration's loads, newest first
     Loads(LoadsArguments),
-    /// Show the rows that could not be loaded
+    /// Show the rows that could not be loaded, and load them when they can be
     Rejects(RejectsArguments),
     /// Run the service: integrations by their schedules, with their logs and reports, until a signal ends it
     Serve(ServeArguments),
@@ -293,8 +293,19 @@ pub(crate) struct LoadsArguments {
     pub(crate) limit: usize,
 }
 
+/// What `rejects --replay` does; part of its help.
+const REPLAYS: &str = "\
+A replay loads rejected rows after what kept them out is mended: the type of a column, a constraint, a name, or a
+newer version of this program. The rows keep the sequence and the time of their read, so one that is newer in the
+table stays. Each takes effect once; one that still can't be loaded stays among the rejects, with its new reason.
+Rows of a full table that has been replaced since are not brought back: the newer read has what is true.
+
+Without `--yes` it only says what it would mean. With it, the schema is claimed first, so it is refused (exit code 8)
+while a run lives; what it loads stands in `backstitch loads`.";
+
 /// Arguments of `rejects`.
 #[derive(Debug, Args)]
+#[command(after_help = REPLAYS)]
 pub(crate) struct RejectsArguments {
     #[command(flatten)]
     pub(crate) schema: SchemaArguments,
@@ -304,6 +315,18 @@ pub(crate) struct RejectsArguments {
     /// How many at most
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) limit: usize,
+    /// Load them, as far as that is possible now
+    #[arg(long)]
+    pub(crate) replay: bool,
+    /// Replay only those that were rejected for this reason, as in `number_range`
+    #[arg(long, value_name = "CODE", requires = "replay")]
+    pub(crate) reason: Option<String>,
+    /// Replay only this one
+    #[arg(long, value_name = "ID", requires = "replay")]
+    pub(crate) id: Option<String>,
+    /// Do it, instead of only saying what it would mean
+    #[arg(long, requires = "replay")]
+    pub(crate) yes: bool,
 }
 
 /// What the service is started with.

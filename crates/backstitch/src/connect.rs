@@ -7,12 +7,15 @@ use destination_duckdb::{DuckDb, DuckDbConfig};
 use destination_postgres::{Postgres, PostgresConfig};
 use replication::{
     destination::{Destination, DestinationError},
+    replay::MakeDecoder,
+    run::RunError,
+    singer_source::SingerRejects,
     singer_tap::SingerTap,
     source::Source,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
-use tap_bronto::{BrontoSource, TapConfig, config::Settings};
+use tap_bronto::{BrontoRejects, BrontoSource, TapConfig, config::Settings};
 
 use crate::{
     command_line::SchemaArguments,
@@ -22,6 +25,9 @@ use crate::{
     exit::ExitStatus,
     failure::Failure,
 };
+
+/// The account behind a tap that is piped in: its stream doesn't tell.
+pub(crate) const SINGER_FINGERPRINT: &str = "singer";
 
 /// A schema of a destination, ready to be connected to.
 #[derive(Debug)]
@@ -133,6 +139,25 @@ pub(crate) fn source(integration: &Integration) -> Result<Box<dyn Source>, Failu
         SourceSettings::Bronto(settings) => Ok(Box::new(bronto(settings, integration)?)),
         SourceSettings::Singer(settings) => Ok(Box::new(SingerTap::new(settings.tap()?))),
     }
+}
+
+/// What reads an integration's rejects again; without an integration they are a Singer tap's.
+///
+/// # Errors
+/// When a secret is missing, or a setting is wrong.
+pub(crate) fn decoder(
+    integration: Option<&Integration>,
+) -> Result<Box<MakeDecoder<'static>>, Failure> {
+    let config = match integration.map(|integration| (integration, &integration.source)) {
+        Some((integration, SourceSettings::Bronto(settings))) => {
+            Some(bronto_config(settings, integration)?)
+        }
+        Some((_, SourceSettings::Singer(_))) | None => None,
+    };
+    Ok(Box::new(move |states| match &config {
+        Some(config) => Ok(Box::new(BrontoRejects::new(config, states).map_err(RunError::Source)?)),
+        None => Ok(Box::new(SingerRejects::new(states))),
+    }))
 }
 
 /// The source of an integration that can read spans again.

@@ -146,6 +146,13 @@ fn table_json(table: &TableReport) -> Value {
     value
 }
 
+/// The figures of a ledger row.
+pub(crate) fn counts_json(counts: &LoadCounts) -> Value {
+    let mut value = json!({});
+    add_counts(&mut value, counts);
+    value
+}
+
 /// Adds the figures of a ledger row, under the names of its columns.
 fn add_counts(value: &mut Value, counts: &LoadCounts) {
     let figures = [

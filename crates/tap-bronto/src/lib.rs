@@ -11,7 +11,8 @@
 //! | [`source`] | the account: workers, one per stream |
 //!
 //! Inside, `window` holds the model of the server on which completeness rests, and lays the windows; `reader` reads
-//! them whole; `page` and `columns` turn answers into arrays; `seen` keeps repeated reads from repeating rows.
+//! them whole; `page` and `columns` turn answers into arrays; `seen` keeps repeated reads from repeating rows; `replay`
+//! reads rejects again.
 //!
 //! In a program:
 //!
@@ -36,6 +37,7 @@ mod nearest;
 mod page;
 mod reader;
 pub mod recorded;
+mod replay;
 pub mod rereading;
 mod scope;
 mod seen;
@@ -46,5 +48,6 @@ mod window;
 pub use activity_id::IdScheme;
 pub use config::TapConfig;
 pub use reader::default_start_date;
+pub use replay::BrontoRejects;
 pub use source::BrontoSource;
 pub use streams::{BrontoStream, NumberForm, SelectedStream};

@@ -102,6 +102,10 @@ pub(crate) struct PageReject {
     pub(crate) code: ReasonCode,
     pub(crate) reason: String,
     pub(crate) raw: String,
+    /// How many rows of the page were kept before it.
+    pub(crate) position: usize,
+    /// What tells it from others: known of activities that could be read and have a date.
+    pub(crate) mark: Option<RowMark>,
 }
 
 /// A page, complete.
@@ -208,9 +212,37 @@ impl PageSink {
             .map(|(_, name)| (ReasonCode::MissingKey, format!("The key field `{name}` is absent")))
     }
 
-    fn reject(&mut self, code: ReasonCode, reason: String, raw: &str) {
+    fn reject(&mut self, code: ReasonCode, reason: String, raw: &str, mark: Option<RowMark>) {
         self.take_row_back();
-        self.rejects.push(PageReject { code, reason, raw: raw.to_owned() });
+        let position = self.page.kept;
+        self.rejects.push(PageReject { code, reason, raw: raw.to_owned(), position, mark });
+    }
+
+    /// What tells the complete row from others.
+    fn mark(&self, raw: &str) -> RowMark {
+        RowMark {
+            key: self.mark_key(),
+            content: content(raw),
+            second: self.current.second.unwrap_or(i64::MAX),
+        }
+    }
+
+    /// How many rows were kept so far.
+    pub(crate) fn kept(&self) -> usize {
+        self.page.kept
+    }
+
+    /// The reject that came last.
+    pub(crate) fn last_reject(&mut self) -> Option<PageReject> {
+        self.rejects.pop()
+    }
+
+    /// Keeps only the first rows.
+    pub(crate) fn back_to(&mut self, kept: usize) {
+        self.page.kept = kept;
+        self.marks.truncate(kept);
+        self.take_row_back();
+        self.begin_row();
     }
 
     fn drop_row(&mut self) {
@@ -229,11 +261,7 @@ impl PageSink {
         let row = self.page.kept;
         self.columns.iter_mut().for_each(|column| column.complete(row));
         if !self.current.spans.is_empty() {
-            self.marks.push(RowMark {
-                key: self.mark_key(),
-                content: content(raw),
-                second: self.current.second.unwrap_or(i64::MAX),
-            });
+            self.marks.push(self.mark(raw));
         }
         if self.stream.replication_key().is_some() && self.current.second.is_none() {
             self.page.undated += 1;
@@ -339,7 +367,10 @@ impl RowSink for PageSink {
                 self.current.unfit.get_or_insert((column, unfit));
             }
             match self.flaw() {
-                Some((code, reason)) => self.reject(code, reason, raw),
+                Some((code, reason)) => {
+                    let mark = Some(self.mark(raw)).filter(|mark| mark.is_dated());
+                    self.reject(code, reason, raw, mark.filter(|_| self.stream.is_activity()));
+                }
                 None => self.keep(raw),
             }
         }
@@ -351,7 +382,7 @@ impl RowSink for PageSink {
         if self.is_outside() {
             self.drop_row();
         } else {
-            self.reject(ReasonCode::Undecodable, reason.to_string(), raw);
+            self.reject(ReasonCode::Undecodable, reason.to_string(), raw, None);
         }
         self.begin_row();
     }

@@ -24,6 +24,8 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use emission::id_array;
+
 use bronto_client::{Client, RowDefect, RowSink, lexical::utc_text};
 use chrono::{DateTime, Months, NaiveTime, TimeDelta, Utc};
 use replication::{

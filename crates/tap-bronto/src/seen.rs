@@ -37,6 +37,15 @@ pub(crate) struct Settled {
     pub(crate) fresh: Vec<bool>,
     /// The activities' ids, one per row.
     pub(crate) ids: Vec<Digest16>,
+    /// What each reject turned out to be, where it has a mark.
+    pub(crate) rejects: Vec<Option<NumberedReject>>,
+}
+
+/// A rejected activity among those of its identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NumberedReject {
+    pub(crate) number: u32,
+    pub(crate) is_news: bool,
 }
 
 impl SeenRows {
@@ -62,40 +71,57 @@ impl SeenRows {
         let mut settled = Settled::default();
         settled.ids.reserve(rows.marks.len());
         settled.fresh.reserve(rows.marks.len());
-        for mark in &rows.marks {
+        // Those that are rejected count, too: so the others have the ids that they will have when all can be read.
+        let mut rejects = rows.rejects.iter().peekable();
+        for (position, mark) in rows.marks.iter().enumerate() {
+            while let Some(reject) = rejects.next_if(|reject| reject.position <= position) {
+                settled.rejects.push(self.settle_reject(reject, scheme));
+            }
             let id = match scheme {
-                IdScheme::Lossless => self.number(mark),
+                IdScheme::Lossless => lossless_id(&mark.key, self.number(mark)),
                 IdScheme::Compatible => mark.key,
             };
-            let (content, query, second) = (mark.content, self.abandoned, mark.second);
-            let fresh = match self.rows.entry(id) {
-                Entry::Vacant(entry) => {
-                    entry.insert(Seen { content, query, second });
-                    true
-                }
-                Entry::Occupied(mut entry) => {
-                    let seen = entry.get_mut();
-                    seen.query = query;
-                    std::mem::replace(&mut seen.content, content) != content
-                }
-            };
             settled.ids.push(id);
-            settled.fresh.push(fresh);
+            settled.fresh.push(self.is_fresh(id, mark));
         }
+        settled.rejects.extend(rejects.map(|reject| self.settle_reject(reject, scheme)));
         settled
     }
 
-    /// The id of the next activity of this identity in the query.
-    fn number(&mut self, mark: &RowMark) -> Digest16 {
+    fn settle_reject(&mut self, reject: &PageReject, scheme: IdScheme) -> Option<NumberedReject> {
+        let mark = reject.mark.filter(|_| scheme == IdScheme::Lossless)?;
+        let number = self.number(&mark);
+        let is_news = self.is_fresh(lossless_id(&mark.key, number), &mark);
+        Some(NumberedReject { number, is_news })
+    }
+
+    /// Whether a row has to be sent: it wasn't yet, or not with this content.
+    fn is_fresh(&mut self, id: Digest16, mark: &RowMark) -> bool {
+        let (content, query, second) = (mark.content, self.abandoned, mark.second);
+        match self.rows.entry(id) {
+            Entry::Vacant(entry) => {
+                entry.insert(Seen { content, query, second });
+                true
+            }
+            Entry::Occupied(mut entry) => {
+                let seen = entry.get_mut();
+                seen.query = query;
+                std::mem::replace(&mut seen.content, content) != content
+            }
+        }
+    }
+
+    /// The number of the next activity of this identity in the query.
+    fn number(&mut self, mark: &RowMark) -> u32 {
         let first = lossless_id(&mark.key, 1);
         // Undated ones are not numbered: it would depend on the windows which of them come in one query.
         let is_first = self.rows.get(&first).is_none_or(|seen| seen.query != self.abandoned);
         if is_first || !mark.is_dated() {
-            return first;
+            return 1;
         }
         let number = self.alike.entry(mark.key).or_insert(1);
         *number += 1;
-        lossless_id(&mark.key, *number)
+        *number
     }
 }
 
@@ -118,7 +144,7 @@ impl SeenRejects {
 impl Settled {
     /// Rows that need no ids.
     pub(crate) fn without_ids(fresh: Vec<bool>) -> Self {
-        Self { fresh, ids: Vec::new() }
+        Self { fresh, ..Self::default() }
     }
 }
 
@@ -147,6 +173,8 @@ mod tests {
             code: ReasonCode::Undecodable,
             reason: String::new(),
             raw: raw.to_owned(),
+            position: 0,
+            mark: None,
         };
         let mut seen = SeenRejects::default();
         assert!(seen.is_news(&reject("<a/>")) && seen.is_news(&reject("<b/>")));
@@ -163,6 +191,35 @@ mod tests {
         assert_eq!(seen.rows.len(), 2);
         let settled = seen.settle(&page(&[(2, 1), (3, 1), (4, 1)]), IdScheme::Lossless);
         assert_eq!(settled.fresh, [false, false, true]);
+    }
+
+    #[test]
+    fn rejected_activities_have_numbers_among_those_that_are_alike() {
+        let rejected = |position, content| PageReject {
+            code: ReasonCode::NumberRange,
+            reason: String::new(),
+            raw: String::new(),
+            position,
+            mark: Some(RowMark { key: [1; 16], content, second: 1 }),
+        };
+        let rows = || PageRows {
+            rejects: vec![rejected(0, 1), rejected(1, 2), rejected(1, 2)],
+            ..page(&[(1, 3)])
+        };
+        let mut seen = SeenRows::default();
+        let numbers = |settled: &Settled| {
+            let numbers = settled.rejects.iter().flatten();
+            numbers.map(|reject| (reject.number, reject.is_news)).collect::<Vec<_>>()
+        };
+        let first = seen.settle(&rows(), IdScheme::Lossless);
+        assert_eq!(first.ids, [lossless_id(&[1; 16], 2)]);
+        assert_eq!(numbers(&first), [(1, true), (3, true), (4, true)]);
+        seen.abandon();
+        let again = seen.settle(&rows(), IdScheme::Lossless);
+        assert_eq!((again.fresh, again.ids), (vec![false], first.ids.clone()));
+        assert_eq!(numbers(&seen.settle(&page(&[]), IdScheme::Lossless)), []);
+        assert_eq!(first.rejects.len(), again.rejects.len());
+        assert!(again.rejects.iter().flatten().all(|reject| !reject.is_news));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use replication::{
 use crate::{
     command_line::LoadArguments,
     config::{DestinationAddress, SchemaName},
-    connect::{self, Target},
+    connect::{self, SINGER_FINGERPRINT, Target},
     exit::ExitStatus,
     failure::Failure,
     pipeline, report, telemetry,
@@ -44,7 +44,7 @@ pub(super) fn load(target: &Target, options: RunOptions) -> Result<ExitStatus, F
     let outcome = pipeline::block_on(async {
         let destination = connect::destination(target)?;
         // What account is behind the tap, its stream doesn't tell.
-        let source = Box::new(SingerSource::new(tokio::io::stdin(), "singer"));
+        let source = Box::new(SingerSource::new(tokio::io::stdin(), SINGER_FINGERPRINT));
         pipeline::run(source, destination, options, Some(Box::new(StateWriter)), None).await
     })?;
     report::log(&outcome.report);

@@ -11,6 +11,7 @@ pub(crate) mod load;
 pub(crate) mod loads;
 pub(crate) mod refresh;
 pub(crate) mod rejects;
+mod replay;
 pub(crate) mod run;
 pub(crate) mod schedule;
 pub(crate) mod serve;

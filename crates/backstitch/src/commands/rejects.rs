@@ -3,6 +3,7 @@
 use replication::destination::{DestinationError, RejectReason, RejectRecord};
 use serde_json::{Value, json};
 
+use super::replay;
 use crate::{
     command_line::RejectsArguments,
     connect,
@@ -20,6 +21,9 @@ const RECORD_LENGTH: usize = 160;
 /// # Errors
 /// When the destination can't be read.
 pub(crate) fn execute(arguments: &RejectsArguments) -> Result<ExitStatus, Failure> {
+    if arguments.replay {
+        return replay::execute(arguments);
+    }
     let target = connect::target(&arguments.schema)?;
     telemetry::start(None)?;
     let table = arguments.table.as_deref();
@@ -89,7 +93,7 @@ fn rows(rejects: &[RejectRecord]) -> String {
     let line = |reject: &RejectRecord| {
         let time = display::instant(Some(reject.rejected_at));
         let record = display::one_line(&reject.record, RECORD_LENGTH);
-        format!("{time} {} {}: {record}\n", reject.table, reject.reason_code)
+        format!("{time} {} {} {}: {record}\n", reject.id, reject.table, reject.reason_code)
     };
     rejects.iter().map(line).collect()
 }
@@ -131,7 +135,7 @@ mod tests {
          unsubscribe   1,200   key_collision   Another row has the same key   2026-11-23T13:00:00Z
          contact           1   wrong_type      Another row has the same key   2026-11-23T13:00:00Z
 
-        2026-11-23T13:00:00Z contact wrong_type: <return>\u{1b}</return>
+        2026-11-23T13:00:00Z 1 contact wrong_type: <return>\u{1b}</return>
         ");
     }
 }

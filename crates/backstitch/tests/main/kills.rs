@@ -47,7 +47,11 @@ const PLACES_OF_A_LOAD: [&str; 8] = [
 
 /// Starts a program that holds at a place, and kills it there. Returns what it had written.
 #[track_caller]
-fn killed_at(place: &str, mut command: std::process::Command, input: Option<&PathBuf>) -> String {
+pub(crate) fn killed_at(
+    place: &str,
+    mut command: std::process::Command,
+    input: Option<&PathBuf>,
+) -> String {
     command.env("BACKSTITCH_HOLD_AT", place);
     let mut held = match input {
         Some(input) => with_input(command, input),

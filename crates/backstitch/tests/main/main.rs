@@ -22,6 +22,7 @@ mod peers;
 mod programs;
 mod proxy;
 mod refresh;
+mod rejects;
 mod replication;
 mod secrets;
 mod serving;

@@ -42,6 +42,20 @@ pub(super) enum ValueKind {
 }
 
 impl ValueKind {
+    /// How the values of a column are read that the loader has rendered.
+    fn of(column_type: &ColumnType) -> Self {
+        match column_type {
+            ColumnType::Text => Self::Text,
+            ColumnType::Json => Self::Json,
+            ColumnType::Integer => Self::Integer,
+            ColumnType::Number => Self::Number,
+            ColumnType::Boolean => Self::Boolean,
+            ColumnType::Timestamp => Self::Timestamp,
+            ColumnType::List(item) => Self::List(Box::new(Self::of(item))),
+            ColumnType::Objects(items) => Self::Objects(items.clone()),
+        }
+    }
+
     /// The column that holds such values.
     pub(super) fn column_type(&self) -> ColumnType {
         match self {
@@ -155,6 +169,17 @@ impl Layout {
             fields.add(name, target);
         }
         layout.fields = fields;
+        layout
+    }
+
+    /// A field for each column.
+    pub(super) fn of_columns(columns: &[Column]) -> Self {
+        let mut layout =
+            Self { columns: Vec::new(), fields: FieldTree::default(), left_out: Vec::new() };
+        for column in columns {
+            layout.add_column(column.name.clone(), ValueKind::of(&column.column_type));
+        }
+        layout.take_columns();
         layout
     }
 

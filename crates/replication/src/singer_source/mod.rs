@@ -46,7 +46,7 @@ mod stream;
 mod version;
 
 pub use items::{ItemField, Items};
-pub use replay::SingerRejects;
+pub use replay::{SingerRejects, read_rendered};
 pub(crate) use version::TABLE_VERSION;
 
 #[cfg(test)]

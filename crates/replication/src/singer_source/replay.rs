@@ -1,6 +1,9 @@
 //! Reading rejects of Singer streams again, by the description that the tap gave last.
 
-use std::collections::{BTreeMap, HashMap, hash_map::Entry};
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use serde_json::Value;
 
@@ -8,7 +11,7 @@ use super::{own_state, stream::SingerStream, version::Versions};
 use crate::{
     reject::StoredReject,
     replay::{Decoded, RejectDecoder},
-    stream::StreamName,
+    stream::{StreamName, StreamSchema},
 };
 
 /// Reads rejects of Singer streams.
@@ -24,6 +27,12 @@ impl SingerRejects {
     pub fn new(states: &BTreeMap<StreamName, Value>) -> Self {
         Self { states: states.clone(), streams: HashMap::new() }
     }
+}
+
+/// Reads rows again that the loader has rendered ([`crate::row::render`]), whatever source they came from.
+#[must_use]
+pub fn read_rendered(schema: &Arc<StreamSchema>, records: &[&str]) -> Decoded {
+    SingerStream::of_columns(schema).decode(records.iter().copied())
 }
 
 fn open(name: &StreamName, state: Option<&Value>) -> Result<SingerStream, String> {

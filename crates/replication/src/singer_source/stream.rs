@@ -158,6 +158,32 @@ impl SingerStream {
         })
     }
 
+    /// A stream of rows as the loader renders them: a field for each column.
+    pub(super) fn of_columns(schema: &Arc<StreamSchema>) -> Self {
+        let layout = Layout::of_columns(&schema.columns);
+        let keys = schema.key.iter().filter_map(|name| schema.position(name)).collect();
+        let columns = layout.columns.iter().map(|column| Column::new(&column.kind, 0, 0)).collect();
+        let message = SchemaMessage {
+            stream: schema.stream.to_string(),
+            schema: serde_json::Value::Null,
+            key_properties: None,
+            bookmark_properties: Vec::new(),
+        };
+        Self {
+            message,
+            schema: Arc::clone(schema),
+            arrow: schema.arrow(),
+            layout,
+            keys,
+            columns,
+            waiting: Buffered::default(),
+            unknown: UnknownFields::default(),
+            versions: Versions::default(),
+            coverage: None,
+            own: OwnState::default(),
+        }
+    }
+
     /// The same stream, whose records may also name the columns that their fields become: rejects that the loader made
     /// do.
     pub(super) fn that_takes_columns(mut self) -> Self {
@@ -169,20 +195,7 @@ impl SingerStream {
     pub(super) fn decode<'r>(&mut self, records: impl Iterator<Item = &'r str>) -> Decoded {
         let (mut faults, mut is_good) = (BTreeMap::new(), Vec::new());
         for (position, text) in records.enumerate() {
-            let read = read_json(text).and_then(|record| {
-                record::read(
-                    record,
-                    &self.layout.fields,
-                    &self.layout.columns,
-                    &mut self.columns,
-                    position,
-                    &mut self.unknown,
-                )
-            });
-            for column in &mut self.columns {
-                column.pad(position + 1);
-            }
-            let read = read.and_then(|()| self.check_keys());
+            let read = read_json(text).and_then(|record| self.read(record, position));
             is_good.push(read.is_ok());
             if let Err(Fault { code, reason }) = read {
                 faults.insert(position, (code, reason));
@@ -190,6 +203,15 @@ impl SingerStream {
         }
         let rows = self.take_rows(is_good.len(), &is_good);
         Decoded { schema: Arc::clone(&self.schema), rows, faults }
+    }
+
+    /// Reads a record into the columns, all of which have one row more afterwards.
+    fn read(&mut self, record: &RawValue, row: usize) -> Result<(), Fault> {
+        let (layout, columns) = (&self.layout, &mut self.columns);
+        let read =
+            record::read(record, &layout.fields, &layout.columns, columns, row, &mut self.unknown);
+        columns.iter_mut().for_each(|column| column.pad(row + 1));
+        read.and_then(|()| self.check_keys())
     }
 
     /// The rows in the columns as a batch, without those that are no good.
@@ -257,21 +279,11 @@ impl SingerStream {
     ) -> Option<RowBatch> {
         self.waiting.open(arrival, version);
         let row = self.waiting.rows;
-        let read = record::read(
-            record,
-            &self.layout.fields,
-            &self.layout.columns,
-            &mut self.columns,
-            row,
-            &mut self.unknown,
-        );
-        for column in &mut self.columns {
-            column.pad(row + 1);
-        }
+        let read = self.read(record, row);
         self.waiting.rows += 1;
         self.waiting.extracted.push(arrival.extracted_at().timestamp_micros());
         self.waiting.bytes += arrival.bytes as u64;
-        match read.and_then(|()| self.check_keys()) {
+        match read {
             Ok(()) => None,
             Err(fault) => {
                 self.waiting.given_up.push(row);

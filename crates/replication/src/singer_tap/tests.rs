@@ -76,6 +76,8 @@ async fn run_until(script: &str, state: Option<Value>, is_enough: fn(&Event) -> 
             Event::Bookmarks(bookmarks) => {
                 format!("state {}", bookmarks.last().unwrap().state)
             }
+            // How the tap described the stream.
+            Event::Bookmark(_) => continue,
             other => format!("{other:?}"),
         });
     }

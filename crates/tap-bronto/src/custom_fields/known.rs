@@ -85,6 +85,19 @@ impl KnownFields {
         self.fields.values().any(|field| field.column == name || field.bronto_name == name)
     }
 
+    /// All fields that Bronto has or had, by id, as they were when it was asked last.
+    pub(crate) fn all(&self) -> Vec<CustomField> {
+        let field = |(id, field): (&String, &KnownField)| CustomField {
+            id: id.clone(),
+            column: field.column.clone(),
+            kind: field.kind,
+            name: field.bronto_name.clone(),
+            bronto_type: field.bronto_type.clone(),
+            label: String::new(),
+        };
+        self.fields.iter().map(field).collect()
+    }
+
     /// The fields that Bronto has, by id.
     pub(super) fn present(&self, definitions: &Definitions) -> Vec<CustomField> {
         let present = self.fields.iter().filter_map(|(id, field)| {

@@ -26,8 +26,19 @@ impl Worker {
     /// Emits the rows and rejects of a page, with the account of all that was read since the last batch.
     pub(super) async fn emit(&mut self, fetched: Fetched, settled: &Settled) -> Result<(), Halt> {
         let Fetched { rows, first_sequence, extracted_at, .. } = fetched;
-        let PageRows { counts, arrays, mut rejects, .. } = rows;
-        rejects.retain(|reject| self.seen_rejects.is_news(reject));
+        let PageRows { counts, arrays, rejects, .. } = rows;
+        let rejects: Vec<(u32, PageReject)> = rejects
+            .into_iter()
+            .enumerate()
+            .filter_map(|(index, reject)| {
+                let numbered = settled.rejects.get(index).copied().flatten();
+                let (number, is_news) = match numbered {
+                    Some(numbered) => (numbered.number, numbered.is_news),
+                    None => (1, self.seen_rejects.is_news(&reject)),
+                };
+                is_news.then_some((number, reject))
+            })
+            .collect();
         let fresh = settled.fresh.iter().filter(|fresh| **fresh).count();
         let emitted = (fresh + rejects.len()) as u64;
         self.pending.read += counts.read;
@@ -70,7 +81,7 @@ impl Worker {
 
     fn rejected_row(
         &self,
-        reject: PageReject,
+        (number, reject): (u32, PageReject),
         sequence: i64,
         extracted_at: DateTime<Utc>,
     ) -> RejectedRow {
@@ -84,7 +95,7 @@ impl Worker {
             sequence,
             table_version: self.version.unwrap_or(self.live_version),
             extracted_at,
-            occurrence: Occurrence::Number(1),
+            occurrence: Occurrence::Number(number),
             replays: None,
         }
     }
@@ -122,7 +133,7 @@ impl Worker {
     }
 }
 
-fn id_array(ids: &[Digest16]) -> ArrayRef {
+pub(crate) fn id_array(ids: &[Digest16]) -> ArrayRef {
     let mut array = StringBuilder::with_capacity(ids.len(), ids.len() * 32);
     let mut text = [0_u8; 32];
     for id in ids {
