@@ -6,7 +6,6 @@
 //! [`api`] is all of it over HTTP; what the service can't know, it asks its [`Host`](host::Host).
 
 pub mod api;
-pub mod endpoint_guard;
 pub mod host;
 pub mod integration;
 mod name;

@@ -74,20 +74,15 @@ pub(super) fn draft<'d>(
     }
 }
 
-/// Refuses secrets that are missing, and those that nothing asks for.
+/// Refuses secrets that nothing asks for. Those that are missing are told by who looks at the draft: some are not needed.
 pub(super) fn match_secrets(inspected: &Inspected, given: &Secrets) -> Result<(), Problem> {
     let places = &inspected.secret_places;
-    let missing =
-        places.iter().filter(|(name, _)| !given.contains_key(*name)).map(|(name, place)| {
-            let detail = format!("The secret `{name}` is missing; it is sent to {place}");
-            Fault::new(secret_pointer(name), detail, "Give it in `secrets`")
-        });
     let needless = given.keys().filter(|name| !places.contains_key(*name)).map(|name| {
         let detail = format!("The settings ask for no secret `{name}`");
         let nearest = nearest(name, places.keys().map(String::as_str));
         Fault::new(secret_pointer(name), detail, did_you_mean(nearest))
     });
-    let faults: Vec<Fault> = missing.chain(needless).collect();
+    let faults: Vec<Fault> = needless.collect();
     if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults)) }
 }
 

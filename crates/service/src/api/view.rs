@@ -1,16 +1,17 @@
 //! What is shown of integrations and runs.
 
-use chrono::{DateTime, Utc};
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 use super::schedules::ScheduleBody;
 use crate::{
     Paused, PendingReason, Status,
     integration::{Integration, PausedBy},
-    run::{Run, TableProgress},
+    run::{Progress, Run},
     status,
 };
 
@@ -30,8 +31,12 @@ pub(super) struct IntegrationView {
     settings: Map<String, Value>,
     /// When it runs by itself, if it does.
     schedule: Option<ScheduleBody>,
+    /// Why its schedule can't be read, if it can't: then no run starts by itself until it is set anew.
+    schedule_fault: Option<String>,
     /// From when to read what has no bookmark.
     start_date: DateTime<Utc>,
+    /// Since when the next run is to read all tables again, because the start date was changed.
+    reset_requested_at: Option<DateTime<Utc>>,
     /// Raised by every change; the `ETag` of the answer.
     pub(super) version: i64,
     /// When it was made.
@@ -116,25 +121,25 @@ struct ProgressView {
     requests: u64,
     /// Rows that were loaded.
     rows: u64,
-    /// Rows that were loaded, by table.
-    rows_by_table: BTreeMap<String, u64>,
-    /// Rows a second: those that are read, where that is measured, else those that were loaded since the last worker took it.
+    /// Rows a second: those that are read, where that is measured, else those that were loaded.
     rows_per_second: Option<u64>,
     /// How much of all that is to be read has been, where that is known.
     percent: Option<u8>,
     /// When it is expected to end, where that can be estimated.
     estimated_end: Option<DateTime<Utc>>,
-    /// What the source is at, by table.
+    /// How far it is, by table.
     tables: BTreeMap<String, TableProgressView>,
 }
 
 /// How far a run is with one table.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 struct TableProgressView {
     /// What the source is at, in words.
     activity: String,
     /// Rows that were read.
     extracted: u64,
+    /// Rows that were loaded.
+    loaded: u64,
     /// Rows that could not be loaded.
     rejected: u64,
     /// Requests that were made.
@@ -184,7 +189,9 @@ pub(super) fn integration(
         origin: integration.origin.name(),
         settings: integration.settings,
         schedule: integration.schedule.map(|schedule| schedule.fields().into()),
+        schedule_fault: integration.schedule_fault,
         start_date: integration.start_date,
+        reset_requested_at: integration.reset_requested_at,
         version: integration.version,
         created_at: integration.created_at,
         updated_at: integration.updated_at,
@@ -233,33 +240,10 @@ fn state(status: Status) -> StatusView {
     StatusView { label, reason, explanation, expected_start, since }
 }
 
-fn at(table: TableProgress) -> TableProgressView {
-    let TableProgress { activity, extracted, rejected, requests, retries, percent, is_done } =
-        table;
-    TableProgressView { activity, extracted, rejected, requests, retries, percent, is_done }
-}
-
 /// What is shown of a run.
 pub(super) fn run(run: Run, now: DateTime<Utc>) -> RunView {
-    let seconds =
-        run.claimed_at.map(|claimed| (run.ended_at.unwrap_or(now) - claimed).num_seconds());
-    let seconds =
-        seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
-    let progress = run.progress.map(|progress| {
-        let rows = progress.rows.values().sum();
-        ProgressView {
-            phase: progress.phase,
-            requests: progress.requests,
-            rows,
-            rows_by_table: progress.rows,
-            rows_per_second: progress
-                .rows_per_second
-                .or_else(|| seconds.map(|seconds| rows / seconds)),
-            percent: progress.percent,
-            estimated_end: progress.estimated_end,
-            tables: progress.tables.into_iter().map(|(name, table)| (name, at(table))).collect(),
-        }
-    });
+    let since = run.claimed_at.map(|claimed| run.ended_at.unwrap_or(now) - claimed);
+    let progress = run.progress.map(|progress| shown_progress(progress, since));
     RunView {
         id: run.id,
         integration_id: run.integration_id,
@@ -279,5 +263,38 @@ pub(super) fn run(run: Run, now: DateTime<Utc>) -> RunView {
             remedy: error.remedy,
         }),
         log: LogSizeView { lines: run.log.lines, bytes: run.log.bytes, dropped: run.log.dropped },
+    }
+}
+
+/// What is shown of a progress, so long after the run was claimed.
+fn shown_progress(progress: Progress, since: Option<TimeDelta>) -> ProgressView {
+    let mut tables: BTreeMap<String, TableProgressView> = BTreeMap::new();
+    for (table, found) in progress.tables {
+        let view = TableProgressView {
+            activity: found.activity,
+            extracted: found.extracted,
+            loaded: 0,
+            rejected: found.rejected,
+            requests: found.requests,
+            retries: found.retries,
+            percent: found.percent,
+            is_done: found.is_done,
+        };
+        tables.insert(table, view);
+    }
+    let rows = progress.rows.values().sum();
+    for (table, loaded) in progress.rows {
+        tables.entry(table).or_default().loaded = loaded;
+    }
+    let seconds = since.and_then(|since| u64::try_from(since.num_seconds()).ok());
+    let loaded_per_second = seconds.and_then(|seconds| u64::checked_div(rows, seconds));
+    ProgressView {
+        phase: progress.phase,
+        requests: progress.requests,
+        rows,
+        rows_per_second: progress.rows_per_second.or(loaded_per_second),
+        percent: progress.percent,
+        estimated_end: progress.estimated_end,
+        tables,
     }
 }

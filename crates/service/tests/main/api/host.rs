@@ -36,6 +36,9 @@ impl Host for Workshop {
         let Some(endpoint) = settings.get("endpoint").and_then(|endpoint| endpoint.as_str()) else {
             return Err(refused("/settings/endpoint", "`endpoint` is missing"));
         };
+        if draft.origin == Origin::Api && !draft.secrets.contains_key("token") {
+            return Err(refused("/secrets/token", "The token is missing"));
+        }
         let schema_name = draft
             .schema_name
             .map_or_else(|| draft.name.to_lowercase().replace(' ', "_"), str::to_owned);

@@ -67,8 +67,8 @@ async fn what_cannot_be_taken_is_told_with_its_place() {
         (with(|body| body["settings"]["command"] = "sh".into()), vec!["/settings/command"]),
         (with(|body| body["secrets"] = json!({})), vec!["/secrets/token"]),
         (
-            with(|body| body["secrets"] = json!({ "tokn": MARKER })),
-            vec!["/secrets/token", "/secrets/tokn"],
+            with(|body| body["secrets"] = json!({ "token": MARKER, "tokn": MARKER })),
+            vec!["/secrets/tokn"],
         ),
         (with(|body| body["start_date"] = "2026-05-01T12:00:01Z".into()), vec!["/start_date"]),
         (with(|body| body["start_date"] = "1969-12-31T00:00:00Z".into()), vec!["/start_date"]),

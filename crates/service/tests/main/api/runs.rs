@@ -98,21 +98,18 @@ async fn a_run_is_shown_with_how_far_it_is() {
     let lease = TimeDelta::minutes(1);
     let claim = service.store.claim(&run_id, "here", lease, service.now()).await.unwrap().unwrap();
     service.pass(TimeDelta::seconds(20));
-    let rows = [("contact".to_owned(), 900), ("list".to_owned(), 100)].into();
-    let table = TableProgress {
-        activity: "2026-05-01".to_owned(),
-        extracted: 1000,
-        requests: 6,
+    let contact = TableProgress {
+        activity: "reading".to_owned(),
+        extracted: 950,
         percent: Some(40),
         ..TableProgress::default()
     };
     let progress = Progress {
         phase: "extracting".to_owned(),
         requests: 7,
-        rows,
-        tables: [("contact".to_owned(), table)].into(),
-        percent: Some(40),
-        estimated_end: Some(service.now() + TimeDelta::minutes(1)),
+        rows: [("contact".to_owned(), 900), ("list".to_owned(), 100)].into(),
+        tables: [("contact".to_owned(), contact)].into(),
+        percent: Some(30),
         ..Progress::default()
     };
     service.store.renew(&claim, &progress, lease, service.now()).await.unwrap();
