@@ -1,75 +1,143 @@
-//! The memory that answers are received into.
+//! The memory that answers are received into, and how much of it there is at once.
 //!
-//! A page of contacts takes some 8 MiB, and is needed only from the first byte of its answer until it is decoded. So
-//! bodies are lent, not owned by sessions: what they take depends on how many answers arrive at once, which is limited,
-//! and not on how many sessions there are.
+//! A page of contacts takes some 8 MiB, one with hundreds of custom fields 30 and more. What pages take together is
+//! limited, whatever the number of sessions: an answer that is not small needs *room*, from its first bytes until its
+//! rows are out of the session's hands. Bodies themselves are lent, and used again.
 
+use std::collections::BTreeMap;
 use std::mem;
-use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many answers are received at once.
-const AT_ONCE: usize = 4;
+use crate::request::Function;
 
-/// How long an answer waits for its turn. One that trickles in can keep its turn for as long as a request may take; the
-/// others then go on without one.
+/// How many bytes of answers are in hand at once.
+const ROOM: usize = 32 << 20;
+
+/// An answer that is no larger needs no room.
+const SMALL: usize = 256 << 10;
+
+/// How large an answer is taken to be before its function was ever answered.
+const USUAL: usize = 8 << 20;
+
+/// How long an answer waits for room. One that trickles in can keep its own for as long as a request may take, and rows
+/// can be waited for by a destination that is slow; the others then go on without any, before their requests' time is
+/// over.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Memory beyond this size is given back: it was needed by an answer out of the ordinary.
-const LARGEST_KEPT: usize = 16 << 20;
+pub(crate) const LARGEST_KEPT: usize = 16 << 20;
+
+/// How many bodies are kept to be used again.
+const MOST_KEPT: usize = 4;
 
 /// Lends bodies.
 pub(crate) struct Bodies {
-    turns: Semaphore,
+    room: Arc<Semaphore>,
+    /// Held by an answer that is larger than what it has room for. There is one at a time, and it waits for nobody.
+    surplus: Arc<Semaphore>,
     patience: Duration,
+    /// The largest answer of each function so far.
+    largest: Mutex<BTreeMap<Function, usize>>,
     idle: Mutex<Vec<Vec<u8>>>,
 }
 
 /// A body, lent until it is dropped.
 pub(crate) struct Body<'pool> {
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) claim: Claim<'pool>,
+}
+
+/// A body's right to its memory.
+pub(crate) struct Claim<'pool> {
     pool: &'pool Bodies,
-    #[cfg_attr(not(test), expect(dead_code, reason = "held for its drop"))]
-    turn: Option<SemaphorePermit<'pool>>,
+    function: Function,
+    /// Up to which size it may grow.
+    size: usize,
+    room: Room,
+}
+
+/// Room for a page, until it is dropped.
+#[derive(Default)]
+pub(crate) struct Room {
+    own: Option<OwnedSemaphorePermit>,
+    surplus: Option<OwnedSemaphorePermit>,
 }
 
 impl Bodies {
     pub(crate) fn new(patience: Duration) -> Self {
-        Self { turns: Semaphore::new(AT_ONCE), patience, idle: Mutex::default() }
+        Self {
+            room: Arc::new(Semaphore::new(ROOM)),
+            surplus: Arc::new(Semaphore::new(1)),
+            patience,
+            largest: Mutex::default(),
+            idle: Mutex::default(),
+        }
     }
 
-    /// An empty body, when it is its turn, or has been waited for too long.
-    pub(crate) async fn lend(&self) -> Body<'_> {
-        let turn = tokio::time::timeout(self.patience, self.turns.acquire()).await;
+    /// An empty body for an answer to that function.
+    pub(crate) fn lend(&self, function: Function) -> Body<'_> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let bytes = idle.unwrap_or_default();
-        Body { bytes, pool: self, turn: turn.ok().and_then(Result::ok) }
+        let claim = Claim { pool: self, function, size: SMALL, room: Room::default() };
+        Body { bytes: idle.unwrap_or_default(), claim }
+    }
+
+    /// The largest answer to a function so far, and a little more, since no two are the same.
+    fn expected(&self, function: Function) -> usize {
+        let largest = self.largest.lock().unwrap_or_else(PoisonError::into_inner);
+        largest.get(&function).map_or(USUAL, |size| size + size / 8)
     }
 }
 
-impl Deref for Body<'_> {
-    type Target = Vec<u8>;
-
-    fn deref(&self) -> &Vec<u8> {
-        &self.bytes
+impl Claim<'_> {
+    /// To be called when the body has reached a size: waits until there is room for it, or has been waited for too long.
+    pub(crate) async fn grow(&mut self, size: usize) {
+        if size <= self.size {
+            return;
+        }
+        let pool = self.pool;
+        if self.size > SMALL {
+            self.room.surplus = acquire(&pool.surplus, 1, pool.patience).await;
+            self.size = usize::MAX;
+            return;
+        }
+        let wanted = pool.expected(self.function).clamp(size.min(ROOM), ROOM);
+        self.room.own = acquire(&pool.room, wanted, pool.patience).await;
+        self.size = if self.room.own.is_some() { wanted.max(size) } else { usize::MAX };
     }
 }
 
-impl DerefMut for Body<'_> {
-    fn deref_mut(&mut self) -> &mut Vec<u8> {
-        &mut self.bytes
+async fn acquire(
+    from: &Arc<Semaphore>,
+    permits: usize,
+    patience: Duration,
+) -> Option<OwnedSemaphorePermit> {
+    let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+    let acquired = Arc::clone(from).acquire_many_owned(permits);
+    tokio::time::timeout(patience, acquired).await.ok()?.ok()
+}
+
+impl Body<'_> {
+    /// Gives the memory back, and keeps the room for what was made of it.
+    pub(crate) fn into_room(mut self) -> Room {
+        mem::take(&mut self.claim.room)
     }
 }
 
 impl Drop for Body<'_> {
     fn drop(&mut self) {
         let mut bytes = mem::take(&mut self.bytes);
+        let Claim { pool, function, .. } = self.claim;
+        if bytes.len() > SMALL {
+            let mut largest = pool.largest.lock().unwrap_or_else(PoisonError::into_inner);
+            let largest = largest.entry(function).or_default();
+            *largest = bytes.len().max(*largest);
+        }
         bytes.clear();
-        let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < AT_ONCE && bytes.capacity() <= LARGEST_KEPT {
+        let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < MOST_KEPT && bytes.capacity() <= LARGEST_KEPT {
             idle.push(bytes);
         }
     }
@@ -81,33 +149,63 @@ mod tests {
 
     use super::*;
 
+    const READ: Function = Function::ReadContacts;
+
+    /// A body that was filled, if nothing had to be waited for.
+    fn filled(bodies: &Bodies, size: usize) -> Option<Body<'_>> {
+        let mut body = bodies.lend(READ);
+        body.claim.grow(1).now_or_never()?;
+        body.claim.grow(size.min(SMALL + 1)).now_or_never()?;
+        body.claim.grow(size).now_or_never()?;
+        body.bytes.resize(size, 0);
+        Some(body)
+    }
+
     #[tokio::test]
-    async fn one_that_keeps_its_turn_does_not_block_the_others_for_ever() {
+    async fn large_answers_wait_for_each_other_and_small_ones_for_nobody() {
         let bodies = Bodies::new(PATIENCE);
-        let mut lent = Vec::new();
-        for _ in 0..AT_ONCE {
-            lent.push(bodies.lend().now_or_never().expect("it is its turn"));
-        }
-        assert!(bodies.lend().now_or_never().is_none(), "one more waits");
-        lent.pop();
-        lent.push(bodies.lend().now_or_never().expect("a turn has come free"));
-        drop(lent);
-        let hasty = Bodies::new(Duration::ZERO);
-        let lent = futures::future::join_all((0..=AT_ONCE).map(|_| hasty.lend())).await;
-        assert!(lent[..AT_ONCE].iter().all(|body| body.turn.is_some()));
-        assert!(lent[AT_ONCE].turn.is_none(), "it went on without one");
+        drop(filled(&bodies, 20 << 20).expect("the first one"));
+        let large = filled(&bodies, 20 << 20).expect("nobody else is there");
+        assert!(filled(&bodies, 20 << 20).is_none(), "both would be too much");
+        let small: Vec<_> = (0..100).map(|_| filled(&bodies, SMALL).expect("no room")).collect();
+        let room = large.into_room();
+        assert!(filled(&bodies, 20 << 20).is_none(), "its rows are still in hand");
+        drop(room);
+        assert!(filled(&bodies, 20 << 20).is_some());
+        drop(small);
+    }
+
+    #[tokio::test]
+    async fn one_answer_at_a_time_may_be_larger_than_expected() {
+        let bodies = Bodies::new(PATIENCE);
+        let larger = filled(&bodies, 2 * USUAL).expect("nobody else is there");
+        assert!(filled(&bodies, USUAL).is_some(), "one of the usual size has room beside it");
+        assert!(filled(&bodies, 2 * USUAL).is_none());
+        drop(larger);
+        let huge = filled(&bodies, 2 * ROOM).expect("nobody else is there");
+        drop(huge);
+        assert!(filled(&bodies, 2 * ROOM).is_some(), "it has all the room");
+    }
+
+    #[tokio::test]
+    async fn one_that_keeps_its_room_does_not_block_the_others_for_ever() {
+        let bodies = Bodies::new(Duration::ZERO);
+        let all = filled(&bodies, 2 * ROOM).expect("nobody else is there");
+        drop(all);
+        let _all = filled(&bodies, 2 * ROOM).expect("nobody else is there");
+        let mut hasty = bodies.lend(READ);
+        hasty.claim.grow(USUAL).await;
+        assert!(hasty.claim.room.own.is_none(), "it went on without");
     }
 
     #[tokio::test]
     async fn memory_is_used_again_unless_it_is_a_lot() {
         let bodies = Bodies::new(PATIENCE);
-        let mut body = bodies.lend().await;
-        body.extend_from_slice(&[1; 1000]);
+        drop(filled(&bodies, 1000));
+        let mut body = bodies.lend(READ);
+        assert!(body.bytes.is_empty() && body.bytes.capacity() >= 1000);
+        body.bytes.reserve(LARGEST_KEPT + 1);
         drop(body);
-        let mut body = bodies.lend().await;
-        assert!(body.is_empty() && body.capacity() >= 1000);
-        body.reserve(LARGEST_KEPT + 1);
-        drop(body);
-        assert_eq!(bodies.lend().await.capacity(), 0);
+        assert_eq!(bodies.lend(READ).bytes.capacity(), 0);
     }
 }

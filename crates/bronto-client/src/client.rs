@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
+use crate::bodies::Room;
 use crate::config::{Backoff, ClientConfig};
 use crate::decode::{self, Answer, AnswerDefect, Rows};
 use crate::endpoint::Endpoint;
@@ -67,6 +68,8 @@ pub(crate) struct Received<T> {
     pub(crate) retry_after: Option<Duration>,
     /// Its size, after decompression.
     pub(crate) body_bytes: u64,
+    /// To be held for as long as what was decoded is in hand.
+    pub(crate) room: Room,
 }
 
 impl Client {
@@ -202,11 +205,11 @@ impl Client {
         let (exchange, body) = exchange.inspect_err(|error| {
             tracing::debug!(%function, request = what, duration_ms, %error, "Asked Bronto in vain");
         })?;
-        let body_bytes = body.len() as u64;
+        let body_bytes = body.bytes.len() as u64;
         self.count(|statistics| statistics.body_bytes += body_bytes);
         let status = exchange.status.as_u16();
         tracing::debug!(%function, request = what, status, bytes = body_bytes, duration_ms, "Asked Bronto");
-        let answer = interpret(function, &exchange, &body, decode)
+        let answer = interpret(function, &exchange, &body.bytes, decode)
             .map_err(|error| Failure { error, retry_after: exchange.retry_after })?;
         // Only Bronto's own answers tell its time; a proxy's page may come from a clock that is ahead.
         if let Some(date) = exchange.server_date {
@@ -218,6 +221,7 @@ impl Client {
             server_date: exchange.server_date,
             retry_after: exchange.retry_after,
             body_bytes,
+            room: body.into_room(),
         })
     }
 

@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use flate2::write::MultiGzDecoder;
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 
+use crate::bodies::LARGEST_KEPT;
+
 /// Fills a body from the pieces that arrive.
 pub(crate) enum Inflow<'body> {
     Plain(Limited<'body>),
@@ -42,6 +44,14 @@ impl<'body> Inflow<'body> {
         Self::Plain(limited)
     }
 
+    /// How large the body is so far.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Plain(limited) => limited.body.len(),
+            Self::Gzip(decoder) => decoder.get_ref().body.len(),
+        }
+    }
+
     /// Takes the next piece.
     pub(crate) fn take(&mut self, piece: &[u8]) -> Result<(), InflowError> {
         match self {
@@ -64,6 +74,16 @@ impl<'body> Inflow<'body> {
 }
 
 impl Limited<'_> {
+    /// Makes room for so many bytes more. A body that is out of the ordinary gets room for the largest answer at once:
+    /// growing by and by would need its memory twice, and what isn't written yet takes none.
+    fn reserve(&mut self, more: usize) {
+        let size = self.body.len() + more;
+        if size > LARGEST_KEPT && size > self.body.capacity() {
+            // Where so much can't be promised, it grows as vectors do.
+            let _ = self.body.try_reserve_exact(self.limit - self.body.len());
+        }
+    }
+
     fn failure(&self) -> InflowError {
         if self.is_exceeded { InflowError::TooLarge } else { InflowError::Damaged }
     }
@@ -76,6 +96,7 @@ impl Write for Limited<'_> {
             self.body.clear();
             return Err(io::Error::other("the answer is too large"));
         }
+        self.reserve(bytes.len());
         self.body.extend_from_slice(bytes);
         Ok(bytes.len())
     }

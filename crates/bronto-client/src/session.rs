@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
+use crate::bodies::Room;
 use crate::client::{Client, Failure};
 use crate::decode::{self, Answer, Rows};
 use crate::envelope;
@@ -32,6 +33,8 @@ pub struct Session {
     /// What the next read must wait, after a cursor was lost.
     pause: Duration,
     cost: SessionCost,
+    /// The memory that the page read last may take.
+    room: Room,
 }
 
 /// What a session has cost so far, whether its reads succeeded or not.
@@ -85,6 +88,7 @@ impl Session {
             setbacks: 0,
             pause: Duration::ZERO,
             cost: SessionCost::default(),
+            room: Room::default(),
         }
     }
 
@@ -112,6 +116,9 @@ impl Session {
     /// those of [`ClientConfig`](crate::ClientConfig): the time per request, and pauses between
     /// tries. Dropping the future is safe; it only gives up an open cursor.
     ///
+    /// How much memory the pages of all sessions may take together is limited. A page counts until
+    /// its session reads the next one, or is [put aside](Session::put_aside).
+    ///
     /// # Errors
     ///
     /// [`ClientError::CursorLost`] for a [`Cursor::Next`] that can't be sent or whose answer was
@@ -123,6 +130,7 @@ impl Session {
         request: &ReadRequest,
         sink: &mut S,
     ) -> Result<Page, ClientError> {
+        self.put_aside();
         let next = request.activities().filter(|read| read.cursor == Cursor::Next);
         if next.is_some_and(|read| !self.has_open(read)) {
             sink.clear();
@@ -147,6 +155,11 @@ impl Session {
                 return Err(error);
             }
         }
+    }
+
+    /// What was read last is no longer in hand, so other sessions can have its memory.
+    pub fn put_aside(&mut self) {
+        self.room = Room::default();
     }
 
     /// Ends the session. Best effort: one try, and nothing depends on it.
@@ -188,6 +201,7 @@ impl Session {
         self.cost.requests += 1;
         let call = self.client.call(function, what, envelope, Some(&id), decode);
         let received = call.await?;
+        self.room = received.room;
         let (rows, end_of_query) = match received.answer {
             Answer::Response(rows) => (rows, false),
             Answer::Fault(fault) if is_end(function, &fault) => (Rows::default(), true),

@@ -100,14 +100,14 @@ impl Transport {
                 ClientError::BadAnswer { function, source: AnswerDefect::Compression }
             }
         };
-        let mut body = self.bodies.lend().await;
+        let mut body = self.bodies.lend(function);
         let filled = self.fill(function, &mut response, &mut body).await?;
         if let Err(error) = filled {
             // The status of a failure says more than a body that can't be read, and may ask to wait.
             if response.status().is_success() {
                 return Err(spoiled(error));
             }
-            body.clear();
+            body.bytes.clear();
         }
         Ok((exchange(response.status(), response.headers()), body))
     }
@@ -117,15 +117,17 @@ impl Transport {
         &self,
         function: Function,
         response: &mut Response,
-        body: &mut Vec<u8>,
+        body: &mut Body<'_>,
     ) -> Result<Result<(), InflowError>, ClientError> {
-        let mut inflow = Inflow::new(response.headers(), body, self.max_response_bytes);
+        let Body { bytes, claim } = body;
+        let mut inflow = Inflow::new(response.headers(), bytes, self.max_response_bytes);
         while let Some(chunk) =
             response.chunk().await.map_err(|error| self.failure(function, error))?
         {
             if let Err(error) = inflow.take(&chunk) {
                 return Ok(Err(error));
             }
+            claim.grow(inflow.len()).await;
         }
         Ok(inflow.finish())
     }
