@@ -34,6 +34,7 @@ use replication::{
     source::{ExtractContext, SourceError, SourceErrorKind},
     stream::{StreamName, StreamSchema},
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::{report::Report, turns::Turns, windows::Goal, worker::Worker};
@@ -49,6 +50,10 @@ use crate::{
 
 /// How far ahead of UTC the local time was that the Python tap wrote as UTC.
 const FARTHEST_OFFSET: TimeDelta = TimeDelta::hours(14);
+
+/// How many pages a window should have that is paged by number. Each window costs some requests more than it has pages;
+/// a longer one keeps more from the bookmark.
+const PAGES_OF_WINDOW: u64 = 8;
 
 /// How long a page may still take after the run was asked to stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -72,7 +77,7 @@ impl Extraction {
         client: Client,
         scope: Scope,
     ) -> Self {
-        let turns = Turns::new(config.concurrency, config.selection.len());
+        let turns = Turns::new(client.clone(), config.concurrency, config.selection.len());
         let give_up = CancellationToken::new();
         Self { config, context, client, scope, turns, give_up }
     }
@@ -125,10 +130,18 @@ struct StreamReading {
     /// Cancelled when a worker has failed: the others stop at their next safe point.
     halted: CancellationToken,
     report: Report,
+    /// A window that a worker has begun, and how many rows it will probably have.
+    foreseen: watch::Sender<Option<(Window, u64)>>,
     /// Whether it was said that a date had no zone.
     told_of_zone: AtomicBool,
     /// Whether it was said that rows had no replication key.
     told_of_undated: AtomicBool,
+}
+
+impl Drop for StreamReading {
+    fn drop(&mut self) {
+        self.extraction.turns.end();
+    }
 }
 
 impl StreamReading {
@@ -140,9 +153,9 @@ impl StreamReading {
         self.report.update(&self.extraction.context.progress, &self.name, change);
     }
 
-    /// How many pages a window should have. Several cost fewer requests, and leave less to other workers.
-    fn pages_of_window(&self) -> u64 {
-        if self.extraction.config.concurrency == 1 { 8 } else { 3 }
+    /// Tells how many rows a window will probably have. Others can go by that before it is read.
+    fn foresee(&self, window: Window, rows: u64) {
+        self.foreseen.send_replace(Some((window, rows)));
     }
 
     fn say_fetching(&self, window: Window) {
@@ -228,13 +241,12 @@ impl StreamReader {
                 Round::Further => extraction.turns.further().await,
             }
         };
-        let turn = tokio::select! {
+        let mut turn = tokio::select! {
             biased;
             () = extraction.stopped() => return Err(OpenError::Halt(Halt::Interrupted)),
             turn = turn => turn,
         };
-        let mut session = extraction.client.idle_session();
-        let custom = columns::custom(&extraction, selected, &mut session, &mut state).await;
+        let custom = columns::custom(&extraction, selected, turn.session(), &mut state).await;
         let (custom, failure) = match custom {
             Ok(custom) => (custom, None),
             Err(error) => (columns::Custom::default(), Some(error)),
@@ -248,15 +260,17 @@ impl StreamReader {
             selected: selected.clone(),
             halted: CancellationToken::new(),
             report: Report::start(),
+            foreseen: watch::Sender::new(None),
             told_of_zone: AtomicBool::new(false),
             told_of_undated: AtomicBool::new(false),
             extraction,
         });
+        stream.extraction.turns.begin();
         // Also when it ends here: the account of what was sent needs a schema.
         let announcement = Event::Schema(Arc::clone(&stream.schema));
         let announced = stream.extraction.context.events.send(announcement).await;
         announced.map_err(|gone| OpenError::Halt(gone.into()))?;
-        let mut first = Worker::with_session(Arc::clone(&stream), turn, session);
+        let mut first = Worker::new(Arc::clone(&stream), turn);
         first.pending.bytes += custom.bytes;
         let opened = match failure {
             Some(error) => Err(error),
@@ -320,14 +334,16 @@ impl StreamReader {
 
     /// A plan for a range, with windows of the stream's size.
     fn planner(&self, from: DateTime<Utc>, upper: DateTime<Utc>) -> Planner {
-        let sizing = match self.stream.kind() {
-            BrontoStream::Contact => contacts::SIZING,
-            BrontoStream::Unsubscribe => unsubscribes::SIZING,
-            _ => return Planner::new(from, upper, activities::SIZING),
+        let of_pages = window::aim(PAGE_ROWS as u64, PAGES_OF_WINDOW);
+        let (sizing, aim) = match self.stream.kind() {
+            BrontoStream::Contact => (contacts::SIZING, of_pages),
+            BrontoStream::Unsubscribe => (unsubscribes::SIZING, of_pages),
+            _ => {
+                let workers = self.stream.extraction.turns.share();
+                (activities::sizing(upper - from, workers), activities::AIM)
+            }
         };
-        let mut planner = Planner::new(from, upper, sizing);
-        planner.note_page(PAGE_ROWS as u64, self.stream.pages_of_window());
-        planner
+        Planner::new(from, upper, sizing, aim)
     }
 
     /// The worker that is free, or a further one.

@@ -95,7 +95,7 @@ pub(crate) fn ceiling(instant: DateTime<Utc>) -> DateTime<Utc> {
     if floor == instant { floor } else { floor + TimeDelta::seconds(1) }
 }
 
-/// How long windows may be, and how many rows they should return.
+/// How long windows may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sizing {
     /// The first window's length.
@@ -104,20 +104,29 @@ pub(crate) struct Sizing {
     pub(crate) shortest: TimeDelta,
     /// The longest.
     pub(crate) longest: TimeDelta,
-    /// The number of rows aimed at.
-    pub(crate) rows: u64,
 }
 
 /// The most rows of a page by the documentation.
 pub(crate) const PAGE_ROWS: usize = 5_000;
+/// The rows to aim at so that windows have about so many pages, of so many rows each: some fewer, since a few more would
+/// make another page.
+pub(crate) fn aim(page_rows: u64, pages: u64) -> u64 {
+    page_rows * pages * 4 / 5
+}
+
 /// How much a window may be longer, or shorter, than the one before it.
 const FACTOR: i32 = 4;
 /// The fewest rows to aim at when aiming lower.
 const LEAST_AIM: u64 = 200;
 /// Into how many a window is cut that returns too much.
 pub(crate) const CUT: u32 = 8;
-/// A window that returns at least one in so many of the rows aimed at shows that there is work for others too.
-const DENSE: u64 = 4;
+/// A window that returns at least one in so many of the rows of [`LEAST_SHARE`] shows that there is work for others too.
+const DENSE: u64 = 3;
+/// A window is longer if less than one part in so many of it would be left.
+const REST: i32 = 4;
+/// So many pages at least are in a window that is shorter because others shall have something to do too: each window
+/// costs a request or two more than it has pages.
+const LEAST_SHARE: u64 = 2;
 
 /// A window to read, and what is known of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +138,8 @@ pub(crate) struct Laid {
     pub(crate) is_divisible: bool,
     /// Whether its length follows from another window.
     pub(crate) is_measured: bool,
+    /// The most rows that a page holds, as far as is known.
+    pub(crate) page_rows: u64,
 }
 
 /// Lays windows over a range. Several can be open at once, and they may be completed in any order.
@@ -140,6 +151,8 @@ pub(crate) struct Planner {
     /// Windows that are being read, by their start.
     open: BTreeMap<DateTime<Utc>, Open>,
     sizing: Sizing,
+    /// How many rows a window should return.
+    aim: u64,
     /// The most rows that a page holds, by what was read last.
     page_rows: u64,
     is_dense: bool,
@@ -158,6 +171,23 @@ struct Span {
     expected: u64,
 }
 
+impl Span {
+    /// With windows no longer than `share`, unless they would have fewer rows than `least`. Where nothing is known or
+    /// expected, they stay as they are.
+    fn shortened(self, share: TimeDelta, least: u64) -> Self {
+        let (length, expected) = (self.length.num_seconds(), i128::from(self.expected));
+        if self.measured.is_none() || self.expected < least {
+            return self;
+        }
+        let of_least = i128::from(length) * i128::from(least) / expected;
+        let of_least = i64::try_from(of_least).unwrap_or(length);
+        let shorter = share.num_seconds().max(of_least).clamp(1, length.max(1));
+        let expected = expected * i128::from(shorter) / i128::from(length.max(1));
+        let expected = u64::try_from(expected).unwrap_or(self.expected);
+        Self { length: TimeDelta::seconds(shorter), expected, ..self }
+    }
+}
+
 /// A window that is being read.
 #[derive(Clone, Copy, Debug)]
 struct Open {
@@ -167,8 +197,8 @@ struct Open {
 }
 
 impl Planner {
-    /// For the range from `from` to `upper`, exclusive; both are whole seconds.
-    pub(crate) fn new(from: DateTime<Utc>, upper: DateTime<Utc>, sizing: Sizing) -> Self {
+    /// For the range from `from` to `upper`, exclusive, in windows that return about `aim` rows; both are whole seconds.
+    pub(crate) fn new(from: DateTime<Utc>, upper: DateTime<Utc>, sizing: Sizing, aim: u64) -> Self {
         let range = Window::new(from, upper.max(from));
         let all = Span { before: range.before, length: sizing.first, measured: None, expected: 1 };
         Self {
@@ -176,20 +206,28 @@ impl Planner {
             unlaid: (from < upper).then_some((from, all)).into_iter().collect(),
             open: BTreeMap::new(),
             sizing,
+            aim,
             page_rows: PAGE_ROWS as u64,
             is_dense: false,
             days: None,
         }
     }
 
-    /// Lays the next window, the earliest first; none when nothing is left to be laid.
-    pub(crate) fn next(&mut self) -> Option<Laid> {
-        let (from, span) = self.unlaid.pop_first()?;
+    /// Lays the next window, the earliest first; none when nothing is left to be laid. What is left is shared out among
+    /// so many workers.
+    pub(crate) fn next(&mut self, workers: usize) -> Option<Laid> {
+        let share = self.share(workers);
+        let (from, whole) = self.unlaid.pop_first()?;
+        let span = whole.shortened(share, LEAST_SHARE * self.page_rows);
         let wanted = from.checked_add_signed(span.length).unwrap_or(span.before);
+        // A little that is left would take a window of its own.
+        let left = span.before - wanted;
+        let is_rest = left > TimeDelta::zero() && left * REST < span.length;
+        let wanted = if is_rest { span.before } else { wanted };
         let end = self.days.map_or(wanted, |days| days.boundary(from, wanted)).min(span.before);
         let window = Window::new(from, end);
         if end < span.before {
-            self.unlaid.insert(end, span);
+            self.unlaid.insert(end, whole);
         }
         self.open.insert(from, Open { window, is_cut_short: end < wanted });
         let least = if self.days.is_some() { TimeDelta::days(1) } else { TimeDelta::seconds(1) };
@@ -197,7 +235,19 @@ impl Planner {
         // Some more than expected, so that the end is found with one look.
         let pages = (span.expected + span.expected / 4).div_ceil(self.page_rows);
         let expected_pages = u32::try_from(pages).unwrap_or(u32::MAX);
-        Some(Laid { window, expected_pages, is_divisible, is_measured: span.measured.is_some() })
+        let is_measured = span.measured.is_some();
+        let page_rows = self.page_rows;
+        Some(Laid { window, expected_pages, is_divisible, is_measured, page_rows })
+    }
+
+    /// Each worker's part of what is left to be laid. So windows become shorter towards the end, and none is read alone
+    /// for long while the others have nothing to do.
+    fn share(&self, workers: usize) -> TimeDelta {
+        if workers <= 1 {
+            return TimeDelta::MAX;
+        }
+        let left = self.unlaid.iter().map(|(from, span)| (span.before - *from).num_seconds());
+        TimeDelta::seconds(left.sum::<i64>() / i64::try_from(workers).unwrap_or(i64::MAX))
     }
 
     /// Whether there is more to be laid.
@@ -235,17 +285,12 @@ impl Planner {
     /// Pages hold so many rows, by what was read last; windows should have so many pages.
     pub(crate) fn note_page(&mut self, rows: u64, pages: u64) {
         self.page_rows = rows.max(1);
-        self.aim_at(self.page_rows * pages * 4 / 5);
-    }
-
-    /// Aims at another number of rows from here on.
-    pub(crate) fn aim_at(&mut self, rows: u64) {
-        self.sizing.rows = rows.max(1);
+        self.aim = aim(self.page_rows, pages).max(1);
     }
 
     /// Aims at half as many rows: windows are too long to be read without a break.
     pub(crate) fn aim_lower(&mut self) {
-        self.sizing.rows = (self.sizing.rows / 2).max(LEAST_AIM);
+        self.aim = (self.aim / 2).max(LEAST_AIM);
     }
 
     /// The server returns whole days, and a row before this window came from `earliest` on.
@@ -255,11 +300,16 @@ impl Planner {
         }
     }
 
-    /// An open window is complete and returned so many rows: the next ones get a length that fits.
+    /// An open window is complete and returned so many rows.
     pub(crate) fn complete(&mut self, window: Window, rows: u64) {
-        let is_cut_short =
-            self.open.remove(&window.from).is_some_and(|open: Open| open.is_cut_short);
-        self.is_dense |= rows.saturating_mul(DENSE) >= self.sizing.rows;
+        self.measure(window, rows);
+        self.open.remove(&window.from);
+    }
+
+    /// An open window returns so many rows, or will probably do so: the next ones get a length that fits.
+    pub(crate) fn measure(&mut self, window: Window, rows: u64) {
+        let Some(Open { is_cut_short, .. }) = self.open.get(&window.from).copied() else { return };
+        self.is_dense |= rows.saturating_mul(DENSE) >= LEAST_SHARE * self.page_rows;
         let Some((_, next)) = self.unlaid.range_mut(window.before..).next() else { return };
         // An earlier window says nothing about what comes after a later one.
         if next.measured.is_some_and(|measured| measured > window.from) {
@@ -273,7 +323,7 @@ impl Planner {
                 i128::from(read.num_seconds()) * i128::from(times) / i128::from(over.max(1));
             TimeDelta::seconds(i64::try_from(seconds).unwrap_or(i64::MAX / 1_000))
         };
-        let wanted = if rows == 0 { read * FACTOR } else { scaled(self.sizing.rows, rows) };
+        let wanted = if rows == 0 { read * FACTOR } else { scaled(self.aim, rows) };
         // Whole seconds: a boundary within a second would split it.
         let least = TimeDelta::seconds(read.num_seconds() / i64::from(FACTOR));
         let wanted = wanted.clamp(least, read * FACTOR);
@@ -360,8 +410,8 @@ mod tests {
         first: TimeDelta::days(1),
         shortest: TimeDelta::hours(1),
         longest: TimeDelta::days(90),
-        rows: 4_000,
     };
+    const AIM: u64 = 4_000;
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
@@ -370,7 +420,7 @@ mod tests {
     /// Lays and completes windows one after another, each with as many rows as `rows` says.
     fn in_turn(planner: &mut Planner, rows: impl Fn(Window) -> u64) -> Vec<u64> {
         let mut counts = Vec::new();
-        while let Some(laid) = planner.next() {
+        while let Some(laid) = planner.next(1) {
             let rows = rows(laid.window);
             counts.push(rows);
             planner.complete(laid.window, rows);
@@ -379,7 +429,7 @@ mod tests {
     }
 
     fn year() -> Planner {
-        Planner::new(at("2025-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z"), SIZING)
+        Planner::new(at("2025-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z"), SIZING, AIM)
     }
 
     #[test]
@@ -404,7 +454,7 @@ mod tests {
     #[test]
     fn windows_complete_in_any_order_and_what_is_reached_is_contiguous() {
         let mut planner = year();
-        let [first, second, third] = [0; 3].map(|_| planner.next().unwrap().window);
+        let [first, second, third] = [0; 3].map(|_| planner.next(1).unwrap().window);
         planner.complete(third, 0);
         planner.complete(second, 4_000);
         assert_eq!(planner.reached(), first.from());
@@ -412,19 +462,19 @@ mod tests {
         planner.complete(first, 0);
         assert_eq!(planner.reached(), third.before());
         // The third one's rows are the measure, for it lies nearest to what comes.
-        assert_eq!(planner.next().unwrap().window.length(), TimeDelta::days(4));
+        assert_eq!(planner.next(1).unwrap().window.length(), TimeDelta::days(4));
     }
 
     #[test]
     fn a_window_can_be_cut_down_to_a_second() {
         let mut planner =
-            Planner::new(at("2025-01-01T00:00:00Z"), at("2025-01-01T00:01:00Z"), SIZING);
-        let mut laid = planner.next().unwrap();
+            Planner::new(at("2025-01-01T00:00:00Z"), at("2025-01-01T00:01:00Z"), SIZING, AIM);
+        let mut laid = planner.next(1).unwrap();
         assert_eq!(laid.window.to_string(), "2025-01-01T00:00:00Z to 2025-01-01T00:01:00Z");
         let mut cuts = 0;
         while laid.is_divisible {
             assert!(planner.cut(laid.window, CUT));
-            laid = planner.next().unwrap();
+            laid = planner.next(1).unwrap();
             cuts += 1;
         }
         assert!(cuts < 4);
@@ -437,11 +487,11 @@ mod tests {
         let sizing = Sizing { shortest: TimeDelta::minutes(1), ..SIZING };
         let (from, upper) = (at("2025-01-01T00:00:00Z"), at("2025-01-01T01:00:00Z"));
         let mut planner =
-            Planner::new(from, upper, Sizing { first: TimeDelta::seconds(243), ..sizing });
-        let laid = planner.next().unwrap();
+            Planner::new(from, upper, Sizing { first: TimeDelta::seconds(243), ..sizing }, AIM);
+        let laid = planner.next(1).unwrap();
         planner.complete(laid.window, 1_000_000);
         assert_eq!(
-            planner.next().unwrap().window.to_string(),
+            planner.next(1).unwrap().window.to_string(),
             "2025-01-01T00:04:03Z to 2025-01-01T00:05:03Z"
         );
     }
@@ -450,7 +500,7 @@ mod tests {
     fn windows_of_a_server_that_returns_days_begin_where_its_days_do() {
         let (from, upper) = (at("2025-03-01T12:00:00Z"), at("2025-03-20T00:00:00Z"));
         let sizing = Sizing { first: TimeDelta::hours(3), longest: TimeDelta::days(3), ..SIZING };
-        let mut planner = Planner::new(from, upper, sizing);
+        let mut planner = Planner::new(from, upper, sizing, AIM);
         // The server's zone is New York, where the offset changes on 9 March.
         let day_start = |from: DateTime<Utc>| {
             let change = at("2025-03-09T07:00:00Z");
@@ -458,7 +508,7 @@ mod tests {
             ServerDays { begin }.boundary(from - TimeDelta::days(1), from)
         };
         let (mut asked, mut read) = (0, 0);
-        while let Some(laid) = planner.next() {
+        while let Some(laid) = planner.next(1) {
             let start = day_start(laid.window.from());
             asked += laid.window.length().num_seconds();
             read += (laid.window.before() - start).num_seconds();
@@ -480,12 +530,12 @@ mod tests {
         ) {
             let from = DateTime::from_timestamp(start, 0).unwrap();
             let upper = DateTime::from_timestamp(start + length, 0).unwrap();
-            let mut planner = Planner::new(from, upper, SIZING);
+            let mut planner = Planner::new(from, upper, SIZING, AIM);
             let mut open = Vec::new();
             let mut complete = Vec::new();
             for (workers, rows, kind, earlier) in steps {
                 while open.len() <= workers {
-                    let Some(laid) = planner.next() else { break };
+                    let Some(laid) = planner.next(1) else { break };
                     prop_assert!(laid.window.from() < laid.window.before());
                     open.push(laid);
                 }

@@ -81,9 +81,32 @@ impl Account {
         settings: &Value,
     ) -> Run {
         self.configure(days, settings);
-        let mut tap = Command::new(env!("CARGO_BIN_EXE_tap-bronto"));
-        tap.current_dir(&self.folder).args(["-c", "config.json", "-p", "catalog.json"]);
         self.select(&tap_bronto::catalog::discover(&[]).to_json(), streams, fields);
+        self.run()
+    }
+
+    /// The same with the account's custom fields.
+    pub(crate) fn tap_with_custom_fields(
+        &self,
+        streams: &[&str],
+        days: u64,
+        settings: &Value,
+    ) -> Run {
+        self.configure(days, settings);
+        let discovered = self.program().arg("--discover").output().unwrap();
+        self.select(str::from_utf8(&discovered.stdout).unwrap(), streams, &[]);
+        self.run()
+    }
+
+    fn program(&self) -> Command {
+        let mut tap = Command::new(env!("CARGO_BIN_EXE_tap-bronto"));
+        tap.current_dir(&self.folder).args(["-c", "config.json"]);
+        tap
+    }
+
+    fn run(&self) -> Run {
+        let mut tap = self.program();
+        tap.args(["-p", "catalog.json"]);
         if self.path("state.json").exists() {
             tap.args(["-s", "state.json"]);
         }

@@ -5,7 +5,8 @@
 //! requests in a row; the worker reads the halves itself, since it knows what it has sent.
 //!
 //! Each window costs one request to see its end, so the first one is the whole range. If there are more workers, it is
-//! given back when its first page shows that there is enough for all.
+//! the first one's share of the range; when its first page shows that there is enough for several, the others come at
+//! once. A window that has too many rows even so is given back then, since nothing of it was sent yet.
 
 use bronto_client::{Cursor, Direction, ReadActivities, ReadRequest};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -31,8 +32,10 @@ const OVERLAP: TimeDelta = TimeDelta::hours(1);
 /// How often the whole look-back is read again.
 const FULL_LOOKBACK_EVERY: TimeDelta = TimeDelta::hours(24);
 
-pub(super) const SIZING: Sizing =
-    Sizing { first: READABLE, shortest: TimeDelta::minutes(1), longest: READABLE, rows: 100_000 };
+const SIZING: Sizing =
+    Sizing { first: READABLE, shortest: TimeDelta::minutes(1), longest: READABLE };
+/// How many rows a window should have.
+pub(super) const AIM: u64 = 100_000;
 
 /// A window with more rows than this is cut: its rows are remembered, and a lost cursor would cost too much.
 const MOST_ROWS: u64 = 200_000;
@@ -40,6 +43,8 @@ const MOST_ROWS: u64 = 200_000;
 const PATIENCE: u32 = 2;
 /// After so many restarts of a window that can't be cut any further, the stream fails.
 const MOST_RESTARTS: u32 = 8;
+/// A range that is no longer than this isn't shared out before anything was read: it is what each run reads again.
+const SHORT: TimeDelta = TimeDelta::hours(12);
 /// A worker of its own pays only for so many rows.
 const ROWS_OF_WORKER: u64 = 10_000;
 /// A page with fewer rows says nothing about the whole.
@@ -51,8 +56,15 @@ enum Try {
     Complete { rows: u64, start: DateTime<Utc> },
     /// It has too many rows to be remembered.
     TooLarge,
-    /// There is enough for several workers, and nothing was sent yet.
-    Shareable { rows: u64 },
+    /// Its first page shows that it has so many rows, which is too many; nothing was sent yet.
+    Foreseen { rows: u64 },
+}
+
+/// How long windows of a range may be that so many workers share.
+pub(super) fn sizing(range: TimeDelta, workers: usize) -> Sizing {
+    let part = range.num_seconds() / i64::try_from(workers).unwrap_or(1);
+    let first = if range > SHORT { TimeDelta::seconds(part) } else { READABLE };
+    Sizing { first, ..SIZING }
 }
 
 impl StreamReader {
@@ -65,7 +77,8 @@ impl StreamReader {
             .reread_from(wanted, now)
             .max(self.stream.extraction.start_date().min(wanted))
             .max(readable);
-        self.read_windows(&mut Planner::new(from, upper, SIZING), Goal::New, u32::MAX).await
+        let mut planner = self.planner(from, upper);
+        self.read_windows(&mut planner, Goal::New, u32::MAX).await
     }
 
     /// From when on activities can be read. What of a range lies before that is reported as a gap.
@@ -101,14 +114,14 @@ impl StreamReader {
 pub(super) async fn read_window(worker: &mut Worker, laid: Laid) -> Result<WindowEnd, Halt> {
     let whole = laid.window;
     let sizing = Sizing { first: whole.length(), ..SIZING };
-    let mut planner = Planner::new(whole.from(), whole.before(), sizing);
+    let mut planner = Planner::new(whole.from(), whole.before(), sizing, AIM);
     let mut figures = Figures::default();
     let mut restarts = 0;
     // Up to where rows may have been sent by a query that was given up.
     let mut given_up = whole.from();
-    while let Some(Laid { window, .. }) = planner.next() {
-        let may_share = !laid.is_measured && restarts == 0 && window == whole;
-        match read_once(worker, window, may_share).await {
+    while let Some(Laid { window, .. }) = planner.next(1) {
+        let is_news = !laid.is_measured && restarts == 0 && window == whole;
+        match read_once(worker, window, is_news).await {
             Ok(Try::Complete { rows, start }) => {
                 report_unread(worker, window, start).await?;
                 figures.rows += rows;
@@ -120,7 +133,7 @@ pub(super) async fn read_window(worker: &mut Worker, laid: Laid) -> Result<Windo
                 }
                 restarts = 0;
             }
-            Ok(Try::Shareable { rows }) => return Ok(shared(worker, rows)),
+            Ok(Try::Foreseen { rows }) => return Ok(given_back(worker, rows)),
             Ok(Try::TooLarge) => {
                 worker.seen.abandon();
                 given_up = given_up.max(window.before());
@@ -150,18 +163,15 @@ pub(super) async fn read_window(worker: &mut Worker, laid: Laid) -> Result<Windo
     Ok(WindowEnd::Complete(figures))
 }
 
-/// How to share so many rows among the workers.
-fn shared(worker: &Worker, rows: u64) -> WindowEnd {
-    let workers = worker.stream.extraction.config.concurrency as u64;
-    let parts = (rows / ROWS_OF_WORKER).clamp(2, workers.max(2)).max(rows / SIZING.rows);
-    let parts = parts.min(workers * 16);
-    WindowEnd::TooLarge {
-        parts: u32::try_from(parts).unwrap_or(u32::MAX),
-        rows_each: Some((rows / parts).max(ROWS_OF_WORKER)),
-    }
+/// How to lay so many rows anew.
+fn given_back(worker: &Worker, rows: u64) -> WindowEnd {
+    let most = worker.stream.extraction.config.concurrency * 16;
+    let parts = usize::try_from(rows.div_ceil(AIM)).unwrap_or(most).min(most);
+    let parts = u32::try_from(parts).unwrap_or(u32::MAX);
+    WindowEnd::TooLarge { parts, page_rows: None }
 }
 
-async fn read_once(worker: &mut Worker, window: Window, may_share: bool) -> Result<Try, Halt> {
+async fn read_once(worker: &mut Worker, window: Window, is_news: bool) -> Result<Try, Halt> {
     // One second earlier, in case the server's window doesn't hold its start; but not so early that it refuses.
     let oldest = window::ceiling(worker.stream.server_now()? - READABLE + MARGIN / 2);
     let start = (window.from() - TimeDelta::seconds(1)).max(oldest);
@@ -170,7 +180,7 @@ async fn read_once(worker: &mut Worker, window: Window, may_share: bool) -> Resu
         return Ok(Try::Complete { rows: 0, start });
     }
     let config = &worker.stream.extraction.config;
-    let (size, may_share) = (config.activity_page_size(), may_share && config.concurrency > 1);
+    let (size, is_news) = (config.activity_page_size(), is_news && config.concurrency > 1);
     let direction = match worker.stream.kind() {
         BrontoStream::OutboundActivity => Direction::Outbound,
         _ => Direction::Inbound,
@@ -181,12 +191,15 @@ async fn read_once(worker: &mut Worker, window: Window, may_share: bool) -> Resu
     };
     let (first, next) = (request(Cursor::First), request(Cursor::Next));
     let mut page = worker.fetch(&first).await?;
-    if may_share
+    if is_news
         && let Some(rows) = estimate(&page.rows.marks, window)
-        && rows >= 2 * ROWS_OF_WORKER
+        && rows >= ROWS_OF_WORKER
     {
-        worker.set_aside(&page);
-        return Ok(Try::Shareable { rows });
+        if rows > MOST_ROWS {
+            worker.set_aside(&page);
+            return Ok(Try::Foreseen { rows });
+        }
+        worker.stream.foresee(window, rows);
     }
     let mut rows = 0;
     while !page.end_of_query && page.rows.counts.read > 0 {

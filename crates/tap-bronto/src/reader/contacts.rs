@@ -17,7 +17,6 @@ pub(super) const SIZING: Sizing = Sizing {
     first: TimeDelta::days(1),
     shortest: TimeDelta::minutes(1),
     longest: TimeDelta::days(90),
-    rows: 4_000,
 };
 
 pub(super) async fn read_window(worker: &mut Worker, laid: Laid) -> Result<WindowEnd, Halt> {

@@ -106,10 +106,10 @@ pub(super) async fn read_down<R: Fn(u32) -> ReadRequest>(
         Laid { window, .. } if is_alone || window.length() <= SHORT => MOST_PAGES_ALONE,
         _ => MOST_PAGES,
     };
-    match descent.find_last(laid.expected_pages, most_pages).await? {
-        None => Ok(WindowEnd::TooLarge { parts: CUT, rows_each: None }),
+    match descent.find_last(laid, most_pages).await? {
+        None => Ok(WindowEnd::TooLarge { parts: CUT, page_rows: descent.figures.page_rows }),
         Some(last) => {
-            descent.read_from(last).await?;
+            descent.read_from(last, laid).await?;
             Ok(WindowEnd::Complete(descent.figures))
         }
     }
@@ -117,22 +117,32 @@ pub(super) async fn read_down<R: Fn(u32) -> ReadRequest>(
 
 impl<R: Fn(u32) -> ReadRequest> Descent<'_, R> {
     /// A page that holds the last objects, or an empty one not far behind it; none if there are too many pages.
-    async fn find_last(&mut self, expected: u32, most: u32) -> Result<Option<u32>, Halt> {
-        let (mut filled, mut empty) = (0, expected.min(most) + 1);
+    async fn find_last(&mut self, laid: Laid, most: u32) -> Result<Option<u32>, Halt> {
+        let (mut filled, mut empty) = (0, laid.expected_pages.min(most) + 1);
         let (mut read, mut inside) = (0, 0);
+        // What was expected is not far off, as a rule.
+        let mut is_near = laid.expected_pages > 1;
         while self.look(empty).await? {
             filled = empty;
             let looked = &self.looked[&filled];
             (read, inside) = (read + looked.read, inside + looked.inside);
             // Where whole days are returned, a shorter window would hardly be fewer pages.
             if filled >= most && inside * 2 >= read {
-                self.drop_figures();
                 return Ok(None);
             }
             if filled >= LAST_PAGE {
                 return Err(self.endless());
             }
-            empty *= 2;
+            self.foresee(laid, filled, looked.inside);
+            // A page that isn't full is probably the last one, but only an empty one behind it says so.
+            let looks_last =
+                looked.read < laid.page_rows && !self.looked.contains_key(&(filled - 1));
+            let step = match (looks_last, std::mem::take(&mut is_near)) {
+                (true, _) => 1,
+                (false, true) => empty.div_ceil(2),
+                (false, false) => empty,
+            };
+            empty = if filled < most { (empty + step).min(most) } else { empty + step };
         }
         // Asking for a few empty pages on the way down costs no more than halving. The first try is near to what was
         // expected.
@@ -151,6 +161,12 @@ impl<R: Fn(u32) -> ReadRequest> Descent<'_, R> {
         Ok(Some(empty - 1))
     }
 
+    /// Tells how many rows the window has, or has at least, when so many stand on that page.
+    fn foresee(&self, laid: Laid, page: u32, rows: u64) {
+        let page_rows = self.figures.page_rows.unwrap_or(0).max(laid.page_rows);
+        self.worker.stream.foresee(laid.window, u64::from(page - 1) * page_rows + rows);
+    }
+
     /// Whether a page has objects. They are not sent.
     async fn look(&mut self, page: u32) -> Result<bool, Halt> {
         let fetched = self.worker.fetch(&(self.request)(page)).await?;
@@ -166,12 +182,13 @@ impl<R: Fn(u32) -> ReadRequest> Descent<'_, R> {
     }
 
     /// Reads and sends the pages from `page` down, and the last one that has objects once more.
-    async fn read_from(&mut self, page: u32) -> Result<(), Halt> {
+    async fn read_from(&mut self, page: u32, laid: Laid) -> Result<(), Halt> {
         let mut last = None;
         for page in (1..=page).rev() {
             let keys = self.take(page).await?;
             if keys.read > 0 && last.is_none() {
                 last = Some((page, PageKeys { keys: keys.keys.clone(), ..keys }));
+                self.foresee(laid, page, keys.inside);
             }
             self.remember(keys);
         }
@@ -244,10 +261,6 @@ impl<R: Fn(u32) -> ReadRequest> Descent<'_, R> {
     fn note_outside(&mut self, rows: &PageRows) {
         let earliest = &mut self.figures.earliest_outside;
         *earliest = [*earliest, rows.counts.earliest_outside].into_iter().flatten().min();
-    }
-
-    fn drop_figures(&mut self) {
-        self.figures = Figures::default();
     }
 
     /// The pages of a query don't fit together, against A6.

@@ -1,23 +1,51 @@
 //! Who may have a session: the setting `concurrency` bounds the sessions of the whole extraction.
 
-use std::sync::Arc;
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
+use bronto_client::{Client, Session, SessionCost};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-
-/// The right to one session, for as long as it is held.
-pub(crate) type Turn = OwnedSemaphorePermit;
 
 /// The sessions that may be open at once. Every stream gets its first before any gets a second.
 #[derive(Debug)]
 pub(crate) struct Turns {
+    sessions: usize,
     free: Arc<Semaphore>,
+    client: Client,
+    /// Sessions that were given back. They belong to no stream, and spare the next one its login.
+    idle: Arc<Mutex<Vec<Session>>>,
     /// How many streams have not had their first turn.
     waiting: watch::Sender<usize>,
+    /// How many streams are being read.
+    open: AtomicUsize,
+}
+
+/// The right to one session, for as long as it is held.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    session: Session,
+    /// What the session had cost before.
+    counted: SessionCost,
+    client: Client,
+    idle: Arc<Mutex<Vec<Session>>>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Turns {
-    pub(crate) fn new(sessions: usize, streams: usize) -> Self {
-        Self { free: Arc::new(Semaphore::new(sessions)), waiting: watch::Sender::new(streams) }
+    pub(crate) fn new(client: Client, sessions: usize, streams: usize) -> Self {
+        Self {
+            sessions,
+            free: Arc::new(Semaphore::new(sessions)),
+            client,
+            idle: Arc::default(),
+            waiting: watch::Sender::new(streams),
+            open: AtomicUsize::new(0),
+        }
     }
 
     /// A stream's first turn. To be asked for once per stream.
@@ -34,8 +62,58 @@ impl Turns {
         self.any().await
     }
 
+    /// A stream that has a turn is being read.
+    pub(crate) fn begin(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It is no longer; to be said as often as [`begin`](Self::begin).
+    pub(crate) fn end(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Among how many workers a stream should share out what is left of it: half as many again as its part of all of
+    /// them, since other streams will end sooner.
+    pub(crate) fn share(&self) -> usize {
+        let streams = *self.waiting.borrow() + self.open.load(Ordering::Relaxed);
+        (self.sessions * 3).div_ceil(streams.max(1) * 2).clamp(1, self.sessions)
+    }
+
     async fn any(&self) -> Turn {
-        Arc::clone(&self.free).acquire_owned().await.expect("the semaphore is never closed")
+        let permit = Arc::clone(&self.free).acquire_owned().await;
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let session = idle.unwrap_or_else(|| self.client.idle_session());
+        Turn {
+            counted: session.cost(),
+            session,
+            client: self.client.clone(),
+            idle: Arc::clone(&self.idle),
+            _permit: permit.expect("the semaphore is never closed"),
+        }
+    }
+}
+
+impl Turn {
+    pub(crate) fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// What the session has cost since the last time this was asked, or since the turn began.
+    pub(crate) fn count_cost(&mut self) -> SessionCost {
+        let cost = self.session.cost();
+        let before = mem::replace(&mut self.counted, cost);
+        SessionCost {
+            requests: cost.requests - before.requests,
+            retries: cost.retries - before.retries,
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut session = mem::replace(&mut self.session, self.client.idle_session());
+        session.put_aside();
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
     }
 }
 
@@ -53,9 +131,14 @@ mod tests {
         }
     }
 
+    fn turns(sessions: usize, streams: usize) -> Turns {
+        let config = bronto_client::ClientConfig::new("token".into());
+        Turns::new(Client::new(config).unwrap(), sessions, streams)
+    }
+
     #[tokio::test]
     async fn nobody_gets_a_second_turn_before_all_had_their_first() {
-        let turns = Turns::new(2, 3);
+        let turns = turns(2, 3);
         let first = turns.first().await;
         assert!(now(turns.further()).await.is_none());
         let second = turns.first().await;
@@ -67,5 +150,15 @@ mod tests {
         let further = (turns.further().await, turns.further().await);
         assert!(now(turns.further()).await.is_none());
         drop(further);
+    }
+    #[test]
+    fn what_is_left_is_shared_out_among_the_streams_that_are_left() {
+        assert_eq!([turns(1, 5), turns(1, 1)].map(|turns| turns.share()), [1, 1]);
+        assert_eq!([turns(4, 5), turns(4, 3), turns(4, 1)].map(|turns| turns.share()), [2, 2, 4]);
+        let turns = turns(16, 1);
+        (0..4).for_each(|_| turns.begin());
+        assert_eq!(turns.share(), 5);
+        (0..4).for_each(|_| turns.end());
+        assert_eq!(turns.share(), 16);
     }
 }

@@ -13,10 +13,9 @@ use crate::{
 };
 
 pub(super) const SIZING: Sizing = Sizing {
-    first: TimeDelta::days(7),
+    first: TimeDelta::days(30),
     shortest: TimeDelta::hours(1),
     longest: TimeDelta::days(90),
-    rows: 20_000,
 };
 
 pub(super) async fn read_window(worker: &mut Worker, laid: Laid) -> Result<WindowEnd, Halt> {

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use super::{
-    StreamReader, StreamReading, report,
+    PAGES_OF_WINDOW, StreamReader, StreamReading, report,
     worker::{WindowEnd, Worker},
 };
 use crate::{
@@ -47,6 +47,8 @@ impl StreamReader {
             return sent;
         }
         let Self { stream, state, .. } = self;
+        let turns = &stream.extraction.turns;
+        let mut foreseen = stream.foreseen.subscribe();
         let mut idle = vec![first];
         let mut reading = JoinSet::new();
         let mut failure: Option<Halt> = None;
@@ -55,7 +57,7 @@ impl StreamReader {
                 && windows > 0
                 && let Some(worker) = idle.pop()
             {
-                let Some(laid) = planner.next() else {
+                let Some(laid) = planner.next(turns.share()) else {
                     idle.push(worker);
                     break;
                 };
@@ -75,7 +77,14 @@ impl StreamReader {
                     Some(ended) => ended,
                     None => break,
                 },
-                turn = stream.extraction.turns.further(), if wants_more => {
+                Ok(()) = foreseen.changed() => {
+                    let seen = *foreseen.borrow_and_update();
+                    if let Some((window, rows)) = seen {
+                        planner.measure(window, rows);
+                    }
+                    continue;
+                }
+                turn = turns.further(), if wants_more => {
                     idle.push(Worker::new(Arc::clone(stream), turn));
                     continue;
                 }
@@ -107,6 +116,12 @@ async fn read_one(mut worker: Worker, laid: Laid) -> (Worker, Laid, Result<Windo
     (worker, laid, end)
 }
 
+fn note_page(planner: &mut Planner, rows: Option<u64>) {
+    if let Some(rows) = rows {
+        planner.note_page(rows, PAGES_OF_WINDOW);
+    }
+}
+
 fn unexpected_end(error: tokio::task::JoinError) -> Halt {
     let remedy = "This is a bug in this program; report it";
     let bug = SourceError::new(SourceErrorKind::Bug, "A worker ended unexpectedly", remedy);
@@ -118,16 +133,12 @@ impl StreamReading {
     fn take(&self, planner: &mut Planner, laid: Laid, end: WindowEnd) {
         let window = laid.window;
         match end {
-            WindowEnd::TooLarge { parts, rows_each } => {
+            WindowEnd::TooLarge { parts, page_rows } => {
+                note_page(planner, page_rows);
                 planner.cut(window, parts);
-                if let Some(rows) = rows_each {
-                    planner.aim_at(rows);
-                }
             }
             WindowEnd::Complete(figures) => {
-                if let Some(page_rows) = figures.page_rows {
-                    planner.note_page(page_rows, self.pages_of_window());
-                }
+                note_page(planner, figures.page_rows);
                 if figures.was_broken {
                     planner.aim_lower();
                 }

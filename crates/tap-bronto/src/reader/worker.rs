@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use bronto_client::{ContactIncludes, ReadRequest, Session, SessionCost};
+use bronto_client::{ContactIncludes, ReadRequest, SessionCost};
 use chrono::{DateTime, Utc};
 use replication::{event::Reading, source::SourceErrorKind};
 
@@ -19,9 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(super) stream: Arc<StreamReading>,
-    session: Session,
-    /// What of the session's cost is in an account already.
-    counted: SessionCost,
+    turn: Turn,
     sink: PageSink,
     /// The parts of a contact to ask for.
     pub(super) includes: ContactIncludes,
@@ -34,7 +32,6 @@ pub(crate) struct Worker {
     pub(super) version: Option<i64>,
     /// The version of the table that rows outside of it go to.
     pub(super) live_version: i64,
-    _turn: Turn,
 }
 
 /// A page that was read.
@@ -55,8 +52,8 @@ pub(super) enum WindowEnd {
     TooLarge {
         /// In how many pieces.
         parts: u32,
-        /// How many rows each will have, if that can be told.
-        rows_each: Option<u64>,
+        /// The most objects that one page held, if pages were seen.
+        page_rows: Option<u64>,
     },
 }
 
@@ -74,18 +71,12 @@ pub(super) struct Figures {
 }
 
 impl Worker {
-    /// A worker that logs in with its first request.
+    /// A worker that logs in with its first request, unless its session is open already. What the turn has cost so far
+    /// is part of the worker's account.
     pub(super) fn new(stream: Arc<StreamReading>, turn: Turn) -> Self {
-        let session = stream.extraction.client.idle_session();
-        Self::with_session(stream, turn, session)
-    }
-
-    /// A worker with a session that may have been used already; what that cost is part of the worker's account.
-    pub(super) fn with_session(stream: Arc<StreamReading>, turn: Turn, session: Session) -> Self {
         let config = &stream.extraction.config;
         Self {
-            session,
-            counted: SessionCost::default(),
+            turn,
             sink: PageSink::new(&stream.selected, config.activity_id, config.numbers)
                 .with_custom_fields(&stream.custom_fields, config.numbers),
             includes: contacts::includes(&stream.selected),
@@ -94,7 +85,6 @@ impl Worker {
             pending: Reading::default(),
             version: None,
             live_version: 0,
-            _turn: turn,
             stream,
         }
     }
@@ -103,7 +93,7 @@ impl Worker {
     pub(super) async fn log_in(&mut self) -> Result<(), OpenError> {
         self.stream.check_stop().map_err(OpenError::Halt)?;
         let login = tokio::select! {
-            login = self.session.log_in() => login.map_err(OpenError::Login),
+            login = self.turn.session().log_in() => login.map_err(OpenError::Login),
             () = self.stream.out_of_time() => Err(OpenError::Halt(Halt::Interrupted)),
         };
         self.count_cost();
@@ -133,7 +123,11 @@ impl Worker {
             Err(Halt::Failed(error)) if error.kind == SourceErrorKind::LoaderGone => {
                 Err(Halt::Failed(error))
             }
-            end => self.send_pending().await.and(end),
+            end => {
+                let sent = self.send_pending().await;
+                self.turn.session().put_aside();
+                sent.and(end)
+            }
         }
     }
 
@@ -148,7 +142,7 @@ impl Worker {
         let context = &self.stream.extraction.context;
         let reserved = context.sequence.reserve(context.clock.now(), PAGE_ROWS);
         let read = tokio::select! {
-            read = self.session.read(request, &mut self.sink) => read.map_err(Halt::from),
+            read = self.turn.session().read(request, &mut self.sink) => read.map_err(Halt::from),
             () = self.stream.out_of_time() => Err(Halt::Interrupted),
         };
         // What is given up was sent all the same.
@@ -177,10 +171,7 @@ impl Worker {
 
     /// Takes the requests since the last time into the account, those of failed tries too.
     pub(super) fn count_cost(&mut self) {
-        let cost = self.session.cost();
-        let requests = cost.requests - self.counted.requests;
-        let retries = cost.retries - self.counted.retries;
-        self.counted = cost;
+        let SessionCost { requests, retries } = self.turn.count_cost();
         self.pending.requests += requests;
         self.stream.update(|progress| {
             progress.requests += requests;

@@ -57,14 +57,15 @@ async fn a_busy_month_takes_few_requests() {
 }
 
 #[tokio::test]
-async fn an_idle_year_takes_few_requests_and_one_login_per_stream() {
+async fn an_idle_year_takes_few_requests_and_no_more_logins_than_streams() {
     let config =
         SimConfig { contacts: 0, unsubscribes: 0, inbound: 0, outbound: 0, ..SimConfig::default() };
     for sessions in [1, 8] {
         let account = Account::of(config.clone(), &[]).await;
         run_with(&account, |config| config.concurrency = sessions).await;
         let stats = account.server.stats();
-        assert_eq!(stats.sessions, 5);
+        // A session that is given back serves the next stream.
+        assert!(stats.sessions <= 5.min(sessions as u64), "{}", stats.sessions);
         assert!(stats.requests.values().all(|requests| *requests <= 40), "{:?}", stats.requests);
     }
 }
@@ -77,7 +78,7 @@ async fn a_run_with_nothing_new_asks_little_of_activities() {
     account.server.advance_seconds(600);
     let again = account.run(&first.states).await;
     let stats = account.server.stats();
-    assert_eq!(stats.sessions - before.sessions, 5, "nobody needs a second one");
+    assert!(stats.sessions - before.sessions <= 4, "a session serves one stream after another");
     for read in ["readRecentInboundActivities", "readRecentOutboundActivities"] {
         let requests = stats.requests_of(read) - before.requests_of(read);
         assert!(requests <= 4, "and a login: {requests}");
