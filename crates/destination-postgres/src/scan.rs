@@ -112,7 +112,7 @@ fn read(column_type: &ColumnType, rows: &[Row], position: usize) -> Option<Array
             let nulls: NullBuffer = lengths.iter().map(Option::is_some).collect();
             Some(Arc::new(ListArray::try_new(field, offsets, items, Some(nulls)).ok()?))
         }
-        scalar => array(scalar, Scalars { rows, position }),
+        scalar => array(scalar, &Scalars { rows, position }),
     }
 }
 
@@ -129,7 +129,7 @@ fn items(
         ColumnType::Timestamp => lists.lengths::<Micros>(),
         _ => lists.lengths::<&str>(),
     };
-    Some((array(item, lists)?, lengths?))
+    Some((array(item, &lists)?, lengths?))
 }
 
 /// Where values come from.
@@ -174,7 +174,7 @@ impl<'r> Values<'r> for Lists<'r> {
 }
 
 /// Values of a scalar type as an array.
-fn array<'r>(column_type: &ColumnType, values: impl Values<'r>) -> Option<ArrayRef> {
+fn array<'r>(column_type: &ColumnType, values: &impl Values<'r>) -> Option<ArrayRef> {
     Some(match column_type {
         ColumnType::Integer => Arc::new(Int64Array::from(values.all::<i64>()?)),
         ColumnType::Boolean => Arc::new(BooleanArray::from(values.all::<bool>()?)),

@@ -100,7 +100,7 @@ fn details(table: &TableAudit) -> String {
     }
     if table.lost_rejects > 0 {
         say(format!(
-            "{} objects can't be read as rows and are not among the rejects",
+            "objects that can't be read as rows and are not among the rejects: {}",
             display::count(table.lost_rejects)
         ));
     }
@@ -112,14 +112,14 @@ fn details(table: &TableAudit) -> String {
     }
     let excluded = &table.excluded;
     for (rows, why) in [
-        (excluded.moved, "rows changed since the bookmark"),
-        (excluded.after_bookmark, "stored rows lie after the bookmark"),
-        (excluded.rejected, "rows stand among the rejects"),
-        (excluded.unreadable, "stored rows are too old to be read again"),
-        (excluded.undated, "stored rows have no replication key"),
+        (excluded.moved, "changed since the bookmark"),
+        (excluded.after_bookmark, "lie after the bookmark"),
+        (excluded.rejected, "stand among the rejects"),
+        (excluded.unreadable, "are too old to be read again"),
+        (excluded.undated, "have no replication key"),
     ] {
         if rows > 0 {
-            say(format!("not compared: {} {why}", display::count(rows)));
+            say(format!("not compared, as they {why}: {} rows", display::count(rows)));
         }
     }
     for gap in &table.gaps {
@@ -161,18 +161,19 @@ fn key(key: &Map<String, Value>) -> String {
 
 /// The findings of one table, for programs.
 pub(super) fn table_json(table: &TableAudit) -> Value {
-    let mut found = day_json(&table.totals());
+    let mut found = json!({ "table": table.table, "equal": table.is_equal() });
     let is_shown = |day: &DayAudit| day.source.rows + day.stored.rows > 0 || !day.is_equal();
     let days = table.days.iter().filter(|(_, day)| is_shown(day)).map(|(day, found)| {
         let mut found = day_json(found);
         found["day"] = day.map(|day| day.to_string()).into();
         found
     });
-    found["table"] = table.table.as_str().into();
-    found["equal"] = table.is_equal().into();
     let bound = |at| (!is_whole(table)).then(|| instant_text(at));
     found["from"] = bound(table.span.from).into();
     found["before"] = bound(table.span.before).into();
+    if let (Value::Object(found), Value::Object(totals)) = (&mut found, day_json(&table.totals())) {
+        found.extend(totals);
+    }
     found["days_compared"] = table.days.len().into();
     found["days"] = days.collect::<Vec<_>>().into();
     found["differences"] = table.differences.iter().map(difference_json).collect::<Vec<_>>().into();
@@ -297,12 +298,77 @@ mod tests {
     #[test]
     fn what_differs_is_shown_by_table_day_and_key() {
         let unknown = ["unsubscribe".to_owned()];
-        insta::assert_snapshot!(summary(&findings(), &unknown), @"");
+        insta::assert_snapshot!(summary(&findings(), &unknown), @r"
+
+         Table              From                   Before                 Account   Stored   Missing   Extra   Different   Drifted   Changed since
+        ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+         contact            2026-11-20T00:00:00Z   2026-11-23T13:00:00Z    12,348   12,347         2       1           1         4              17
+         inbound_activity   2026-11-20T00:00:00Z   2026-11-23T13:00:00Z         3        3         0       0           0         0               0
+         list               whole                  whole                        3        3         0       0           0         0               0
+
+        contact
+          2026-11-22: 12,345 in the account, 12,344 stored; 2 missing, 1 extra, 1 different
+          2026-11-22 id=0bbc-1: missing in the destination
+          2026-11-22 id=0bbc\u{1b}-2: different: email, listIds
+          2026-11-22 id=0bbc-3: only in the destination
+          … 1 more of 4; list more with `--limit`
+          objects that can't be read as rows and are not among the rejects: 1
+          drift, which is no difference: numOpens 4, numSends 1,200
+          not compared, as they changed since the bookmark: 17 rows
+
+        inbound_activity
+          not compared, as they are too old to be read again: 90,000 rows
+          not compared: 2026-10-23T00:00:00Z to 2026-10-24T13:01:00Z: Bronto returns only the activities of the last 30 days
+
+        unsubscribe: never replicated, so there is nothing to compare
+
+        The account and the destination differ
+        ");
     }
 
     #[test]
     fn programs_get_every_figure() {
         let json = table_json(&findings().remove(2));
-        insta::assert_snapshot!(format!("{json:#}"), @"");
+        insta::assert_snapshot!(format!("{json:#}"), @r#"
+        {
+          "table": "list",
+          "equal": true,
+          "from": null,
+          "before": null,
+          "source_rows": 3,
+          "stored_rows": 3,
+          "source_digest": "00000000000000000000000000000007",
+          "stored_digest": "00000000000000000000000000000007",
+          "missing": 0,
+          "extra": 0,
+          "different": 0,
+          "drifted": 0,
+          "days_compared": 1,
+          "days": [
+            {
+              "source_rows": 3,
+              "stored_rows": 3,
+              "source_digest": "00000000000000000000000000000007",
+              "stored_digest": "00000000000000000000000000000007",
+              "missing": 0,
+              "extra": 0,
+              "different": 0,
+              "drifted": 0,
+              "day": null
+            }
+          ],
+          "differences": [],
+          "drift": {},
+          "lost_rejects": 0,
+          "not_compared": {
+            "changed_since_bookmark": 0,
+            "after_bookmark": 0,
+            "rejected": 0,
+            "unreadable": 0,
+            "without_replication_key": 0
+          },
+          "gaps": []
+        }
+        "#);
     }
 }

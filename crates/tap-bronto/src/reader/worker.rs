@@ -44,7 +44,7 @@ pub(super) struct Fetched {
 }
 
 /// How the reading of a window went.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum WindowEnd {
     /// It is read whole, and everything in it is sent.
     Complete(Figures),
