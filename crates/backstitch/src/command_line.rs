@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Key(KeyArguments),
     /// Read spans of the account again and compare them with the destination, value by value
     Audit(AuditArguments),
+    /// Find out what is wrong with an installation of the service, and how to mend it
+    Doctor(DoctorArguments),
 }
 
 impl Command {
@@ -87,6 +89,7 @@ impl Command {
             Self::Work(arguments) => commands::serve::work(&arguments),
             Self::Key(arguments) => commands::key::execute(&arguments),
             Self::Audit(arguments) => commands::audit::execute(&arguments),
+            Self::Doctor(arguments) => commands::doctor::execute(&arguments),
         }
     }
 }
@@ -370,6 +373,20 @@ pub(crate) struct ServeArguments {
 pub(crate) struct WorkArguments {
     #[command(flatten)]
     pub(crate) service: ServiceArguments,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// The configuration file; `backstitch.toml` if it is there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The control store, if it isn't the configured one
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) store: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Arguments of `key`.

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Renewals per lease, at most: more would only write.
-const RENEWALS_PER_LEASE: i32 = 4;
+const RENEWALS_PER_LEASE: i32 = 12;
 
 /// How soon the end of a run is written again that could not be.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);

@@ -6,6 +6,7 @@ mod audit_report;
 pub(crate) mod backfill;
 pub(crate) mod check;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod key;
 pub(crate) mod load;
 pub(crate) mod loads;

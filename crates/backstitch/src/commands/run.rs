@@ -64,6 +64,7 @@ fn replicate(arguments: &RunArguments) -> Result<(Subject, Outcome), Failure> {
     let backfill = Backfill::of(arguments, &integration)?;
     let outcome = pipeline::block_on(async {
         let source = connect::source(&integration)?;
+        options.accept_source_change |= integration.accepts(source.as_ref());
         let destination = connect::destination(&integration.target()?)?;
         if let Some(tables) = tables {
             refresh::forget(destination.as_ref(), source.fingerprint(), &options, &tables).await?;

@@ -44,19 +44,32 @@ pub(crate) fn work(arguments: &WorkArguments) -> Result<ExitStatus, Failure> {
     host(configuration, Role::Work, &[])
 }
 
-/// The configuration, with what the command line says on top.
+/// The file's configuration, with the store that the command line names.
 ///
 /// # Errors
 /// When either is wrong.
-pub(super) fn configured(arguments: &ServiceArguments) -> Result<Configuration, Failure> {
-    let mut configuration = match &arguments.config {
+pub(super) fn configured_by(
+    config: Option<&Path>,
+    store: Option<&str>,
+) -> Result<Configuration, Failure> {
+    let mut configuration = match config {
         Some(path) => config::load_all(path)?,
         None if Path::new(FILE).exists() => config::load_all(Path::new(FILE))?,
         None => config::without_file(Path::new("")),
     };
-    if let Some(store) = &arguments.store {
+    if let Some(store) = store {
         configuration.service.store = StoreAddress::from_argument(store)?;
     }
+    Ok(configuration)
+}
+
+/// The configuration, with what the command line says on top.
+///
+/// # Errors
+/// When either is wrong.
+fn configured(arguments: &ServiceArguments) -> Result<Configuration, Failure> {
+    let (config, store) = (arguments.config.as_deref(), arguments.store.as_deref());
+    let mut configuration = configured_by(config, store)?;
     if arguments.log_json {
         configuration.service.log_form = LogForm::Json;
     }

@@ -1,7 +1,7 @@
 //! One integration of the configuration: an account, and the schema that it fills.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use replication::reject_limit::RejectLimit;
+use replication::{reject_limit::RejectLimit, source::Source};
 use schedule::Schedule;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -57,6 +57,8 @@ pub(crate) struct Integration {
     pub(crate) lease: Option<TimeDelta>,
     /// How many rows may be rejected before the run ends, if it is set.
     pub(crate) max_rejects: Option<RejectLimit>,
+    /// The fingerprint of the source that is known to be the same account as before, with a new token or address.
+    accept_source: Option<String>,
     /// What the user should know though the configuration is valid.
     pub(crate) warnings: Vec<String>,
 }
@@ -123,6 +125,9 @@ impl Integration {
         let nested = section.take("nested").map(|entry| Nested::read(&entry)).transpose()?;
         let lease = read_lease(&mut section)?;
         let max_rejects = read_max_rejects(&mut section)?;
+        let accept_source = section.take("accept_source");
+        let accept_source =
+            accept_source.map(|entry| entry.text().map(str::to_owned)).transpose()?;
         section.finish()?;
         let warns = source.has_inline_token() && !around.has_secrets_apart();
         let inline_token = warns.then(|| {
@@ -152,8 +157,14 @@ impl Integration {
             nested,
             lease,
             max_rejects,
+            accept_source,
             warnings,
         })
+    }
+
+    /// Whether a source is said to be the same account as before, though its fingerprint has changed.
+    pub(crate) fn accepts(&self, source: &dyn Source) -> bool {
+        self.accept_source.as_ref().is_some_and(|accepted| *accepted == source.fingerprint())
     }
 
     /// The schema that the integration fills, ready to be connected to.

@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use ::service::{host::SettingError, integration::Origin};
+
 use super::*;
 
 const GOOD: &str = r#"
@@ -70,6 +72,99 @@ fn an_inline_token_is_warned_about_and_not_shown() {
     assert!(!format!("{integration:?}").contains("SECRET"));
 }
 
+/// The integration of a file's text, as it is stored and read again.
+fn stored(text: &str, origin: Origin) -> Result<Integration, SettingError> {
+    let path = Path::new("/etc/backstitch/backstitch.toml");
+    let (integration, declaration) = parse_all(path, text).unwrap().integrations.remove(0);
+    let (settings, secrets) = declaration.stored(&integration)?;
+    let stored = Stored {
+        name: &integration.name,
+        schema_name: Some(integration.schema.as_str()),
+        origin,
+        settings: &settings,
+        start_date: integration.source.start_date(),
+        secrets: &secrets,
+    };
+    Ok(stored.read(Path::new("/var/lib/backstitch"))?)
+}
+
+#[test]
+fn what_is_stored_means_what_the_file_says() {
+    for text in [
+        GOOD.to_owned(),
+        GOOD.replace("{ env = \"BRONTO_TOKEN\" }", "\"3D5A2C10-SECRET\""),
+        GOOD.replace(
+            "\"duckdb:warehouse.duckdb\"",
+            "{ url = \"postgres://u@h/d\", password = { file = \"p\" } }",
+        ),
+        format!(
+            "{GOOD}nested = \"native\"\nmax_rejects = \"0.5%\"\nschema = \"other\"\naccept_source = \"x\"\n"
+        ),
+    ] {
+        let file = read(&text).remove(0);
+        let stored = stored(&text, Origin::File).unwrap();
+        // A schedule is stored apart, and what is sealed is warned of no more.
+        let (mut file, mut stored) = (file, stored);
+        (file.schedule, stored.schedule) = (None, None);
+        (file.warnings, stored.warnings) = (Vec::new(), Vec::new());
+        assert_eq!(format!("{file:?}"), format!("{stored:?}"));
+    }
+}
+
+#[test]
+fn what_reaches_into_the_host_is_for_its_file_alone() {
+    let refused = |text: &str| stored(text, Origin::Api).map(|_| ()).unwrap_err();
+    let inline = GOOD.replace("{ env = \"BRONTO_TOKEN\" }", "\"3D5A2C10-SECRET\"");
+    assert!(stored(&inline, Origin::Api).is_ok());
+    let error = refused(GOOD);
+    assert_eq!(error.pointer, "/settings/source/token");
+    for (place, pointer) in [
+        ("duckdb:../w.duckdb", "/settings/destination"),
+        ("duckdb:/etc/w.duckdb", "/settings/destination"),
+        ("duckdb:control.db", "/settings/destination"),
+        ("postgres://u@h/d?sslrootcert=/etc/passwd", "/settings/destination"),
+    ] {
+        let error = refused(&inline.replace("duckdb:warehouse.duckdb", place));
+        assert_eq!(error.pointer, pointer, "{place}");
+        assert!(error.message.contains("file") || error.message.contains("folder"), "{error}");
+    }
+    let within = stored(&inline, Origin::Api).unwrap().destination;
+    assert_eq!(within.to_string(), "duckdb:/var/lib/backstitch/warehouse.duckdb");
+    let tap = "[integration.Shop]\ndestination = \"duckdb:w.duckdb\"\n\
+               source = { type = \"singer\", command = [\"tap-x\"], config = { password = \"hunter2\" } }";
+    let error = stored(tap, Origin::File).map(|_| ()).unwrap_err();
+    assert!(error.message.contains("`password`") && !error.message.contains("hunter2"), "{error}");
+    let error = refused(&tap.replace("\"hunter2\"", "{ env = \"X\" }"));
+    assert_eq!(error.pointer, "/settings/source/command");
+}
+
+#[test]
+fn reads_how_the_service_goes_about_it() {
+    let read = |text: &str| parse_all(Path::new("/etc/b/backstitch.toml"), text);
+    let defaults = read("").unwrap().service;
+    assert_eq!(defaults.data_folder, Path::new("/etc/b/backstitch-data"));
+    assert!(defaults.listen.ip().is_loopback());
+    let text = "[service]\ndata_dir = \"/var/lib/b\"\nlisten = \"127.0.0.1:1\"\nconcurrency = 2\nlog_format = \"json\"\n\
+                retention = { log_days = 7, load_days = 61 }";
+    let settings = read(text).unwrap().service;
+    let StoreAddress::File(path) = &settings.store else { panic!("{settings:?}") };
+    assert_eq!(path, Path::new("/var/lib/b/control.db"));
+    assert_eq!((settings.concurrency, settings.log_form), (2, LogForm::Json));
+    assert_eq!(settings.retention.logs.age.num_days(), 7);
+    for (wrong, said) in [
+        ("lissen = \"x\"", "Did you mean `listen`?"),
+        ("listen = \"8720\"", "no address with a port"),
+        ("concurrency = 0", "from 1 to 1000"),
+        ("retention = { load_days = 30 }", "from 61 to 3660"),
+        ("store = \"postgres://u:hunter2@h/d\"", "holds a password"),
+        ("store = \"mysql://h/d\"", "can't be there"),
+    ] {
+        let error = read(&format!("[service]\n{wrong}")).map(|_| ()).unwrap_err();
+        let error = Failure::from(error).render();
+        assert!(error.contains(said) && !error.contains("hunter2"), "{error}");
+    }
+}
+
 #[test]
 fn names_the_line_and_the_nearest_key() {
     insta::assert_snapshot!(refusal("destination", "destinaton = \"duckdb:w\""), @r#"
@@ -78,7 +173,7 @@ fn names_the_line_and_the_nearest_key() {
     "#);
     insta::assert_snapshot!(refusal("lease", "colour = 1"), @r#"
     error: Unknown key `colour` in `[integration."Stitch Bronto"]` (backstitch.toml:8:1)
-    hint: Known here: `source`, `streams`, `destination`, `schema`, `schedule`, `tables`, `columns`, `nested`, `lease_seconds`, `max_rejects`
+    hint: Known here: `source`, `streams`, `destination`, `schema`, `schedule`, `tables`, `columns`, `nested`, `lease_seconds`, `max_rejects`, `accept_source`
     "#);
     insta::assert_snapshot!(
         refusal("source", "source = { type = \"bronto\", tokn = { env = \"X\" }, token = \"x\" }"), @r"

@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use replication::run::{RunContext, RunOptions, replicate};
+use replication::{
+    claim::Refusal,
+    destination::DestinationErrorKind,
+    run::{RunContext, RunOptions, replicate},
+};
 use secrecy::SecretString;
 use service::{
     Store, StoreError,
@@ -16,7 +20,7 @@ use service::{
 };
 use tokio::{
     pin, select,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
@@ -38,6 +42,9 @@ use crate::{
 
 /// How often progress is looked at.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// How long the end of a run waits for its loads to be in the control store.
+const MIRROR_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Does runs.
 pub(crate) struct Executor {
@@ -122,15 +129,16 @@ impl Executor {
         let source = connect::source(&integration).map_err(|failure| failed(&failure))?;
         let target = integration.target().map_err(|failure| failed(&failure))?;
         let destination = connect::destination(&target).map_err(|failure| failed(&failure))?;
-        let options = options(run, &stored, &integration);
+        let mut options = options(run, &stored, &integration);
+        options.accept_source_change = integration.accepts(source.as_ref());
         let reports = Arc::new(reports);
+        let fingerprint = source.fingerprint();
         if options.reset_start_date {
             reports.progress(|progress| progress.phase = "resetting".to_owned());
             let tables = integration.selection.iter();
             let tables: Vec<String> =
                 tables.map(|selected| selected.stream().name().to_owned()).collect();
-            let fingerprint = source.fingerprint();
-            refresh::forget(destination.as_ref(), fingerprint, &options, &tables)
+            refresh::forget(destination.as_ref(), fingerprint.clone(), &options, &tables)
                 .await
                 .map_err(|failure| failed(&failure))?;
         }
@@ -155,17 +163,23 @@ impl Executor {
         let replication = replicate(source, destination, options, context);
         let result = watched(replication, watch, &reports, &stop).await;
         let result = match result {
-            Ok(report) => {
-                if let Some(requested_at) = stored.reset_requested_at {
-                    self.store.reset_done(&stored.id, requested_at).await.map_err(unstored)?;
+            Ok(report) => Ok(report),
+            Err(failure) => {
+                let mut error = failed(&Failure::from(&failure.error));
+                if is_of_another_source(&failure.error) {
+                    error.remedy = format!(
+                        "Use another schema; if it is the same account with a new token or address, say so with the \
+                         setting `accept_source = \"{fingerprint}\"`"
+                    );
                 }
-                Ok(report)
+                Err((failure.report, error))
             }
-            Err(failure) => Err((failure.report, failed(&Failure::from(&failure.error)))),
         };
         reports.progress(|progress| progress.phase = "writing the reports".to_owned());
-        // It ends by itself; what it lacks then, the next run brings.
-        drop(mirrored.await);
+        // What it lacks then, the next run brings.
+        if timeout(MIRROR_DEADLINE, mirrored).await.is_err() {
+            tracing::warn!("The run's loads are not all in the control store yet");
+        }
         match result {
             Ok(report) => {
                 report::log(&report);
@@ -225,6 +239,11 @@ fn options(run: &Run, stored: &Integration, integration: &config::Integration) -
         options.start_date_is_explicit = options.reset_start_date;
     }
     options
+}
+
+fn is_of_another_source(error: &replication::run::RunError) -> bool {
+    let replication::run::RunError::Destination(error) = error else { return false };
+    matches!(error.kind, DestinationErrorKind::Claim(Refusal::OtherSource))
 }
 
 /// The last line of a log.

@@ -133,6 +133,12 @@ impl Mirror {
                 Heard::Claimed { token } => {
                     let recorded = insist(|| self.reports.destination_token(token)).await;
                     self.note(recorded.map(drop), "The destination's token");
+                    // The claim has the new start date, and the bookmarks were forgotten before it.
+                    if let Some(requested_at) = self.integration.reset_requested_at {
+                        let (store, id) = (&self.store, &self.integration.id);
+                        let done = insist(|| store.reset_done(id, requested_at)).await;
+                        self.note(done, "The end of the reset");
+                    }
                     self.catch_up().await;
                 }
                 // What follows a load that is missing waits for it.

@@ -15,6 +15,6 @@ mod mirror;
 mod run_log;
 mod service;
 
-pub(crate) use keys::{KEY_FILE_VARIABLE, new_key};
+pub(crate) use keys::{KEY_FILE_VARIABLE, KeyRing, new_key};
 pub(crate) use run_log::{RunLogLayer, RunLogs, RunTitle};
-pub(crate) use service::{Role, Service};
+pub(crate) use service::{Role, Service, open_store};

@@ -8,7 +8,7 @@ use service::{
     Store,
     integration::Integration,
     run::{Run, RunState},
-    store::{Load, LogLevel, Start},
+    store::{Load, LogLevel, SealedSecret, Start},
 };
 use tokio::runtime::Runtime;
 
@@ -127,8 +127,14 @@ impl Control {
         }
     }
 
+    /// The sealed secrets of the integration.
+    pub(crate) fn secrets(&self) -> Vec<SealedSecret> {
+        let integration = self.integration().unwrap();
+        self.runtime.block_on(self.store.secrets(&integration.id)).unwrap()
+    }
+
     /// Everything that the store's files hold.
-    fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let files = ["", "-wal"].map(|end| {
             let path = format!("{}{end}", self.path.display());
             fs::read(path).unwrap_or_default()
@@ -146,7 +152,7 @@ pub(crate) fn serve(workplace: &Workplace) -> Running {
 
 /// Ends a service as a service manager does.
 #[track_caller]
-fn terminate(serve: Running) -> String {
+pub(crate) fn terminate(serve: Running) -> String {
     serve.signal("TERM");
     serve.wait().expect(143).stderr
 }
