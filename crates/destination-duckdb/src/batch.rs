@@ -1,4 +1,4 @@
-//! Arrow batches as tables: `backstitch_batch(7)` in a statement reads the batch that is offered under that number.
+//! Arrow batches as tables: `backstitch_batch(7)` in a statement reads the batches that are offered under that number.
 //!
 //! The `duckdb` crate has such a table function, `arrow(?, ?)`, but keeps every batch that was ever passed to it until
 //! the process ends, so that views can refer to it. A long run would keep all its rows. This one keeps a batch only while
@@ -9,8 +9,8 @@ use std::{
     collections::HashMap,
     error::Error,
     sync::{
-        LazyLock, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -27,28 +27,31 @@ use duckdb::{
 /// The table function's name.
 pub(crate) const FUNCTION: &str = "backstitch_batch";
 
-static OFFERED: LazyLock<Mutex<HashMap<u64, RecordBatch>>> = LazyLock::new(Mutex::default);
+static OFFERED: LazyLock<Mutex<HashMap<u64, Batches>>> = LazyLock::new(Mutex::default);
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-fn offered() -> MutexGuard<'static, HashMap<u64, RecordBatch>> {
+/// Batches of one schema, which read as one table.
+type Batches = Arc<[RecordBatch]>;
+
+fn offered() -> MutexGuard<'static, HashMap<u64, Batches>> {
     OFFERED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A batch that statements can read while this lives.
+/// Batches that statements can read while this lives.
 #[derive(Debug)]
 pub(crate) struct Offer {
     number: u64,
 }
 
 impl Offer {
-    /// Offers a batch.
-    pub(crate) fn new(batch: RecordBatch) -> Self {
+    /// Offers batches of one schema, of which there must be one.
+    pub(crate) fn new(batches: impl Into<Batches>) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        offered().insert(number, batch);
+        offered().insert(number, batches.into());
         Self { number }
     }
 
-    /// The table expression that reads it.
+    /// The table expression that reads them.
     pub(crate) fn table(&self) -> String {
         format!("{FUNCTION}({}::ubigint)", self.number)
     }
@@ -67,28 +70,49 @@ pub(crate) fn register(connection: &Connection) -> duckdb::Result<()> {
 
 struct BatchFunction;
 
-/// A scan of a batch: what it reads, and how far it is.
+/// A scan: what it reads, and how far it is.
 struct Scan {
     columns: Vec<usize>,
-    next_row: AtomicUsize,
-    rows_per_chunk: usize,
+    /// How many rows a chunk can have.
+    longest: usize,
+    /// The batch and the row that come next.
+    next: Mutex<(usize, usize)>,
+}
+
+impl Scan {
+    /// The next rows. Each is given once, so calls from several threads would not overlap either.
+    fn next_chunk<'a>(&self, batches: &'a Batches) -> Option<(&'a RecordBatch, usize, usize)> {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let (position, start) = *next;
+            let batch = batches.get(position)?;
+            let length = self.longest.min(batch.num_rows() - start);
+            if length > 0 {
+                next.1 += length;
+                return Some((batch, start, length));
+            }
+            *next = (position + 1, 0);
+        }
+    }
 }
 
 impl VTab for BatchFunction {
-    type BindData = RecordBatch;
+    type BindData = Batches;
     type InitData = Scan;
 
-    fn bind(bind: &BindInfo) -> Result<RecordBatch, Box<dyn Error>> {
+    fn bind(bind: &BindInfo) -> Result<Batches, Box<dyn Error>> {
         let number = bind.get_parameter(0).to_uint64();
-        let batch = offered()
+        let batches = offered()
             .get(&number)
-            .cloned()
+            .map(Arc::clone)
             .ok_or_else(|| format!("{FUNCTION}: nothing is offered as {number}"))?;
-        for field in batch.schema().fields() {
+        let first = batches.first().ok_or_else(|| format!("{FUNCTION}: {number} is empty"))?;
+        for field in first.schema().fields() {
             bind.add_result_column(field.name(), to_duckdb_logical_type_for_field(field)?);
         }
-        bind.set_cardinality(u64::try_from(batch.num_rows())?, true);
-        Ok(batch)
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        bind.set_cardinality(u64::try_from(rows)?, true);
+        Ok(batches)
     }
 
     fn init(init: &InitInfo) -> Result<Scan, Box<dyn Error>> {
@@ -96,24 +120,19 @@ impl VTab for BatchFunction {
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
         // The library's own chunk size, which it doesn't tell otherwise.
         let probe = DataChunkHandle::new(&[LogicalTypeHandle::from(LogicalTypeId::Boolean)]);
-        let rows_per_chunk = probe.flat_vector(0).capacity();
-        Ok(Scan { columns, next_row: AtomicUsize::new(0), rows_per_chunk })
+        let longest = probe.flat_vector(0).capacity();
+        Ok(Scan { columns, longest, next: Mutex::new((0, 0)) })
     }
 
     fn func(
         function: &TableFunctionInfo<Self>,
         output: &mut DataChunkHandle,
     ) -> Result<(), Box<dyn Error>> {
-        let batch = function.get_bind_data();
         let scan = function.get_init_data();
-        // Each call takes the next rows, so calls from several threads would not overlap either.
-        let start =
-            scan.next_row.fetch_add(scan.rows_per_chunk, Ordering::Relaxed).min(batch.num_rows());
-        let length = scan.rows_per_chunk.min(batch.num_rows() - start);
-        if length == 0 {
+        let Some((batch, start, length)) = scan.next_chunk(function.get_bind_data()) else {
             output.set_len(0);
             return Ok(());
-        }
+        };
         let rows = batch.slice(start, length).project(&scan.columns)?;
         record_batch_to_duckdb_data_chunk(&rows, output)
     }
@@ -150,11 +169,16 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_read_whole_and_only_while_it_is_offered() {
+    fn batches_are_read_whole_and_only_while_they_are_offered() {
         let connection = Connection::open_in_memory().unwrap();
         register(&connection).unwrap();
         for count in [0, 1, 2048, 2049, 10_000] {
-            let offer = Offer::new(numbers(count));
+            let (all, size) = (numbers(count), usize::try_from(count).unwrap());
+            let parts = [0, size / 3, size / 3, size]
+                .windows(2)
+                .map(|ends| all.slice(ends[0], ends[1] - ends[0]))
+                .collect::<Vec<_>>();
+            let offer = Offer::new(parts);
             let table = offer.table();
             let sum = count * (count - 1) / 2;
             let queries = [

@@ -51,7 +51,7 @@ pub(crate) fn add(
             .collect();
         let batch = batch(run_id, &fresh, now)
             .map_err(|error| defect("Rejected rows could not be made a batch").caused_by(error))?;
-        let offer = Offer::new(batch);
+        let offer = Offer::new([batch]);
         for statement in [
             sql::rejects::renew(&session.place, &offer.table()),
             sql::rejects::insert(&session.place, &offer.table()),

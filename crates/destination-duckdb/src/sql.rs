@@ -201,6 +201,16 @@ pub(crate) fn append(place: &Place, table: &str, schema: &StreamSchema, source: 
     format!("insert into {} ({names}) select {names} from {source}", place.table(table))
 }
 
+/// Counts the rows of `source` whose key is in the table. It reads the key columns only, which is a small part of what a
+/// merge would cost; where it finds none, the rows can be appended.
+pub(crate) fn known(place: &Place, table: &str, schema: &StreamSchema, source: &str) -> String {
+    format!(
+        "select count(*) from {source} as {LOADED} join {} as {STORED} on {}",
+        place.table(table),
+        same_key(schema, LOADED, STORED),
+    )
+}
+
 /// After a merge: counts the rows of `source` whose key is in the table, and those among them that may have lost. A row
 /// that beats the stored one and isn't stored can't differ from it, else the merge would have stored it; a row that is
 /// stored is known by its system columns. So this reads a few columns only, and mostly makes [`compare`] unnecessary.

@@ -36,6 +36,16 @@ impl Rows {
         Self { schema: Arc::clone(&load.schema), version: load.version, batches }
     }
 
+    /// How many there are.
+    fn count(&self) -> u64 {
+        self.batches.iter().map(|batch| batch.num_rows() as u64).sum()
+    }
+
+    /// The rows as statements can read them; none if there are none.
+    fn offer(&self) -> Option<Offer> {
+        (!self.batches.is_empty()).then(|| Offer::new(self.batches.as_slice()))
+    }
+
     /// The table that they go to.
     fn table(&self) -> String {
         let table = self.schema.table();
@@ -72,21 +82,18 @@ pub(crate) fn merge(session: &Session, rows: &Rows) -> Result<MergeOutcome, Dest
     let mut outcome = MergeOutcome::default();
     for batch in &rows.batches {
         check_version(rows, batch)?;
-        let offer = Offer::new(batch.clone());
-        if rows.schema.is_keyed() {
-            merge_batch(
-                session,
-                rows,
-                &table,
-                &offer,
-                batch.num_rows() as u64,
-                &doing,
-                &mut outcome,
-            )?;
-        } else {
-            let append = sql::append(&session.place, &table, &rows.schema, &offer.table());
-            outcome.inserted += session.execute(&append, [], &doing)?;
-        }
+    }
+    let Some(offer) = rows.offer() else { return Ok(outcome) };
+    let source = offer.table();
+    let is_new = !rows.schema.is_keyed()
+        || before == 0
+        || session.counts(&sql::known(&session.place, &table, &rows.schema, &source), &doing)?
+            == [0];
+    if is_new {
+        let append = sql::append(&session.place, &table, &rows.schema, &source);
+        outcome.inserted = session.execute(&append, [], &doing)?;
+    } else {
+        merge_known(session, rows, &table, &source, &doing, &mut outcome)?;
     }
     outcome.growth = growth(before, session.count(&table)?)?;
     Ok(outcome)
@@ -99,24 +106,20 @@ pub(crate) fn rivals(
 ) -> Result<Vec<Map<String, Value>>, DestinationError> {
     let table = rows.table();
     let doing = format!("compare rows with `{}`", rows.schema.table());
-    let mut rivals = Vec::new();
+    let Some(offer) = rows.offer() else { return Ok(Vec::new()) };
     let mut whole = (*rows.schema).clone();
     whole.columns.extend(system::row_columns());
-    for batch in &rows.batches {
-        let offer = Offer::new(batch.clone());
-        let query = sql::rivals(&session.place, &table, &rows.schema, &offer.table());
-        let found = read_batches(session, &query, &doing)?;
-        for (found, index) in
-            found.iter().flat_map(|found| (0..found.num_rows()).map(move |index| (found, index)))
-        {
-            let object =
-                serde_json::from_str(&row::render(&whole, found, index)).map_err(|error| {
-                    defect("A stored row could not be written as JSON").caused_by(error)
-                })?;
-            rivals.push(object);
-        }
-    }
-    Ok(rivals)
+    let query = sql::rivals(&session.place, &table, &rows.schema, &offer.table());
+    let found = read_batches(session, &query, &doing)?;
+    let found =
+        found.iter().flat_map(|found| (0..found.num_rows()).map(move |index| (found, index)));
+    found
+        .map(|(found, index)| {
+            serde_json::from_str(&row::render(&whole, found, index)).map_err(|error| {
+                defect("A stored row could not be written as JSON").caused_by(error)
+            })
+        })
+        .collect()
 }
 
 /// Deletes the rows of a table whose sequence is greater.
@@ -140,42 +143,35 @@ pub(crate) fn growth(before: u64, after: u64) -> Result<i64, DestinationError> {
         .ok_or_else(|| defect("A table has more rows than can be counted"))
 }
 
-/// Merges one batch, and adds what that did to the outcome.
-fn merge_batch(
+/// Merges rows some of which the table has, and writes down what that did.
+fn merge_known(
     session: &Session,
     rows: &Rows,
     table: &str,
-    offer: &Offer,
-    row_count: u64,
+    source: &str,
     doing: &str,
     outcome: &mut MergeOutcome,
 ) -> Result<(), DestinationError> {
-    let (schema, source) = (&rows.schema, offer.table());
-    let (mut inserted, mut updated) = (0, 0);
-    for changed in
-        read_batches(session, &sql::merge(&session.place, table, schema, &source), doing)?
-    {
+    let (schema, place) = (&rows.schema, &session.place);
+    for changed in read_batches(session, &sql::merge(place, table, schema, source), doing)? {
         let is_insert = changed.column(0).as_boolean();
-        inserted += is_insert.true_count() as u64;
-        updated += is_insert.false_count() as u64;
+        outcome.inserted += is_insert.true_count() as u64;
+        outcome.updated += is_insert.false_count() as u64;
     }
-    outcome.inserted += inserted;
-    outcome.updated += updated;
-    if inserted + updated == row_count {
+    let written = outcome.inserted + outcome.updated;
+    if written == rows.count() {
         return Ok(());
     }
-    let place = &session.place;
-    let [found, suspicious] =
-        session.counts(&sql::recount(place, table, schema, &source), doing)?;
+    let [found, suspicious] = session.counts(&sql::recount(place, table, schema, source), doing)?;
     // The rows that changed stand in the table as they came, like those that were there already; what stands there
     // otherwise has won.
     let [alike, different] = if suspicious == 0 {
         [found, 0]
     } else {
-        session.counts(&sql::compare(place, table, schema, &source), doing)?
+        session.counts(&sql::compare(place, table, schema, source), doing)?
     };
-    outcome.superseded += different;
-    outcome.unchanged += alike.checked_sub(inserted + updated).ok_or_else(|| {
+    outcome.superseded = different;
+    outcome.unchanged = alike.checked_sub(written).ok_or_else(|| {
         defect(format!("Rows merged into `{}` are not all found there afterwards", schema.table()))
     })?;
     Ok(())

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use replication::{
     placement::{Dialect, StoredTable},
     reject::{RejectFilter, StoredReject},
     replay::RejectPage,
+    run::UnitLimits,
     scan::RowScan,
     source::{CheckStep, Span},
     stream::StreamSchema,
@@ -33,6 +35,10 @@ use crate::{
     sql, tls,
     unit::Unit,
 };
+
+/// What one unit may hold: more rows would cost memory and save no processor time that can be measured.
+const UNIT_LIMITS: UnitLimits =
+    UnitLimits { rows: 20_000, bytes: 12 << 20, interval: Duration::from_secs(30) };
 
 /// One schema of a PostgreSQL database.
 ///
@@ -82,6 +88,10 @@ impl Destination for Postgres {
             config.database,
             config.schema
         )
+    }
+
+    fn unit_limits(&self) -> UnitLimits {
+        UNIT_LIMITS
     }
 
     async fn check(&self) -> Vec<CheckStep> {

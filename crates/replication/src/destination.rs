@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     claim::{Claim, ClaimMemory, ClaimRequest, Refusal},
+    gather::UnitLimits,
     ledger::LoadRecord,
     placement::{Dialect, Rename, StoredTable},
     reject::{ReasonCode, RejectFilter, RejectedRow, StoredReject},
@@ -61,6 +62,11 @@ pub trait Destination: Send + Sync {
     /// # Errors
     /// When the destination can't be reached.
     async fn stored_table(&self, table: &str) -> Result<Option<StoredTable>, DestinationError>;
+
+    /// How large a commit unit may become. Larger ones than it needs to be fast only cost memory.
+    fn unit_limits(&self) -> UnitLimits {
+        UnitLimits::default()
+    }
 
     /// Opens the transaction of one commit unit.
     ///

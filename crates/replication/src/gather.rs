@@ -42,6 +42,18 @@ impl Default for UnitLimits {
     }
 }
 
+impl UnitLimits {
+    /// The narrower of two, limit by limit.
+    #[must_use]
+    pub fn at_most(self, other: Self) -> Self {
+        Self {
+            rows: self.rows.min(other.rows),
+            bytes: self.bytes.min(other.bytes),
+            interval: self.interval.min(other.interval),
+        }
+    }
+}
+
 /// A closed unit. Its loads hold every row that came; the committer picks the winners.
 #[derive(Debug)]
 pub(crate) struct Unit {

@@ -59,9 +59,9 @@ pub struct RunOptions {
     pub start_date_is_explicit: bool,
     /// Stores the start date in place of the stored one.
     pub reset_start_date: bool,
-    /// When a unit is closed.
+    /// When a unit is closed at the latest; the destination may want it sooner.
     pub limits: UnitLimits,
-    /// How many bytes of events may wait between source and loader.
+    /// How many bytes of events may wait between source and loader: these, or two thirds of a unit if that is less.
     pub channel_bytes: usize,
     /// Lets a full table become empty, or shrink to less than half.
     pub allow_empty: bool,
@@ -171,7 +171,7 @@ pub async fn replicate(
     };
     let mut run = Run {
         destination: Arc::clone(&destination),
-        gatherer: Gatherer::new(options.limits),
+        gatherer: Gatherer::new(options.limits.at_most(destination.unit_limits())),
         tally: Tally::default(),
         gaps: Vec::new(),
         units: 0,
@@ -257,7 +257,8 @@ impl Run {
     ) -> Result<(), RunError> {
         let start_date = claim.start_date.as_deref();
         let start_date = start_date.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-        let (sender, receiver) = event::channel(options.channel_bytes);
+        let unit_bytes = options.limits.at_most(self.destination.unit_limits()).bytes;
+        let (sender, receiver) = event::channel(options.channel_bytes.min(unit_bytes / 3 * 2));
         let stop = self.context.stop.child_token();
         let extract = ExtractContext {
             state: claim.states.clone(),

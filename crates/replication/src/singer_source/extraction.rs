@@ -27,9 +27,9 @@ use crate::{
 };
 
 /// Rows are sent when this many have gathered.
-const BATCH_ROWS: usize = 10_000;
+const BATCH_ROWS: usize = 5_000;
 /// Rows are sent when they took this many bytes of input, states included.
-const BATCH_BYTES: usize = 8 << 20;
+const BATCH_BYTES: usize = 4 << 20;
 
 const BROKEN_PROTOCOL: &str = "The tap breaks the Singer protocol: use another version of it or report the fault to its authors";
 
