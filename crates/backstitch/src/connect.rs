@@ -20,7 +20,8 @@ use tap_bronto::{BrontoRejects, BrontoSource, TapConfig, config::Settings};
 use crate::{
     command_line::SchemaArguments,
     config::{
-        self, BrontoSettings, DestinationAddress, Integration, Nested, SchemaName, SourceSettings,
+        self, BrontoSettings, DestinationAddress, Integration, Nested, ParsedAddress, SchemaName,
+        SourceSettings,
     },
     exit::ExitStatus,
     failure::Failure,
@@ -40,6 +41,16 @@ pub(crate) struct Target {
     pub(crate) schema: SchemaName,
     /// How arrays are kept, if not in the destination's own way.
     pub(crate) nested: Option<Nested>,
+    /// How much memory DuckDB may use, if not its default here.
+    pub(crate) memory_limit: Option<String>,
+}
+
+impl Target {
+    /// A schema at an address, everything else as it is by default.
+    pub(crate) fn at(parsed: ParsedAddress, schema: SchemaName) -> Self {
+        let ParsedAddress { address, password } = parsed;
+        Self { address, password, schema, nested: None, memory_limit: None }
+    }
 }
 
 /// The schema that a command is about: an integration's, or the one named on the command line.
@@ -54,7 +65,7 @@ pub(crate) fn target(arguments: &SchemaArguments) -> Result<Target, Failure> {
     let schema =
         SchemaName::parse(schema).map_err(|error| Failure::configuration(error.to_string()))?;
     let parsed = DestinationAddress::from_argument(address)?;
-    Ok(Target { address: parsed.address, password: parsed.password, schema, nested: None })
+    Ok(Target::at(parsed, schema))
 }
 
 /// What the destination is opened for.
@@ -100,7 +111,10 @@ fn open(target: &Target, purpose: Purpose) -> Result<Arc<dyn Destination>, Failu
                 Nested::Subtables,
                 "DuckDB keeps arrays in list columns in this version",
             )?;
-            let config = DuckDbConfig::new(path, schema);
+            let mut config = DuckDbConfig::new(path, schema);
+            if let Some(limit) = &target.memory_limit {
+                config.memory_limit = Some(limit.clone());
+            }
             let destination = match purpose {
                 Purpose::Load => DuckDb::new(config),
                 Purpose::Look => DuckDb::open_read_only(config),

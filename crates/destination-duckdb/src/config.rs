@@ -4,6 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use replication::destination::{DestinationError, DestinationErrorKind};
 
+/// How much memory DuckDB may use at first unless it is told otherwise: enough for a unit of most tables and what is not
+/// yet checkpointed; more makes loading no faster.
+pub const DEFAULT_MEMORY_LIMIT: &str = "128MB";
+
 /// Which file and schema to write, and how to share the file with others.
 #[derive(Debug, Clone)]
 pub struct DuckDbConfig {
@@ -11,11 +15,12 @@ pub struct DuckDbConfig {
     pub path: PathBuf,
     /// The schema that holds the integration's tables. Created if it is missing.
     pub schema: String,
-    /// How much memory DuckDB may use, in its own notation, for example `1GB`; DuckDB's default (80 % of the machine) if
-    /// it is left out. The process needs 60 to 120 MiB beside it. All users of one file in a process share the settings
-    /// of whoever opens it.
+    /// How much memory DuckDB may use, in its own notation, for example `1GB`. If it is none: [`DEFAULT_MEMORY_LIMIT`],
+    /// and when that turns out to be too little, as much as DuckDB itself would take (80 % of the machine). The process
+    /// needs about 128 MiB beside it. All users of one file in a process share the settings of whoever opens it.
     pub memory_limit: Option<String>,
-    /// How many threads DuckDB may use; all cores if it is left out. One costs the least processor time in sum.
+    /// How many threads DuckDB may use; all cores if it is none. One costs the least processor time in sum: the others
+    /// mostly wait for it, and wait busily.
     pub threads: Option<usize>,
     /// How long to wait for a file that another process has locked.
     pub lock_wait: Duration,
@@ -25,13 +30,14 @@ pub struct DuckDbConfig {
 }
 
 impl DuckDbConfig {
-    /// A file and a schema, everything else by default: a minute's wait for a locked file, a minute of holding it.
+    /// A file and a schema, everything else by default: one thread, a minute's wait for a locked file, a minute of
+    /// holding it.
     pub fn new(path: impl Into<PathBuf>, schema: impl Into<String>) -> Self {
         Self {
             path: path.into(),
             schema: schema.into(),
             memory_limit: None,
-            threads: None,
+            threads: Some(1),
             lock_wait: Duration::from_secs(60),
             release_after: Duration::from_secs(60),
         }

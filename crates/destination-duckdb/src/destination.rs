@@ -19,6 +19,7 @@ use replication::{
     placement::{Dialect, Nesting, SplitRule, StoredTable, verbatim},
     reject::{RejectFilter, StoredReject},
     replay::RejectPage,
+    run::UnitLimits,
     scan::{NoRows, RowScan},
     source::{CheckStep, Span},
     stream::StreamSchema,
@@ -36,6 +37,10 @@ use crate::{
     table,
     transaction::DuckDbTransaction,
 };
+
+/// What one unit may hold. A commit of fewer rows would rewrite the row group that it left part-filled, again and again.
+const UNIT_LIMITS: UnitLimits =
+    UnitLimits { rows: 50_000, bytes: 40 << 20, interval: Duration::from_secs(30) };
 
 /// How long a writer waits for the other writers of its own process. They are at work, and each has its own deadlines, so
 /// this only has to end what would never end.
@@ -315,6 +320,10 @@ impl Destination for DuckDb {
     async fn stored_table(&self, table: &str) -> Result<Option<StoredTable>, DestinationError> {
         let table = table.to_owned();
         self.handle.read(move |session| table::stored(session, &table)).await
+    }
+
+    fn unit_limits(&self) -> UnitLimits {
+        UNIT_LIMITS
     }
 
     async fn begin(&self, _claim: &Claim) -> Result<Box<dyn UnitTransaction>, DestinationError> {

@@ -57,6 +57,24 @@ pub(crate) fn is_fatal(text: &str) -> bool {
     FATAL.iter().any(|mark| text.contains(mark))
 }
 
+/// Whether DuckDB had too little memory.
+pub(crate) fn is_out_of_memory(text: &str) -> bool {
+    text.contains("Out of Memory Error")
+}
+
+/// What was tried with too little memory, and may succeed now that there is more.
+pub(crate) fn memory_raised(path: &Path, error: duckdb::Error) -> DestinationError {
+    DestinationError::new(
+        DestinationErrorKind::Busy,
+        format!(
+            "DuckDB needs more memory for file `{}` than it is given at first; now it may have it",
+            path.display()
+        ),
+        "Nothing; set `memory_limit` if it takes too much",
+    )
+    .caused_by(error)
+}
+
 /// DuckDB's own text, which its crate wraps.
 pub(crate) fn text(error: &duckdb::Error) -> String {
     match error {
@@ -75,7 +93,7 @@ fn meaning(text: &str, file: &str) -> Option<(DestinationErrorKind, String, &'st
             format!("There is no space left for file `{file}`"),
             "Make space on its disk, then run again",
         )
-    } else if has(&["Out of Memory Error"]) {
+    } else if is_out_of_memory(text) {
         (
             Configuration,
             format!("DuckDB ran out of the memory that it may use for file `{file}`"),

@@ -21,7 +21,7 @@ use tokio::{runtime::Handle, task::AbortHandle};
 
 use crate::{
     batch,
-    config::DuckDbConfig,
+    config::{DEFAULT_MEMORY_LIMIT, DuckDbConfig},
     creation, failure,
     sql::{self, Place},
 };
@@ -29,10 +29,9 @@ use crate::{
 static FILES: LazyLock<Mutex<HashMap<PathBuf, Arc<SharedFile>>>> = LazyLock::new(Mutex::default);
 
 /// How many bytes of log DuckDB collects before it writes them into the file. Each checkpoint rewrites the part-filled
-/// row groups of every table, so with DuckDB's own 16 MB nearly every unit would pay for one.
-const CHECKPOINT_THRESHOLD: &str = "256MB";
-/// The same where memory is limited: rows that are not yet checkpointed count against the limit.
-const CHECKPOINT_THRESHOLD_LIMITED: &str = "64MB";
+/// row groups of every table, so with DuckDB's own 16 MB nearly every unit would pay for one. Rows that are not yet
+/// checkpointed take memory, so it isn't larger.
+const CHECKPOINT_THRESHOLD: &str = "64MB";
 
 /// Links followed before a path is given up.
 const LINK_LIMIT: usize = 40;
@@ -62,6 +61,17 @@ struct State {
     openings: u64,
 }
 
+/// How much memory a database may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    /// What the operator said.
+    Fixed,
+    /// [`DEFAULT_MEMORY_LIMIT`], until that is too little: wide tables and large rows need more.
+    Frugal,
+    /// As much as DuckDB itself would take.
+    Raised,
+}
+
 /// An open database. Only blocking threads wait for the lock around it.
 #[derive(Debug)]
 struct Open {
@@ -77,6 +87,8 @@ struct Open {
     sessions: usize,
     /// Its time is up: the last session closes it.
     expired: bool,
+    /// How much memory it may use.
+    memory: Memory,
     /// It failed: nobody else is let in, and the last session closes it.
     broken: bool,
     timer: AbortHandle,
@@ -174,6 +186,17 @@ impl Pass {
             open.broken = true;
         }
     }
+
+    /// Gives the database as much memory as DuckDB itself would take, and tells whether that is more than it had.
+    pub(crate) fn raise_memory(&self) -> bool {
+        let mut state = self.user.file.state();
+        let Some(open) = state.open.as_mut().filter(|open| open.memory == Memory::Frugal) else {
+            return false;
+        };
+        open.memory = Memory::Raised;
+        tracing::info!(file = %self.user.file.path.display(), "DuckDB needs more memory for this file, and gets it");
+        open.root.execute_batch("reset global memory_limit").is_ok()
+    }
 }
 
 impl Drop for Pass {
@@ -205,12 +228,23 @@ impl SharedFile {
         number: u64,
     ) -> Result<Open, DestinationError> {
         let failed = |error| failure::failed(&self.path, "open the database", error);
+        let mut memory = if config.memory_limit.is_some() { Memory::Fixed } else { Memory::Frugal };
         if access == Access::Write && !self.path.exists() {
-            creation::create(&self.path, || settings(config, access))?;
+            creation::create(&self.path, || settings(config, access, memory))?;
         }
-        let root = settings(config, access)
-            .and_then(|settings| Connection::open_with_flags(&self.path, settings))
-            .map_err(failed)?;
+        let connect = |memory| {
+            settings(config, access, memory)
+                .and_then(|settings| Connection::open_with_flags(&self.path, settings))
+        };
+        let root = connect(memory).or_else(|error| {
+            // A long log is read when a file is opened.
+            if memory != Memory::Frugal || !failure::is_out_of_memory(&failure::text(&error)) {
+                return Err(error);
+            }
+            memory = Memory::Raised;
+            connect(memory)
+        });
+        let root = root.map_err(failed)?;
         // Timestamps are cast from and to text in the session's zone; ours are UTC.
         root.execute_batch("set global timezone = 'UTC'").map_err(failed)?;
         batch::register(&root).map_err(failed)?;
@@ -228,6 +262,7 @@ impl SharedFile {
             root,
             catalog,
             access,
+            memory,
             identity,
             number,
             sessions: 0,
@@ -275,11 +310,11 @@ fn bind_indexes(root: &Connection, catalog: &str) -> duckdb::Result<()> {
     Ok(())
 }
 
-fn settings(config: &DuckDbConfig, access: Access) -> duckdb::Result<Config> {
-    let threshold = if config.memory_limit.is_some() {
-        CHECKPOINT_THRESHOLD_LIMITED
-    } else {
-        CHECKPOINT_THRESHOLD
+fn settings(config: &DuckDbConfig, access: Access, memory: Memory) -> duckdb::Result<Config> {
+    let limit = match memory {
+        Memory::Fixed => config.memory_limit.as_deref(),
+        Memory::Frugal => Some(DEFAULT_MEMORY_LIMIT),
+        Memory::Raised => None,
     };
     let mut settings = Config::default()
         .access_mode(match access {
@@ -289,10 +324,12 @@ fn settings(config: &DuckDbConfig, access: Access) -> duckdb::Result<Config> {
         // Everything that is used is built in; nothing is fetched behind the operator's back.
         .enable_autoload_extension(false)?
         .with("autoinstall_known_extensions", "false")?
-        .with("checkpoint_threshold", threshold)?
+        .with("checkpoint_threshold", CHECKPOINT_THRESHOLD)?
+        // A few rows that are looked for are known before the table is read, so that most of it needn't be.
+        .with("dynamic_or_filter_threshold", "2000")?
         // Tables have no order; not keeping one needs less memory.
         .with("preserve_insertion_order", "false")?;
-    if let Some(limit) = &config.memory_limit {
+    if let Some(limit) = limit {
         settings = settings.with("memory_limit", limit)?;
     }
     if let Some(threads) = config.threads {

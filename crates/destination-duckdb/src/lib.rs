@@ -26,5 +26,5 @@ mod table;
 mod transaction;
 mod version;
 
-pub use config::DuckDbConfig;
+pub use config::{DEFAULT_MEMORY_LIMIT, DuckDbConfig};
 pub use destination::DuckDb;

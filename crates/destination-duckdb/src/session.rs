@@ -127,10 +127,15 @@ impl Session {
         read
     }
 
-    /// What an error means; closes the file behind this session if the database is beyond use.
+    /// What an error means; closes the file behind this session if the database is beyond use, and gives it more memory
+    /// if that was too little.
     pub(crate) fn failed(&self, doing: &str, error: duckdb::Error) -> DestinationError {
-        if failure::is_fatal(&failure::text(&error)) {
+        let text = failure::text(&error);
+        if failure::is_fatal(&text) {
             self.pass.condemn();
+        }
+        if failure::is_out_of_memory(&text) && self.pass.raise_memory() {
+            return failure::memory_raised(&self.path, error);
         }
         failure::failed(&self.path, doing, error)
     }

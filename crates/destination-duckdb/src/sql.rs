@@ -177,22 +177,38 @@ pub(crate) fn count(place: &Place, table: &str) -> String {
     format!("select count(*) from {}", place.table(table))
 }
 
-/// Merges the rows of `source` into a table; returns for each row that it changed whether it was inserted.
+/// The column of offered rows that counts them.
+pub(crate) const PLACE: &str = "_sdc_place";
+/// The column of offered rows that tells which stored row each is, by its `rowid`; null for a row that is new.
+pub(crate) const SPOT: &str = "_sdc_spot";
+
+/// Merges the rows of `source`, which has the column [`SPOT`], into a table; returns for each row that it changed whether
+/// it was inserted.
 pub(crate) fn merge(place: &Place, table: &str, schema: &StreamSchema, source: &str) -> String {
     let names = column_names(schema);
     let updates = list(names.iter().map(|name| format!("{name} = {LOADED}.{name}")));
     let values = list(names.iter().map(|name| format!("{LOADED}.{name}")));
+    // Joined by number, parts of the table that have none of the rows aren't read.
+    let same_row = if has_row_numbers(schema) {
+        format!("({LOADED}.{SPOT} = {STORED}.rowid)")
+    } else {
+        same_key(schema, LOADED, STORED)
+    };
     format!(
-        "merge into {table} as {STORED} using {source} as {LOADED} on {same_key}\n\
+        "merge into {table} as {STORED} using {source} as {LOADED} on {same_row}\n\
          when matched and ({differs}) and ({wins}) then update set {updates}\n\
          when not matched then insert ({names}) values ({values})\n\
          returning merge_action = 'INSERT'",
         table = place.table(table),
-        same_key = same_key(schema, LOADED, STORED),
         differs = differs(schema, LOADED, STORED),
         wins = wins(schema),
         names = names.join(", "),
     )
+}
+
+/// Whether DuckDB's row numbers can be asked for: a column of that name would hide them.
+fn has_row_numbers(schema: &StreamSchema) -> bool {
+    !schema.columns.iter().any(|column| column.name.eq_ignore_ascii_case("rowid"))
 }
 
 /// Appends the rows of `source` to a table.
@@ -201,11 +217,12 @@ pub(crate) fn append(place: &Place, table: &str, schema: &StreamSchema, source: 
     format!("insert into {} ({names}) select {names} from {source}", place.table(table))
 }
 
-/// Counts the rows of `source` whose key is in the table. It reads the key columns only, which is a small part of what a
-/// merge would cost; where it finds none, the rows can be appended.
-pub(crate) fn known(place: &Place, table: &str, schema: &StreamSchema, source: &str) -> String {
+/// The rows of `source`, which has the column [`PLACE`], whose key is in the table: the place of each, and the number of the
+/// stored row.
+pub(crate) fn find(place: &Place, table: &str, schema: &StreamSchema, source: &str) -> String {
+    let number = if has_row_numbers(schema) { format!("{STORED}.rowid") } else { "0".to_owned() };
     format!(
-        "select count(*) from {source} as {LOADED} join {} as {STORED} on {}",
+        "select {LOADED}.{PLACE}, {number}::bigint from {source} as {LOADED} join {} as {STORED} on {}",
         place.table(table),
         same_key(schema, LOADED, STORED),
     )

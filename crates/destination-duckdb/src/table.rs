@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch, types::Int64Type};
+use arrow::{
+    array::{AsArray, Int64Array, RecordBatch, types::Int64Type},
+    datatypes::{DataType, Field, Schema},
+};
 use duckdb::types::Value as Parameter;
 use replication::{
     destination::{DestinationError, DestinationErrorKind, MergeOutcome, RetractionOutcome},
@@ -46,6 +49,27 @@ impl Rows {
         (!self.batches.is_empty()).then(|| Offer::new(self.batches.as_slice()))
     }
 
+    /// The same with a column more, which has a value for each row.
+    fn offer_with(
+        &self,
+        name: &str,
+        values: &Int64Array,
+    ) -> Result<Option<Offer>, DestinationError> {
+        let mut start = 0;
+        let widened = self.batches.iter().map(|batch| {
+            let mut fields = batch.schema().fields().to_vec();
+            fields.push(Arc::new(Field::new(name, DataType::Int64, true)));
+            let mut columns = batch.columns().to_vec();
+            columns.push(Arc::new(values.slice(start, batch.num_rows())));
+            start += batch.num_rows();
+            RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+        });
+        let widened = widened.collect::<Result<Vec<_>, _>>();
+        let widened =
+            widened.map_err(|error| defect("Rows could not be numbered").caused_by(error))?;
+        Ok((!widened.is_empty()).then(|| Offer::new(widened)))
+    }
+
     /// The table that they go to.
     fn table(&self) -> String {
         let table = self.schema.table();
@@ -83,17 +107,14 @@ pub(crate) fn merge(session: &Session, rows: &Rows) -> Result<MergeOutcome, Dest
     for batch in &rows.batches {
         check_version(rows, batch)?;
     }
-    let Some(offer) = rows.offer() else { return Ok(outcome) };
-    let source = offer.table();
-    let is_new = !rows.schema.is_keyed()
-        || before == 0
-        || session.counts(&sql::known(&session.place, &table, &rows.schema, &source), &doing)?
-            == [0];
-    if is_new {
-        let append = sql::append(&session.place, &table, &rows.schema, &source);
-        outcome.inserted = session.execute(&append, [], &doing)?;
+    let spots = if before == 0 || !rows.schema.is_keyed() {
+        None
     } else {
-        merge_known(session, rows, &table, &source, &doing, &mut outcome)?;
+        find(session, rows, &table, &doing)?
+    };
+    match spots {
+        Some(spots) => merge_known(session, rows, &table, &spots, &doing, &mut outcome)?,
+        None => outcome.inserted = append(session, rows, &table, &doing)?,
     }
     outcome.growth = growth(before, session.count(&table)?)?;
     Ok(outcome)
@@ -143,16 +164,59 @@ pub(crate) fn growth(before: u64, after: u64) -> Result<i64, DestinationError> {
         .ok_or_else(|| defect("A table has more rows than can be counted"))
 }
 
+/// Appends rows whose keys the table doesn't have.
+fn append(
+    session: &Session,
+    rows: &Rows,
+    table: &str,
+    doing: &str,
+) -> Result<u64, DestinationError> {
+    let Some(offer) = rows.offer() else { return Ok(0) };
+    let append = sql::append(&session.place, table, &rows.schema, &offer.table());
+    session.execute(&append, [], doing)
+}
+
+/// Where the table has each of the rows, by DuckDB's own number (`rowid`), which holds within the transaction until the
+/// row is written; null for those that are new. None if all of them are.
+///
+/// This reads the key columns only, a small part of what a merge reads.
+fn find(
+    session: &Session,
+    rows: &Rows,
+    table: &str,
+    doing: &str,
+) -> Result<Option<Int64Array>, DestinationError> {
+    let count = rows.batches.iter().map(RecordBatch::num_rows).sum();
+    let places = Int64Array::from_iter_values((0..).take(count));
+    let Some(offer) = rows.offer_with(sql::PLACE, &places)? else { return Ok(None) };
+    let query = sql::find(&session.place, table, &rows.schema, &offer.table());
+    let mut spots = vec![None; count];
+    let mut are_new = true;
+    for found in read_batches(session, &query, doing)? {
+        let places = found.column(0).as_primitive::<Int64Type>().iter();
+        for (place, spot) in places.zip(found.column(1).as_primitive::<Int64Type>()) {
+            let place = place.and_then(|place| usize::try_from(place).ok());
+            *place
+                .and_then(|place| spots.get_mut(place))
+                .ok_or_else(|| defect("A row was found that was not looked for"))? = spot;
+            are_new = false;
+        }
+    }
+    Ok((!are_new).then(|| spots.into()))
+}
+
 /// Merges rows some of which the table has, and writes down what that did.
 fn merge_known(
     session: &Session,
     rows: &Rows,
     table: &str,
-    source: &str,
+    spots: &Int64Array,
     doing: &str,
     outcome: &mut MergeOutcome,
 ) -> Result<(), DestinationError> {
     let (schema, place) = (&rows.schema, &session.place);
+    let Some(offer) = rows.offer_with(sql::SPOT, spots)? else { return Ok(()) };
+    let source = &offer.table();
     for changed in read_batches(session, &sql::merge(place, table, schema, source), doing)? {
         let is_insert = changed.column(0).as_boolean();
         outcome.inserted += is_insert.true_count() as u64;

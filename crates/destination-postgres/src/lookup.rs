@@ -36,7 +36,7 @@ pub(crate) struct Found {
     pub(crate) known: Vec<u32>,
     /// Whether each table may hold rows: the table first, then its subtables.
     pub(crate) filled: Vec<bool>,
-    /// Whether the stage of keys was made. It holds the keys of the new rows.
+    /// Whether the stage of keys was made.
     pub(crate) has_keys: bool,
 }
 

@@ -6,7 +6,10 @@ use replication::{
     unit::TableLoad,
 };
 use serde_json::{Map, Value};
-use tokio_postgres::Row;
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
 
 use crate::{
     connection::bigint,
@@ -107,14 +110,17 @@ impl Session<'_> {
     ) -> Result<Vec<ChildOutcome>, DestinationError> {
         let layout = sql.layout;
         let picked = written.map_or(Picked::All, Picked::These);
+        let new: Vec<i32> =
+            found.new.iter().filter_map(|place| i32::try_from(*place).ok()).collect();
         let mut children = Vec::new();
         for (position, child) in sql.tables.children.iter().enumerate() {
             let doing = Doing::rows(child);
             let mut deleted = 0;
             if found.filled.get(position + 1) == Some(&true) {
                 if found.has_keys && !found.new.is_empty() {
-                    deleted +=
-                        self.connection.execute(&sql.delete_orphans(child), &[], &doing).await?;
+                    let places = [(&new as &(dyn ToSql + Sync), Type::INT4_ARRAY)];
+                    let delete = sql.delete_orphans(child);
+                    deleted += self.connection.execute(&delete, &places, &doing).await?;
                 }
                 if !found.known.is_empty() {
                     deleted +=

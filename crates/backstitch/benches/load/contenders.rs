@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Step, beside,
+    floors::Floor,
     measure::{measure, workspace_program},
     messages::Messages,
     report,
@@ -23,7 +24,7 @@ pub(crate) const OURS: &str = "ours";
 /// The packages of `target-duckdb`, which no test needs.
 const TARGET_DUCKDB: &str = include_str!("target-duckdb.txt");
 
-fn load(destination: &str, messages: &Path) -> Command {
+pub(crate) fn load(destination: &str, messages: &Path) -> Command {
     let mut command = Command::new(workspace_program("backstitch"));
     command.args(["load", "--destination", destination, "--schema", OURS]);
     reading(command, messages)
@@ -34,13 +35,16 @@ fn reading(mut command: Command, messages: &Path) -> Command {
     command
 }
 
-/// `backstitch load` into PostgreSQL.
-pub(crate) fn ours_into_postgres(cluster: &Cluster, messages: &Messages, _folder: &Path) {
+/// `backstitch load` into PostgreSQL. Returns what the floors have to load to do the same.
+pub(crate) fn ours_into_postgres(cluster: &Cluster, messages: &Messages, folder: &Path) -> Floor {
+    let mut floor = Floor::new(folder);
     for (step, file) in &messages.files {
         let mut command = load(&cluster.url(), file);
         command.env("PGPASSWORD", cluster.password());
         report("`backstitch load`, PostgreSQL", step, &beside(cluster, || measure(command)));
+        floor.note(cluster, step);
     }
+    floor
 }
 
 /// `backstitch load` into DuckDB.

@@ -3,11 +3,12 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use duckdb::Connection;
+use destination_duckdb::DEFAULT_MEMORY_LIMIT;
+use duckdb::{Config, Connection};
 use postgres_cluster::Cluster;
 
 use crate::{
@@ -18,30 +19,83 @@ use crate::{
     report,
 };
 
-/// The schema that the floor fills.
+/// The schema that the floors in DuckDB fill.
 const FLOOR: &str = "by_hand";
 
-/// `\copy` of CSV into a stage, `insert … on conflict` from there, and the arrays into their subtables: all rows, then a
-/// fifth of them again.
-pub(crate) fn psql(cluster: &Cluster, folder: &Path) {
-    cluster.query(&format!("create schema {FLOOR}")).unwrap();
-    let tables: Vec<Table> = STREAMS.map(|name| Table::of(cluster, name)).into();
-    let steps = [("everything", "true"), ("a fifth again", "hashtext(id) % 5 = 0")];
-    for (step, rows) in steps {
-        let mut script = String::from("begin;\n");
-        for table in &tables {
-            let file = folder.join(format!("{}.csv", table.name));
-            table.write_out(cluster, rows, &file);
-            script.push_str(&table.load(&file));
+/// In which form psql copies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// As text, which people use.
+    Csv,
+    /// As the server itself has written it: the least that any client can cost.
+    Binary,
+}
+
+impl Format {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Binary => "binary",
         }
-        script.push_str("commit;\n");
-        let path = folder.join("floor.sql");
-        fs::write(&path, script).unwrap();
-        report(
-            "`psql`: CSV and SQL",
-            step,
-            &beside(cluster, || measure(psql_command(cluster, &path))),
-        );
+    }
+}
+
+/// What ours has loaded, step by step, in files that psql copies: `\copy` into a stage, `insert … on conflict` from there,
+/// and the arrays into their subtables.
+pub(crate) struct Floor {
+    folder: PathBuf,
+    tables: Vec<Table>,
+    steps: Vec<&'static str>,
+    /// The greatest sequence of the steps so far.
+    sequence: String,
+}
+
+impl Floor {
+    pub(crate) fn new(folder: &Path) -> Self {
+        let sequence = "-1".to_owned();
+        Self { folder: folder.to_owned(), tables: Vec::new(), steps: Vec::new(), sequence }
+    }
+
+    /// Writes out what a step of ours has written.
+    pub(crate) fn note(&mut self, cluster: &Cluster, step: &'static str) {
+        if self.tables.is_empty() {
+            self.tables = STREAMS.map(|name| Table::of(cluster, name)).into();
+        }
+        let rows = format!("_sdc_sequence > {}", self.sequence);
+        for table in &self.tables {
+            for format in [Format::Csv, Format::Binary] {
+                table.write_out(cluster, &rows, &self.file(table, step, format), format);
+            }
+        }
+        let greatest =
+            STREAMS.map(|name| format!("select max(_sdc_sequence) as m from {OURS}.{name}"));
+        let greatest = format!("select max(m) from ({}) as s", greatest.join(" union all "));
+        self.sequence = cluster.query(&greatest).unwrap().trim().to_owned();
+        self.steps.push(step);
+    }
+
+    fn file(&self, table: &Table, step: &str, format: Format) -> PathBuf {
+        self.folder.join(format!("{} {step}.{}", table.name, format.name()))
+    }
+
+    /// Loads all that.
+    pub(crate) fn load(&self, cluster: &Cluster, format: Format) {
+        let schema = format!("by_hand_{}", format.name());
+        cluster.query(&format!("create schema {schema}")).unwrap();
+        for table in &self.tables {
+            table.create_like(cluster, &schema);
+        }
+        for step in &self.steps {
+            let mut script = String::from("begin;\n");
+            for table in &self.tables {
+                script.push_str(&table.load(&schema, &self.file(table, step, format), format));
+            }
+            script.push_str("commit;\n");
+            let path = self.folder.join("floor.sql");
+            fs::write(&path, script).unwrap();
+            let what = format!("`psql`: {} and SQL", format.name());
+            report(&what, step, &beside(cluster, || measure(psql_command(cluster, &path))));
+        }
     }
 }
 
@@ -61,7 +115,6 @@ struct Table {
 }
 
 impl Table {
-    /// Makes an empty one like ours.
     fn of(cluster: &Cluster, name: &'static str) -> Self {
         let texts = |sql: &str| -> Vec<String> {
             cluster.query(sql).unwrap().lines().map(str::to_owned).collect()
@@ -74,14 +127,20 @@ impl Table {
             "select table_name from information_schema.tables where table_schema = '{OURS}' and table_name like '{name}\\_\\_%'"
         ));
         let prefix = format!("{name}__");
-        for table in subtables.iter().map(String::as_str).chain([name]) {
-            let like =
-                format!("create table {FLOOR}.\"{table}\" (like {OURS}.\"{table}\" including all)");
-            cluster.query(&like).unwrap();
-        }
         let lists =
             subtables.iter().map(|table| table.strip_prefix(&prefix).unwrap().to_owned()).collect();
         Self { name, columns, lists }
+    }
+
+    /// Makes empty tables like ours.
+    fn create_like(&self, cluster: &Cluster, schema: &str) {
+        let subtables = self.lists.iter().map(|list| format!("{}__{list}", self.name));
+        for table in subtables.chain([self.name.to_owned()]) {
+            let like = format!(
+                "create table {schema}.\"{table}\" (like {OURS}.\"{table}\" including all)"
+            );
+            cluster.query(&like).unwrap();
+        }
     }
 
     fn quoted(names: &[String]) -> String {
@@ -89,7 +148,7 @@ impl Table {
     }
 
     /// Writes rows into a file: the columns, then the arrays.
-    fn write_out(&self, cluster: &Cluster, rows: &str, file: &Path) {
+    fn write_out(&self, cluster: &Cluster, rows: &str, file: &Path, format: Format) {
         let name = self.name;
         let lists = self.lists.iter().map(|list| {
             format!(
@@ -98,10 +157,11 @@ impl Table {
             )
         });
         let query = format!(
-            "\\copy (select {}{} from {OURS}.\"{name}\" t where {rows}) to '{}' with (format csv)\n",
+            "\\copy (select {}{} from {OURS}.\"{name}\" t where {rows}) to '{}' with (format {})\n",
             Self::quoted(&self.columns),
             lists.collect::<String>(),
-            file.display()
+            file.display(),
+            format.name(),
         );
         let script = file.with_extension("sql");
         fs::write(&script, query).unwrap();
@@ -109,7 +169,7 @@ impl Table {
     }
 
     /// The statements that load such a file.
-    fn load(&self, file: &Path) -> String {
+    fn load(&self, schema: &str, file: &Path, format: Format) -> String {
         let name = self.name;
         let columns = Self::quoted(&self.columns);
         let set = self.columns.iter().filter(|column| *column != "id");
@@ -118,17 +178,18 @@ impl Table {
         let lists: String =
             self.lists.iter().map(|list| format!(", null::text[] as \"{list}\"")).collect();
         let mut script = format!(
-            "create temporary table stage on commit drop as select {columns}{lists} from {FLOOR}.\"{name}\" limit 0;\n\
-             \\copy stage from '{}' with (format csv)\n\
-             insert into {FLOOR}.\"{name}\" ({columns}) select {columns} from stage \
+            "create temporary table stage on commit drop as select {columns}{lists} from {schema}.\"{name}\" limit 0;\n\
+             \\copy stage from '{}' with (format {})\n\
+             insert into {schema}.\"{name}\" ({columns}) select {columns} from stage \
              on conflict (id) do update set {set};\n",
-            file.display()
+            file.display(),
+            format.name(),
         );
         let system: Vec<String> =
             self.columns.iter().filter(|column| column.starts_with("_sdc_")).cloned().collect();
         let system = Self::quoted(&system);
         for list in &self.lists {
-            let child = format!("{FLOOR}.\"{name}__{list}\"");
+            let child = format!("{schema}.\"{name}__{list}\"");
             script.push_str(&format!(
                 "delete from {child} c using stage s where c._sdc_source_key_id = s.id;\n\
                  insert into {child} (_sdc_source_key_id, _sdc_level_0_id, value, {system}) \
@@ -191,4 +252,37 @@ pub(crate) fn read_json(messages: &Messages, folder: &Path) {
         });
         report("DuckDB: `read_json` and a merge", step, &done);
     }
+}
+
+/// DuckDB's own reader of CSV, into tables without keys that have the shape of ours, with the memory and the thread that
+/// ours has: nothing is looked up, compared or counted.
+pub(crate) fn copy_csv(folder: &Path) {
+    let file = |name: &str| folder.join(format!("{name} duckdb.csv")).display().to_string();
+    let path = folder.join("keyless.duckdb");
+    let attach = format!("attach '{}' as ours (read_only)", folder.join("ours.duckdb").display());
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch(&attach).unwrap();
+    for name in STREAMS {
+        connection
+            .execute_batch(&format!(
+                "create table \"{name}\" as select * from ours.{OURS}.\"{name}\" limit 0; \
+                 copy ours.{OURS}.\"{name}\" to '{}' (header)",
+                file(name)
+            ))
+            .unwrap();
+    }
+    drop(connection);
+    let done = by_myself(|| {
+        let settings = Config::default()
+            .with("memory_limit", DEFAULT_MEMORY_LIMIT)
+            .and_then(|settings| settings.with("threads", "1"))
+            .unwrap();
+        let connection = Connection::open_with_flags(&path, settings).unwrap();
+        for name in STREAMS {
+            let copy = format!("copy \"{name}\" from '{}' (header)", file(name));
+            connection.execute_batch(&copy).unwrap();
+        }
+        connection.close().map_err(|(_, error)| error).unwrap();
+    });
+    report("DuckDB: `copy` of CSV, no key", "everything", &done);
 }

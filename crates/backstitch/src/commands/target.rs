@@ -48,10 +48,7 @@ fn read(path: &Path) -> Result<(Target, String), Failure> {
     let schema =
         SchemaName::parse(schema).map_err(|error| Failure::configuration(error.to_string()))?;
     let integration = setting("integration").map_or_else(|| schema.to_string(), str::to_owned);
-    Ok((
-        Target { address: parsed.address, password: parsed.password, schema, nested: None },
-        integration,
-    ))
+    Ok((Target::at(parsed, schema), integration))
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ const SOURCE_SETTINGS: [&str; 10] = [
 /// The bounds of `lease_seconds`: shorter and a slow network loses the claim; longer and nobody can take over.
 const LEASE_SECONDS: std::ops::RangeInclusive<i64> = 2..=86_400;
 
+const MEMORY_LIMIT_HINT: &str = "Write it with a unit, for example `memory_limit = \"1GB\"`";
+
 /// An account, and the schema that it fills.
 #[derive(Debug)]
 pub(crate) struct Integration {
@@ -47,6 +49,7 @@ pub(crate) struct Integration {
     /// Where the rows go.
     pub(crate) destination: DestinationAddress,
     password: Option<Secret>,
+    memory_limit: Option<String>,
     /// When it runs by itself.
     pub(crate) schedule: Option<Schedule>,
     /// The tables and columns that are replicated; everything, unless something is named.
@@ -114,7 +117,8 @@ impl Integration {
         }
         let destination =
             section.demand("destination", "Write `destination = \"duckdb:warehouse.duckdb\"`")?;
-        let (destination, password) = read_destination(destination, around)?;
+        let Destination { address: destination, password, memory_limit } =
+            Destination::read(destination, around)?;
         let schema = read_schema(name, &mut section)?;
         let schedule =
             section.take("schedule").map(|entry| read_schedule(entry.section()?)).transpose()?;
@@ -152,6 +156,7 @@ impl Integration {
             source,
             destination,
             password,
+            memory_limit,
             schedule,
             selection,
             nested,
@@ -180,6 +185,7 @@ impl Integration {
         Ok(Target {
             address: self.destination.clone(),
             password,
+            memory_limit: self.memory_limit.clone(),
             schema: self.schema.clone(),
             nested: self.nested,
         })
@@ -350,31 +356,49 @@ fn table(entry: &Entry<'_>, name: &str) -> Result<BrontoStream, ConfigError> {
     })
 }
 
-/// Reads `destination`: an address, or `{ url = …, password = … }` with either in the environment or a file.
-fn read_destination(
-    entry: Entry<'_>,
-    around: &Surroundings<'_>,
-) -> Result<(DestinationAddress, Option<Secret>), ConfigError> {
-    let apart = || around.secret(PASSWORD).map(Secret::Inline);
-    if entry.as_text().is_some() {
-        return Ok((read_url(entry, around)?.address, apart()));
+/// What stands under `destination`.
+struct Destination {
+    address: DestinationAddress,
+    password: Option<Secret>,
+    memory_limit: Option<String>,
+}
+
+impl Destination {
+    /// Reads it: an address, or `{ url = …, password = …, memory_limit = … }` with either of the first two in the
+    /// environment or a file.
+    fn read(entry: Entry<'_>, around: &Surroundings<'_>) -> Result<Self, ConfigError> {
+        let apart = || around.secret(PASSWORD).map(Secret::Inline);
+        if entry.as_text().is_some() {
+            let address = read_url(entry, around)?.address;
+            return Ok(Self { address, password: apart(), memory_limit: None });
+        }
+        let mut section = entry.section()?;
+        let url = section.demand("url", "Write `{ url = { env = \"WAREHOUSE_URL\" } }`")?;
+        let ParsedAddress { address, password } = read_url(url, around)?;
+        let given = section
+            .take("password")
+            .map(|entry| match entry.as_text() {
+                Some(_) if !around.has_secrets_apart() => Err(entry.error(
+                    "A password must not stand in the configuration",
+                    "Write `password = { env = \"WAREHOUSE_PASSWORD\" }` or `password = { file = \"PATH\" }`",
+                )),
+                _ => Secret::parse(entry, around),
+            })
+            .transpose()?;
+        let memory_limit = section
+            .take("memory_limit")
+            .map(|entry| match (&address, entry.as_text()) {
+                (DestinationAddress::DuckDb(_), Some(limit)) => Ok(limit.to_owned()),
+                (DestinationAddress::DuckDb(_), None) => {
+                    Err(entry.error("This is no amount of memory", MEMORY_LIMIT_HINT))
+                }
+                _ => Err(entry.error("Only DuckDB has a memory limit here", "Leave it out")),
+            })
+            .transpose()?;
+        section.finish()?;
+        let password = given.or_else(|| password.map(Secret::Inline)).or_else(apart);
+        Ok(Self { address, password, memory_limit })
     }
-    let mut section = entry.section()?;
-    let url = section.demand("url", "Write `{ url = { env = \"WAREHOUSE_URL\" } }`")?;
-    let parsed = read_url(url, around)?;
-    let password = section
-        .take("password")
-        .map(|entry| match entry.as_text() {
-            Some(_) if !around.has_secrets_apart() => Err(entry.error(
-                "A password must not stand in the configuration",
-                "Write `password = { env = \"WAREHOUSE_PASSWORD\" }` or `password = { file = \"PATH\" }`",
-            )),
-            _ => Secret::parse(entry, around),
-        })
-        .transpose()?;
-    section.finish()?;
-    let inside = parsed.password.map(Secret::Inline);
-    Ok((parsed.address, password.or(inside).or_else(apart)))
 }
 
 fn read_url(entry: Entry<'_>, around: &Surroundings<'_>) -> Result<ParsedAddress, ConfigError> {

@@ -15,7 +15,7 @@ mod singer;
 mod stored;
 mod surroundings;
 
-pub(crate) use address::DestinationAddress;
+pub(crate) use address::{DestinationAddress, ParsedAddress};
 pub(crate) use document::ConfigError;
 pub(crate) use integration::{BrontoSettings, Integration, Nested, SourceSettings};
 pub(crate) use schema_name::SchemaName;

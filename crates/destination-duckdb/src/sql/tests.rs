@@ -41,7 +41,7 @@ fn tables_hold_every_column_in_its_type() {
 fn merging_compares_sequences() {
     let schema = schema(&["id"], WinnerRule::Sequence);
     insta::assert_snapshot!(merge(&place(), "contact", &schema, "backstitch_batch(7::ubigint)"), @r#"
-    merge into "ware"."bronto"."contact" as stored using backstitch_batch(7::ubigint) as loaded on (loaded."id" = stored."id")
+    merge into "ware"."bronto"."contact" as stored using backstitch_batch(7::ubigint) as loaded on (loaded._sdc_spot = stored.rowid)
     when matched and (loaded."modified" is distinct from stored."modified" or loaded."li""st" is distinct from stored."li""st") and (loaded."_sdc_sequence" > coalesce(stored."_sdc_sequence", -1)) then update set "id" = loaded."id", "modified" = loaded."modified", "li""st" = loaded."li""st", "_sdc_extracted_at" = loaded."_sdc_extracted_at", "_sdc_received_at" = loaded."_sdc_received_at", "_sdc_batched_at" = loaded."_sdc_batched_at", "_sdc_sequence" = loaded."_sdc_sequence", "_sdc_table_version" = loaded."_sdc_table_version"
     when not matched then insert ("id", "modified", "li""st", "_sdc_extracted_at", "_sdc_received_at", "_sdc_batched_at", "_sdc_sequence", "_sdc_table_version") values (loaded."id", loaded."modified", loaded."li""st", loaded."_sdc_extracted_at", loaded."_sdc_received_at", loaded."_sdc_batched_at", loaded."_sdc_sequence", loaded."_sdc_table_version")
     returning merge_action = 'INSERT'

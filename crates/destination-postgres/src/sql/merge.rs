@@ -96,22 +96,20 @@ impl Merge<'_> {
         format!("copy {KEYS} ({columns}) from stdin with (format binary)")
     }
 
-    /// The rows whose keys the table has: their places, and where the table has them. Their keys leave the stage.
+    /// The rows whose keys the table has: their places, and where the table has them.
     pub(crate) fn look_up(&self) -> String {
         format!(
-            "with known as (select k.ctid as key, k.{PLACE} as place, t.ctid as spot \
-             from {KEYS} k join {target} t on {same_key}), \
-             gone as (delete from {KEYS} k using known where k.ctid = known.key) \
-             select array_agg(place), array_agg(spot) from known",
+            "select array_agg(k.{PLACE}), array_agg(t.ctid) from {KEYS} k join {target} t on {same_key}",
             target = self.target(),
             same_key = same_key(self.layout, "k", "t"),
         )
     }
 
-    /// Deletes the items of rows that are new: somebody deleted their parents and not them.
+    /// Deletes the items of rows that are new: somebody deleted their parents and not them. Parameter: the places of the
+    /// rows.
     pub(crate) fn delete_orphans(&self, child: &str) -> String {
         format!(
-            "delete from {} c using {KEYS} s where {}",
+            "delete from {} c using {KEYS} s where s.{PLACE} = any($1) and {}",
             table(self.schema, child),
             child_of(self.layout, "s"),
         )
@@ -396,15 +394,35 @@ mod tests {
             "s"."contact__listIds")
         "#);
         insta::assert_snapshot!(in_lines(&merge.look_up()), @r#"
-            with known as (select k.ctid as key, k._sdc_place as place, t.ctid as spot
-            from pg_temp._sdc_keys k join "s"."contact" t on k."id" = t."id"), gone as
-            (delete from pg_temp._sdc_keys k using known where k.ctid = known.key)
-            select array_agg(place), array_agg(spot) from known
+            select array_agg(k._sdc_place), array_agg(t.ctid) from pg_temp._sdc_keys k
+            join "s"."contact" t on k."id" = t."id"
         "#);
-        insta::assert_snapshot!(in_lines(&merge.update()), @"");
+        insta::assert_snapshot!(in_lines(&merge.update()), @r#"
+            with judged as materialized (select s.ctid as place, s."id" = t."id" as
+            same, (row(s."modified", s."extra"::text) is distinct from row(t."modified",
+            t."extra"::text) or s."listIds" is distinct from (select array_agg(c."value"
+            order by c."_sdc_level_0_id") from "s"."contact__listIds" c where
+            c."_sdc_source_key_id" = t."id")) as differs, case when s."modified" is not
+            distinct from t."modified" then (s."_sdc_sequence" > t."_sdc_sequence") is
+            not false when t."modified" is null then true when s."modified" is null then
+            false else s."modified" collate "C" > t."modified" collate "C" end as wins
+            from pg_temp._sdc_stage s join "s"."contact" t on t.ctid = s._sdc_spot),
+            dropped as (delete from pg_temp._sdc_stage s using judged j where s.ctid =
+            j.place and not (j.same and j.differs and j.wins) returning s._sdc_spot),
+            updated as (update "s"."contact" t set "modified" = s."modified", "extra" =
+            s."extra", "_sdc_extracted_at" = s."_sdc_extracted_at", "_sdc_received_at" =
+            s."_sdc_received_at", "_sdc_batched_at" = s."_sdc_batched_at",
+            "_sdc_sequence" = s."_sdc_sequence", "_sdc_table_version" =
+            s."_sdc_table_version" from judged j join pg_temp._sdc_stage s on s.ctid =
+            j.place where t.ctid = s._sdc_spot and (s."id" = t."id") is true and j.same
+            and j.differs and j.wins returning true) select count(*) filter (where same
+            and not differs), count(*) filter (where same and differs and not wins),
+            count(*) filter (where same and differs and wins), (select count(*) from
+            updated), (select array_agg(_sdc_spot) from dropped) from judged
+        "#);
         insta::assert_snapshot!(in_lines(&merge.delete_orphans(child)), @r#"
             delete from "s"."contact__listIds" c using pg_temp._sdc_keys s where
-            c."_sdc_source_key_id" = s."id"
+            s._sdc_place = any($1) and c."_sdc_source_key_id" = s."id"
         "#);
         insta::assert_snapshot!(in_lines(&merge.delete_items(child)), @r#"
             delete from "s"."contact__listIds" c using pg_temp._sdc_stage s where
