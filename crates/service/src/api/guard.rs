@@ -66,7 +66,7 @@ async fn admitted(
     request.extensions_mut().insert(caller.clone());
     match idempotency::key(request.headers())? {
         Some(key) if facts.replay != Replay::Never => {
-            idempotency::once(api, facts, &caller, key, request, next).await
+            idempotency::once(api, facts, &caller, &key, request, next).await
         }
         _ => Ok(next.run(request).await),
     }

@@ -1,5 +1,8 @@
 //! Requests that are sent again with the same `Idempotency-Key`: what was answered is answered again, and nothing is done
 //! twice.
+//!
+//! Of a request only a digest is kept, and the key goes into it, of which again only a digest is kept: who reads the store
+//! can't try passwords against it.
 
 use axum::{
     body::{Body, to_bytes},
@@ -47,7 +50,7 @@ pub(super) async fn once(
     api: &Shared,
     facts: &Facts,
     caller: &Caller,
-    key: String,
+    key: &str,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
@@ -56,9 +59,10 @@ pub(super) async fn once(
         Problem::new(Kind::TooLarge, "The body is larger than is taken, or broke off")
     })?;
     let mut digest = Sha256::new();
-    digest.update(format!("{} {}\n", parts.method, parts.uri));
+    digest.update(format!("{key}\n{} {}\n", parts.method, parts.uri));
     digest.update(&bytes);
-    let (user_id, digest) = (caller.user.id.clone(), hex::encode(digest.finalize()));
+    let digest = hex::encode(digest.finalize());
+    let (user_id, key) = (caller.user.id.clone(), hex::encode(Sha256::digest(key.as_bytes())));
     match api.store.admit(&user_id, &key, &digest, api.options.key_age, api.now()).await? {
         Admission::New => {}
         Admission::Pending => {

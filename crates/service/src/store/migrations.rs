@@ -63,6 +63,7 @@ create table runs (
 create unique index runs_alive on runs (integration_id) where ended_at is null;
 create index runs_by_integration on runs (integration_id, begun_at);
 create index runs_by_begin on runs (begun_at, id);
+create index runs_by_state on runs (state, begun_at, id);
 create index runs_open on runs (state, begun_at) where ended_at is null;
 
 create table slots (

@@ -104,22 +104,40 @@ impl Store {
         after: Option<&RunCursor>,
         limit: u32,
     ) -> Result<Vec<Run>, StoreError> {
-        let state = state.map_or("", RunState::name);
         let (at, id) = after.map_or((i64::MAX, ""), |cursor| {
             (cursor.begun_at.timestamp_millis(), cursor.run_id.as_str())
         });
-        let Some(integration_id) = integration_id else {
-            let sql = select!(
-                "where begun_at <= $1 and (begun_at < $2 or id < $3) and ($4 = '' or state = $5) \
-                 order by begun_at desc, id desc limit $6"
-            );
-            return self.read(sql, values![at, at, id, state, state, limit], run).await;
+        // Each has an index of its own.
+        let (sql, values) = match (integration_id, state) {
+            (None, None) => (
+                select!(
+                    "where begun_at <= $1 and (begun_at < $2 or id < $3) order by begun_at desc, id desc limit $4"
+                ),
+                values![at, at, id, limit],
+            ),
+            (None, Some(state)) => (
+                select!(
+                    "where state = $1 and begun_at <= $2 and (begun_at < $3 or id < $4) \
+                     order by begun_at desc, id desc limit $5"
+                ),
+                values![state.name(), at, at, id, limit],
+            ),
+            (Some(integration_id), None) => (
+                select!(
+                    "where integration_id = $1 and begun_at <= $2 and (begun_at < $3 or id < $4) \
+                     order by begun_at desc, id desc limit $5"
+                ),
+                values![integration_id, at, at, id, limit],
+            ),
+            (Some(integration_id), Some(state)) => (
+                select!(
+                    "where integration_id = $1 and begun_at <= $2 and (begun_at < $3 or id < $4) and state = $5 \
+                     order by begun_at desc, id desc limit $6"
+                ),
+                values![integration_id, at, at, id, state.name(), limit],
+            ),
         };
-        let sql = select!(
-            "where integration_id = $1 and begun_at <= $2 and (begun_at < $3 or id < $4) \
-             and ($5 = '' or state = $6) order by begun_at desc, id desc limit $7"
-        );
-        self.read(sql, values![integration_id, at, at, id, state, state, limit], run).await
+        self.read(sql, values, run).await
     }
 
     /// The last run of every integration that is not deleted and has one, by integration.

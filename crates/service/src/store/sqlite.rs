@@ -329,6 +329,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn reads_wait_for_no_writer_and_see_what_is_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Sqlite::open(&folder.path().join("control.db")).await.unwrap();
+        store.change("create table t (n bigint)", Vec::new()).await.unwrap();
+        let mut writer = store.begin().await.unwrap();
+        writer.change("insert into t values (1)", Vec::new()).await.unwrap();
+        let count = || store.rows("select count(*) from t", Vec::new());
+        let seen = |mut rows: Vec<Row>| rows.pop().unwrap().integer().unwrap();
+        let counts = futures::future::join_all((0..20).map(|_| count())).await;
+        assert!(counts.into_iter().all(|rows| seen(rows.unwrap()) == 0));
+        writer.commit().await.unwrap();
+        assert_eq!(seen(count().await.unwrap()), 1);
+        assert!(store.rows("select n from nothing", Vec::new()).await.is_err());
+    }
+
+    #[tokio::test]
     async fn commits_are_flushed() {
         let folder = tempfile::tempdir().unwrap();
         let store = Sqlite::open(&folder.path().join("control.db")).await.unwrap();

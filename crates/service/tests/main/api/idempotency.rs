@@ -3,6 +3,8 @@
 use axum::http::StatusCode;
 use chrono::TimeDelta;
 use serde_json::json;
+use service::store::Admission;
+use sha2::{Digest, Sha256};
 
 use super::{Answer, MARKER, Service};
 
@@ -60,13 +62,12 @@ async fn a_request_whose_outcome_nobody_knows_is_not_done_again() {
         call.send()
     };
     assert_eq!(run("done").await.status, StatusCode::CREATED);
-    // As a process leaves it that ends in between.
-    let digest = {
-        use sha2::{Digest, Sha256};
-        hex::encode(Sha256::digest(format!("POST {path}\n").as_bytes()))
-    };
+    // As a process leaves it that ends in between. Neither key nor request is stored as it came.
+    let digest = |text: String| hex::encode(Sha256::digest(text.as_bytes()));
+    let (key, request) = (digest("open".to_owned()), digest(format!("open\nPOST {path}\n")));
     let age = TimeDelta::hours(24);
-    service.store.admit(&user.id, "open", &digest, age, service.now()).await.unwrap();
+    let admitted = service.store.admit(&user.id, &key, &request, age, service.now()).await.unwrap();
+    assert_eq!(admitted, Admission::New);
     run("open").await.problem(409, "idempotency-key-pending");
 }
 
