@@ -16,9 +16,9 @@ use utoipa::ToSchema;
 
 use super::{
     Api, Shared,
-    body::{Body, Place, present},
+    body::{Body, Place, Query, present},
     drafts,
-    page::Page,
+    page::{self, Page},
     problem::{Kind, Problem},
     schedules::{self, ScheduleBody},
     view::{self, IntegrationView},
@@ -87,17 +87,34 @@ pub(super) async fn looked(
     Ok(view::integration(integration, last_run, api.now()))
 }
 
+/// Which part of the list.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct ListQuery {
+    /// From where the page goes on: `next` of the page before.
+    #[serde(default)]
+    cursor: Option<String>,
+    /// How many: 1 to 500, usually 500.
+    #[serde(default)]
+    limit: Option<u32>,
+}
+
 pub(super) async fn list(
     State(api): State<Shared>,
+    Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<IntegrationView>>, Problem> {
-    let integrations = api.store.integrations().await?;
-    let mut last_runs = api.store.last_runs().await?;
+    let limit = page::limit(query.limit.or(Some(page::LARGEST)))?;
+    let after = query.cursor.as_deref().map(page::read_cursor).transpose()?;
+    let after = after.map_or_else(String::new, |(_, name)| name);
+    let integrations = api.store.integration_page(&after, limit + 1).await?;
+    let mut last_runs = api.store.last_runs(&after, limit).await?;
     let now = api.now();
+    let cursor = |integration: &Integration| page::cursor(now, &integration.name);
+    let Page { items, next } = Page::cut(integrations, limit, cursor);
     let view = |integration: Integration| {
         let last_run = last_runs.remove(&integration.id);
         view::integration(integration, last_run, now)
     };
-    Ok(Json(Page { items: integrations.into_iter().map(view).collect(), next: None }))
+    Ok(Json(Page { items: items.into_iter().map(view).collect(), next }))
 }
 
 pub(super) async fn one(

@@ -110,6 +110,7 @@ fn integration_routes() -> Vec<Route> {
     vec![
         route!(Get "/api/v1/integrations", LOOK, integrations::list)
             .does(INTEGRATIONS, "Lists integrations with their states, by name")
+            .query::<integrations::ListQuery>()
             .lists::<super::view::IntegrationView>(),
         route!(Post "/api/v1/integrations", CHANGE, integrations::create)
             .does(INTEGRATIONS, "Makes an integration")

@@ -113,6 +113,19 @@ impl Store {
         self.read(select!("where deleted_at is null order by name"), values![], integration).await
     }
 
+    /// Integrations by name after one, at most so many, without those that are deleted: from the first after the empty name.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn integration_page(
+        &self,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Integration>, StoreError> {
+        let sql = select!("where deleted_at is null and name > $1 order by name limit $2");
+        self.read(sql, values![after, limit], integration).await
+    }
+
     /// Edits an integration that is as it was read: of version `seen`. A new schedule counts from now.
     ///
     /// # Errors

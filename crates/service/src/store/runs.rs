@@ -140,14 +140,20 @@ impl Store {
         self.read(sql, values, run).await
     }
 
-    /// The last run of every integration that is not deleted and has one, by integration.
+    /// The last runs of the integrations that [`Store::integration_page`] answers, by integration; those that have one.
     ///
     /// # Errors
     /// When the store can't be read.
-    pub async fn last_runs(&self) -> Result<HashMap<String, Run>, StoreError> {
-        let sql =
-            select!("where id in (select last_run_id from integrations where deleted_at is null)");
-        let runs = self.read(sql, values![], run).await?;
+    pub async fn last_runs(
+        &self,
+        after: &str,
+        limit: u32,
+    ) -> Result<HashMap<String, Run>, StoreError> {
+        let sql = select!(
+            "where id in (select last_run_id from integrations where deleted_at is null and name > $1 \
+             order by name limit $2)"
+        );
+        let runs = self.read(sql, values![after, limit], run).await?;
         Ok(runs.into_iter().map(|run| (run.integration_id.clone(), run)).collect())
     }
 

@@ -49,6 +49,31 @@ async fn an_integration_is_made_and_shown_in_stitchs_words() {
 }
 
 #[tokio::test]
+async fn integrations_come_in_pages_by_name() {
+    let service = Service::new().await;
+    for name in ["b", "d", "a", "c"] {
+        service.integration(name).await;
+    }
+    let names = |page: &Value| -> Vec<String> {
+        let items = page["items"].as_array().unwrap();
+        items.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let all = service.member("GET", "/api/v1/integrations").send().await.value();
+    assert_eq!(
+        (names(&all), &all["next"]),
+        (vec!["a", "b", "c", "d"].into_iter().map(str::to_owned).collect(), &Value::Null)
+    );
+    let first = service.member("GET", "/api/v1/integrations?limit=3").send().await.value();
+    let next = first["next"].as_str().unwrap();
+    let path = format!("/api/v1/integrations?limit=3&cursor={next}");
+    let second = service.member("GET", &path).send().await.value();
+    assert_eq!(
+        (names(&first).len(), names(&second), &second["next"]),
+        (3, vec!["d".to_owned()], &Value::Null)
+    );
+}
+
+#[tokio::test]
 async fn what_cannot_be_taken_is_told_with_its_place() {
     let service = Service::new().await;
     let with = |change: fn(&mut Value)| {

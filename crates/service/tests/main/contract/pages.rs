@@ -41,8 +41,17 @@ pub(super) async fn pages_of_runs_and_slots(subject: &Subject) {
     assert_eq!((due.len(), &due[0].id), (1, &alive));
     let stopped = subject.store.run_page(first, Some(RunState::Stopped), None, 10).await.unwrap();
     assert_eq!(stopped.len(), 5);
-    let last = subject.other.last_runs().await.unwrap();
+    let last = subject.other.last_runs("", 10).await.unwrap();
     assert_eq!((last.len(), &last[&integrations[0].id].id), (2, &alive));
+    let page = subject.other.integration_page("", 1).await.unwrap();
+    assert_eq!(
+        (page.len(), &page[0]),
+        (1, &subject.store.integration(&integrations[0].id).await.unwrap())
+    );
+    assert_eq!(subject.other.integration_page("One", 10).await.unwrap()[0].name, "Two");
+    let last = subject.other.last_runs("One", 10).await.unwrap();
+    assert_eq!(last.keys().collect::<Vec<_>>(), [&integrations[1].id]);
+    assert!(subject.other.integration_page("Two", 10).await.unwrap().is_empty());
 
     let hourly = new_integration("Hourly", Some(parsed(json!({ "cron": "0 0 * * * ?" }))));
     let one = subject.store.create_integration(&hourly, at("2026-05-01 12:30")).await.unwrap();
