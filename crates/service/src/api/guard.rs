@@ -1,7 +1,7 @@
 //! What every request goes through before its handler: who asks, whether they may, whether it was asked before; with a
 //! deadline around it all. And what every answer bears.
 
-use std::{net::IpAddr, time::Instant};
+use std::{net::IpAddr, panic::AssertUnwindSafe, time::Instant};
 
 use axum::{
     extract::{Request, State},
@@ -9,6 +9,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures::FutureExt;
 use tokio::time::timeout;
 use tracing::Instrument;
 
@@ -91,7 +92,11 @@ const HEADERS: [(HeaderName, &str); 6] = [
 pub(super) async fn envelope(State(api): State<Shared>, request: Request, next: Next) -> Response {
     let id = uuid::Uuid::now_v7().to_string();
     let span = tracing::info_span!("request", request_id = id, method = %request.method());
-    let mut response = next.run(request).instrument(span).await;
+    let work = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span).await;
+    // A defect costs its own request, and is told: the panic itself is in the log.
+    let mut response = work.unwrap_or_else(|_| {
+        Problem::new(Kind::Unexpected, "The request broke off").into_response()
+    });
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
         add(headers, name, value);

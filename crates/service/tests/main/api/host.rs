@@ -33,6 +33,7 @@ impl Host for Workshop {
         if settings.contains_key("command") && draft.origin == Origin::Api {
             return Err(refused("/settings/command", "Commands are taken from the file alone"));
         }
+        assert!(!settings.contains_key("defect"), "a defect");
         let Some(endpoint) = settings.get("endpoint").and_then(|endpoint| endpoint.as_str()) else {
             return Err(refused("/settings/endpoint", "`endpoint` is missing"));
         };

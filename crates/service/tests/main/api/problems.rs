@@ -112,6 +112,20 @@ async fn a_service_that_ends_is_not_ready_but_lives() {
 }
 
 #[tokio::test]
+async fn a_defect_costs_its_own_request_alone() {
+    let service = Service::new().await;
+    let body = json!({ "name": "One", "settings": { "defect": MARKER } });
+    let post = || service.member("POST", "/api/v1/integrations");
+    let answer = post().json(&body).await;
+    answer.problem(500, "unexpected");
+    assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    // Nobody knows how far it came, so it isn't done again with the same key.
+    post().header("idempotency-key", "k").json(&body).await.problem(500, "unexpected");
+    post().header("idempotency-key", "k").json(&body).await.problem(409, "idempotency-key-pending");
+    service.integration("One").await;
+}
+
+#[tokio::test]
 async fn figures_for_prometheus_name_nobody() {
     let service = Service::new().await;
     let id = service.integration("Stitch \"Bronto\"").await;
