@@ -103,15 +103,16 @@ pub(super) fn bounded(text: &str) -> Cow<'_, str> {
     format!("{cut}… (cut off: {} bytes in all)", text.len()).into()
 }
 
-/// The place of a level among all, as the statement of [`Store::log_from`] has it.
-const fn rank(level: LogLevel) -> u32 {
-    match level {
-        LogLevel::Debug => 0,
-        LogLevel::Info => 1,
-        LogLevel::Warning => 2,
-        LogLevel::Error => 3,
-        LogLevel::Critical => 4,
-    }
+/// The statement for lines of a run after a number, of some levels.
+macro_rules! lines {
+    ($levels:literal) => {
+        concat!(
+            "select line_number, logged_at, location, level, body from log_lines \
+             where run_id = $1 and line_number > $2 ",
+            $levels,
+            " order by line_number limit $3"
+        )
+    };
 }
 
 /// What a line needs in the store beside its text, roughly.
@@ -179,9 +180,18 @@ impl Store {
         level: LogLevel,
         limit: u32,
     ) -> Result<Vec<LogLine>, StoreError> {
-        let sql = "select line_number, logged_at, location, level, body from log_lines \
-                   where run_id = $1 and line_number > $2 and case level when 'DEBUG' then 0 when 'INFO' then 1 \
-                   when 'WARNING' then 2 when 'ERROR' then 3 else 4 end >= cast($3 as bigint) order by line_number limit $4";
+        // Grave lines are few among many, and have an index of their own.
+        let sql = match level {
+            LogLevel::Debug => lines!(""),
+            LogLevel::Info => lines!("and level <> 'DEBUG'"),
+            LogLevel::Warning => lines!("and level in ('WARNING', 'ERROR', 'CRITICAL')"),
+            LogLevel::Error => {
+                lines!("and level in ('WARNING', 'ERROR', 'CRITICAL') and level <> 'WARNING'")
+            }
+            LogLevel::Critical => {
+                lines!("and level in ('WARNING', 'ERROR', 'CRITICAL') and level = 'CRITICAL'")
+            }
+        };
         let read = |mut row: Row| {
             let number = row.count()?;
             let line = NewLogLine {
@@ -192,7 +202,7 @@ impl Store {
             };
             Ok(LogLine { number, line })
         };
-        self.read(sql, values![run_id, after, rank(level), limit], read).await
+        self.read(sql, values![run_id, after, limit], read).await
     }
 
     /// Deletes the lines of runs that ended too long ago, and then of the oldest until the rest has room, beside those of

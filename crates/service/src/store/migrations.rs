@@ -86,6 +86,7 @@ create table log_lines (
     body text not null,
     primary key (run_id, line_number)
 );
+create index log_lines_grave on log_lines (run_id, line_number) where level in ('WARNING', 'ERROR', 'CRITICAL');
 
 create table loads (
     batch_id text not null,
