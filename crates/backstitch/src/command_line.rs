@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Key(KeyArguments),
     /// Read spans of the account again and compare them with the destination, value by value
     Audit(AuditArguments),
+    /// Make a user of the service
+    User(UserArguments),
     /// Find out what is wrong with an installation of the service, and how to mend it
     Doctor(DoctorArguments),
 }
@@ -89,6 +91,7 @@ impl Command {
             Self::Work(arguments) => commands::serve::work(&arguments),
             Self::Key(arguments) => commands::key::execute(&arguments),
             Self::Audit(arguments) => commands::audit::execute(&arguments),
+            Self::User(arguments) => commands::user::execute(&arguments),
             Self::Doctor(arguments) => commands::doctor::execute(&arguments),
         }
     }
@@ -373,6 +376,39 @@ pub(crate) struct ServeArguments {
 pub(crate) struct WorkArguments {
     #[command(flatten)]
     pub(crate) service: ServiceArguments,
+}
+
+/// Arguments of `user`.
+#[derive(Debug, Args)]
+pub(crate) struct UserArguments {
+    #[command(subcommand)]
+    pub(crate) command: UserCommand,
+}
+
+/// What to do with users.
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Make a user; the password comes from BACKSTITCH_PASSWORD or a line of standard input
+    New(UserNewArguments),
+}
+
+/// Arguments of `user new`.
+#[derive(Debug, Args)]
+pub(crate) struct UserNewArguments {
+    /// The user's name
+    pub(crate) name: String,
+    /// What the user may do: `administrator`, `member` or `viewer`
+    #[arg(long, default_value = "administrator")]
+    pub(crate) role: String,
+    /// Make a token for the user as well, and print it and nothing else
+    #[arg(long)]
+    pub(crate) token: bool,
+    /// The configuration file; `backstitch.toml` if it is there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The control store, if it isn't the configured one
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) store: Option<String>,
 }
 
 /// Arguments of `doctor`.

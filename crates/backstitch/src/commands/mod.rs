@@ -20,3 +20,4 @@ pub(crate) mod state;
 mod state_edit;
 pub(crate) mod status;
 pub(crate) mod target;
+pub(crate) mod user;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use service::store::{LogLevel, LogLimits};
 
 use super::{
@@ -53,6 +53,23 @@ pub(crate) struct ServiceSettings {
     pub(crate) allow_hosts: Vec<String>,
     /// How much is kept.
     pub(crate) retention: Retention,
+    /// Whether a proxy in front of it speaks TLS.
+    pub(crate) is_behind_tls: bool,
+    /// The certificate with which it speaks TLS itself.
+    pub(crate) tls: Option<Tls>,
+    /// Rows that may be used in a billing period, if somebody watches that.
+    pub(crate) row_budget: Option<u64>,
+    /// An instant at which a billing period begins, if one is set.
+    pub(crate) billing_anchor: Option<DateTime<Utc>>,
+}
+
+/// A certificate with its chain, and its key, as files in PEM form.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    /// The certificate.
+    pub(crate) certificate: PathBuf,
+    /// The key.
+    pub(crate) key: PathBuf,
 }
 
 /// How much is kept.
@@ -105,6 +122,10 @@ impl ServiceSettings {
                 runs: TimeDelta::days(400),
                 loads: TimeDelta::days(92),
             },
+            is_behind_tls: false,
+            tls: None,
+            row_budget: None,
+            billing_anchor: None,
         }
     }
 
@@ -165,8 +186,30 @@ impl ServiceSettings {
         if let Some(entry) = section.take("retention") {
             settings.retention.read(entry.section()?)?;
         }
+        settings.is_behind_tls =
+            section.take("behind_tls").map(|entry| entry.truth()).transpose()?.unwrap_or_default();
+        settings.tls = section.take("tls").map(|entry| Tls::read(entry, folder)).transpose()?;
+        let budget = section.take("row_budget");
+        settings.row_budget =
+            budget.map(|entry| whole(&entry, 1..=i64::MAX.unsigned_abs())).transpose()?;
+        settings.billing_anchor =
+            section.take("billing_anchor").map(|entry| entry.instant()).transpose()?;
         section.finish()?;
         Ok(settings)
+    }
+}
+
+impl Tls {
+    fn read(entry: Entry<'_>, folder: &Path) -> Result<Self, ConfigError> {
+        let mut section = entry.section()?;
+        let mut path = |name| {
+            let hint = "Write `tls = { certificate = \"service.pem\", key = \"service.key\" }`";
+            let entry = section.demand(name, hint)?;
+            Ok(folder.join(entry.text()?))
+        };
+        let tls = Self { certificate: path("certificate")?, key: path("key")? };
+        section.finish()?;
+        Ok(tls)
     }
 }
 

@@ -10,6 +10,7 @@ mod guard;
 mod host;
 mod housekeeping;
 mod keys;
+mod listen;
 mod live;
 mod mirror;
 mod run_log;

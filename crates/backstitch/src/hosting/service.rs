@@ -7,6 +7,7 @@ use destination_postgres::PostgresConfig;
 use replication::claim::Holder;
 use service::{
     Scheduler, SchedulerLimits, Store, StoreError,
+    api::{ApiState, router, serve},
     host::Host,
     worker::{Clock, LocalWorkers, WorkerOptions},
 };
@@ -14,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     declare, execute::Executor, guard::Guard, host::ServiceHost, housekeeping::keep_house,
-    keys::KeyRing, run_log::RunLogs,
+    keys::KeyRing, listen::Listening, run_log::RunLogs,
 };
 use crate::{
     config::{Declaration, Integration, ServiceSettings, StoreAddress},
@@ -104,7 +105,7 @@ impl Service {
     /// Works until a signal ends it; runs that are alive then are stopped where nothing is lost, and go on elsewhere.
     ///
     /// # Errors
-    /// When signals can't be handled.
+    /// When signals can't be handled, or nobody may listen where it should.
     pub(crate) async fn run(self, role: Role) -> Result<Signal, Failure> {
         let Self { settings, store, host, logs } = self;
         let stop = CancellationToken::new();
@@ -132,8 +133,14 @@ impl Service {
             ..SchedulerLimits::default()
         };
         let scheduler = Scheduler::new(&store, &workers, limits);
+        let listening = match role {
+            Role::Serve => Some(Listening::new(&settings).await?),
+            Role::Work => None,
+        };
+        let place = listening.as_ref().map(|listening| format!(" at {}", listening.url()));
         tracing::info!(
-            "Ready: `{name}` works on up to {} runs at once; the control store is {}",
+            "Ready{}: `{name}` works on up to {} runs at once; the control store is {}",
+            place.unwrap_or_default(),
             settings.concurrency,
             store.place()
         );
@@ -142,19 +149,37 @@ impl Service {
                 "There is no key, so secrets can come from the environment and from files only"
             );
         }
+        let api = async {
+            let Some(Listening { listener, options, api, .. }) = listening else { return };
+            tell_how_to_sign_in(&store).await;
+            let router = router(ApiState {
+                store: Arc::clone(&store),
+                host: Arc::clone(&host) as _,
+                clock: Arc::new(Utc::now),
+                wake: scheduler.waker(),
+                stop: stop.clone(),
+                options: api,
+            });
+            if !serve(listener, router, options, stop.clone()).await {
+                tracing::warn!("Some requests did not end in time");
+            }
+        };
         let house = async {
             match role {
                 Role::Serve => keep_house(&store, &settings, &stop).await,
                 Role::Work => {}
             }
         };
-        tokio::join!(scheduler.run(Utc::now, &stop), house);
-        tracing::info!("Stopping: no run is begun any more");
-        if !workers.drain(settings.drain).await {
-            tracing::warn!(
-                "Some runs did not stop in time; they go on when their leases have lapsed"
-            );
-        }
+        let runs = async {
+            scheduler.run(Utc::now, &stop).await;
+            tracing::info!("Stopping: no run is begun any more");
+            if !workers.drain(settings.drain).await {
+                tracing::warn!(
+                    "Some runs did not stop in time; they go on when their leases have lapsed"
+                );
+            }
+        };
+        tokio::join!(runs, house, api);
         mirrors.close();
         if tokio::time::timeout(LAST_WORDS, mirrors.wait()).await.is_err() {
             tracing::warn!(
@@ -164,6 +189,15 @@ impl Service {
         logs.drain(LAST_WORDS).await;
         tracing::info!("Stopped");
         Ok(interrupts.received().unwrap_or(Signal::Terminate))
+    }
+}
+
+/// Tells how the first user is made, while there is none.
+async fn tell_how_to_sign_in(store: &Store) {
+    if store.users().await.is_ok_and(|users| users.is_empty()) {
+        tracing::info!(
+            "There is no user yet: make the first with `backstitch user new NAME`, with the same `--config` or `--store`"
+        );
     }
 }
 

@@ -26,6 +26,7 @@ mod rejects;
 mod replication;
 mod secrets;
 mod serving;
+mod serving_api;
 mod serving_files;
 mod serving_kills;
 mod singer_streams;

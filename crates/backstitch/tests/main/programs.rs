@@ -164,9 +164,9 @@ impl Running {
         self.child.id()
     }
 
-    /// Waits for a line of standard error that holds `text`.
+    /// Waits for a line of standard error that holds `text`, and answers it.
     #[track_caller]
-    pub(crate) fn wait_for(&mut self, text: &str) {
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
         loop {
             let Ok(line) = self.lines.recv_timeout(DEADLINE.saturating_sub(self.started.elapsed()))
             else {
@@ -176,7 +176,7 @@ impl Running {
             self.stderr.push_str(&line);
             self.stderr.push('\n');
             if found {
-                return;
+                return line;
             }
         }
     }

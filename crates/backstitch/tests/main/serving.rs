@@ -20,7 +20,8 @@ use crate::{
 };
 
 /// What the service's section has in these tests: leases that lapse soon.
-pub(crate) const SERVICE: &str = "schedule = { every = \"24h\" }\n[service]\nlease_seconds = 2\n";
+pub(crate) const SERVICE: &str =
+    "schedule = { every = \"24h\" }\n[service]\nlease_seconds = 2\nlisten = \"127.0.0.1:0\"\n";
 
 /// The control store of a service, seen from the test.
 pub(crate) struct Control {
@@ -34,7 +35,11 @@ impl Control {
     pub(crate) fn of(workplace: &Workplace) -> Self {
         let folder = workplace.path().join("backstitch-data");
         fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("control.db");
+        Self::at(folder.join("control.db"))
+    }
+
+    /// A SQLite file.
+    pub(crate) fn at(path: PathBuf) -> Self {
         let runtime = Runtime::new().unwrap();
         let store = runtime.block_on(Store::sqlite(&path, Utc::now())).unwrap();
         Self { runtime, store, path }

@@ -116,7 +116,8 @@ fn what_the_file_no_longer_has_is_paused_and_can_come_back() {
     control.succeeded();
     terminate(serving);
     let declared = fs::read_to_string(workplace.path().join("backstitch.toml")).unwrap();
-    fs::write(workplace.path().join("backstitch.toml"), "[service]\nlease_seconds = 2\n").unwrap();
+    fs::write(workplace.path().join("backstitch.toml"), "[service]\nlisten = \"127.0.0.1:0\"\n")
+        .unwrap();
     terminate(serve(&workplace));
     let paused = control.integration().unwrap();
     assert_eq!(paused.paused.map(|(_, by)| by), Some(PausedBy::System));
