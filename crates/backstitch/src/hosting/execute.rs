@@ -78,13 +78,18 @@ impl Execute for Executor {
             Err(error) => (Err(error), Vec::new()),
         };
         let log = self.logs.begin(&self.store, &run.id, &title, secrets, self.log_limits);
-        let span = tracing::info_span!("run", run_id = run.id.as_str(), integration = title);
+        let span =
+            tracing::info_span!("run", run_id = run.id.as_str(), integration = title.as_str());
         let result = async {
             let prepared = prepared?;
             Box::pin(self.replicate(run, prepared, reports)).await
         };
         let result = result.instrument(span).await;
         conclude(&log, &result);
+        if let Err(RunError { message, remedy, .. }) = &result {
+            // In the service's own log; the run's has it already.
+            tracing::error!(remedy, run_id = run.id, "A run of `{title}` failed: {message}");
+        }
         log.end().await;
         result
     }

@@ -130,11 +130,22 @@ impl Ended {
 
 /// A program that runs; killed if it is dropped.
 pub(crate) struct Running {
-    child: Child,
+    child: Owned,
     stdout: thread::JoinHandle<String>,
     lines: Receiver<String>,
     stderr: String,
     started: Instant,
+}
+
+/// A child that doesn't outlive its test.
+struct Owned(Child);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
 
 impl Running {
@@ -156,23 +167,29 @@ impl Running {
                 }
             }
         });
-        Self { child, stdout, lines, stderr: String::new(), started: Instant::now() }
+        Self { child: Owned(child), stdout, lines, stderr: String::new(), started: Instant::now() }
     }
 
     /// The process.
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.child.0.id()
     }
 
     /// Waits for a line of standard error that holds `text`, and answers it.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) -> String {
+        self.wait_for_one_of(&[text])
+    }
+
+    /// Waits for a line of standard error that holds one of the texts, and answers it.
+    #[track_caller]
+    pub(crate) fn wait_for_one_of(&mut self, texts: &[&str]) -> String {
         loop {
             let Ok(line) = self.lines.recv_timeout(DEADLINE.saturating_sub(self.started.elapsed()))
             else {
-                panic!("`{text}` did not come; standard error:\n{}", self.stderr);
+                panic!("{texts:?} did not come; standard error:\n{}", self.stderr);
             };
-            let found = line.contains(text);
+            let found = texts.iter().any(|text| line.contains(text));
             self.stderr.push_str(&line);
             self.stderr.push('\n');
             if found {
@@ -188,7 +205,7 @@ impl Running {
 
     /// Kills it as `kill -9` does.
     pub(crate) fn kill(mut self) -> Ended {
-        self.child.kill().unwrap();
+        self.child.0.kill().unwrap();
         self.wait()
     }
 
@@ -201,9 +218,9 @@ impl Running {
                     self.stderr.push_str(&line);
                     self.stderr.push('\n');
                 }
-                Err(RecvTimeoutError::Disconnected) => break self.child.wait().unwrap(),
+                Err(RecvTimeoutError::Disconnected) => break self.child.0.wait().unwrap(),
                 Err(RecvTimeoutError::Timeout) if self.started.elapsed() > DEADLINE => {
-                    self.child.kill().unwrap();
+                    self.child.0.kill().unwrap();
                     panic!("the program did not end; standard error:\n{}", self.stderr);
                 }
                 Err(RecvTimeoutError::Timeout) => {}

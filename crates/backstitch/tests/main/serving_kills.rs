@@ -94,7 +94,7 @@ fn a_worker_that_was_paused_beyond_its_lease_commits_nothing() {
     assert_eq!((run.attempt, run.destination_token), (2, Some(2)));
     let loads = warehouse.number("select count(*) from stitch_bronto._sdc_loads");
     first.signal("CONT");
-    first.wait_for("another worker");
+    first.wait_for_one_of(&["another worker", "is dropped", "has taken over"]);
     first.signal("TERM");
     first.wait().expect(143);
     second.signal("TERM");
