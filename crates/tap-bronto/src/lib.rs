@@ -35,6 +35,7 @@ mod failure;
 mod fingerprint;
 mod nearest;
 mod page;
+mod passes;
 mod reader;
 pub mod recorded;
 mod replay;

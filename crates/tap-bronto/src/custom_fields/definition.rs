@@ -1,19 +1,15 @@
 //! Reading the definitions of all custom fields.
 //!
-//! They can't be selected by time, and fields may be added or removed between pages, so that others move from page to
-//! page. So they are read as lists are: a second page that is empty makes the first one whole; otherwise passes are
-//! repeated until two agree.
+//! They can't be selected by time, and fields may be added or removed between pages. So they are read as lists are, in
+//! passes until two agree (see [`crate::passes`]).
 
 use std::collections::BTreeMap;
 
 use bronto_client::{ClientError, FIELD, ReadFields, ReadRequest, RowDefect, RowSink, Session};
 use chrono::{DateTime, Utc};
-use replication::source::{SourceError, SourceErrorKind};
+use replication::source::SourceError;
 
-/// After so many passes that disagree the read fails.
-const MOST_PASSES: u32 = 6;
-/// Accounts have some hundred fields; a server that has no last page would be asked for ever.
-const MOST_PAGES: u32 = 10_000;
+use crate::passes::{PagedTable, read_whole};
 
 /// A custom field as Bronto defines it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,68 +60,55 @@ impl From<ClientError> for ReadFailure {
     }
 }
 
-/// Reads them whole.
-pub(super) async fn read_all(session: &mut Session, page_size: u32) -> Result<Read, ReadFailure> {
-    let mut read = Read::default();
-    let mut page = DefinitionPage::default();
-    if read.page(session, page_size, 2, &mut page).await? == 0 {
-        read.page(session, page_size, 1, &mut page).await?;
-        read.definitions = page.take();
-        return Ok(read);
+impl From<SourceError> for ReadFailure {
+    fn from(error: SourceError) -> Self {
+        Self::Source(error)
     }
-    let mut before = None;
-    for _ in 0..MOST_PASSES {
-        let pass = read.pass(session, page_size, &mut page).await?;
-        if before.as_ref() == Some(&pass) {
-            read.definitions = pass;
-            return Ok(read);
-        }
-        before = Some(pass);
-    }
-    Err(ReadFailure::Source(SourceError::new(
-        SourceErrorKind::Unsound,
-        format!(
-            "The custom fields changed in each of {MOST_PASSES} passes, so no pass is known to be whole"
-        ),
-        "Run again when fields are not being added or removed",
-    )))
 }
 
-impl Read {
-    /// All pages up to the first empty one.
-    async fn pass(
-        &mut self,
-        session: &mut Session,
-        page_size: u32,
-        page: &mut DefinitionPage,
-    ) -> Result<Definitions, ReadFailure> {
-        let mut definitions = Definitions::default();
-        for number in 1..=MOST_PAGES {
-            if self.page(session, page_size, number, page).await? == 0 {
-                return Ok(definitions);
-            }
-            definitions.append(page.take());
-        }
-        Err(ReadFailure::Source(SourceError::new(
-            SourceErrorKind::Unsound,
-            format!("The custom fields have more than {MOST_PAGES} pages"),
-            "The server does not page as documented; report this with the run's log",
-        )))
-    }
+/// Reads them whole.
+pub(super) async fn read_all(session: &mut Session, page_size: u32) -> Result<Read, ReadFailure> {
+    let sink = DefinitionPage::default();
+    let mut fields = Fields { session, page_size, sink, bytes: 0, begun_at: None };
+    let pages = read_whole(&mut fields).await?;
+    let Fields { bytes, begun_at, .. } = fields;
+    Ok(Read { definitions: Fields::content(&pages), bytes, begun_at })
+}
 
-    /// One page; answers how many objects it has.
-    async fn page(
-        &mut self,
-        session: &mut Session,
-        page_size: u32,
-        number: u32,
-        page: &mut DefinitionPage,
-    ) -> Result<usize, ClientError> {
-        let request = ReadRequest::Fields(ReadFields { page: number, page_size: Some(page_size) });
-        let answer = session.read(&request, page).await?;
+/// The custom fields of the account, as a session reads them.
+struct Fields<'session> {
+    session: &'session mut Session,
+    page_size: u32,
+    sink: DefinitionPage,
+    bytes: u64,
+    begun_at: Option<DateTime<Utc>>,
+}
+
+impl PagedTable for Fields<'_> {
+    type Page = Definitions;
+    type Content = Definitions;
+    type Error = ReadFailure;
+
+    const OBJECTS: &'static str = "custom fields";
+
+    async fn page(&mut self, number: u32) -> Result<Option<Definitions>, ReadFailure> {
+        let page_size = Some(self.page_size);
+        let request = ReadRequest::Fields(ReadFields { page: number, page_size });
+        let answer = self.session.read(&request, &mut self.sink).await?;
         self.bytes += answer.body_bytes;
         self.begun_at = self.begun_at.or(answer.server_date);
-        Ok(answer.rows)
+        let definitions = self.sink.take();
+        Ok((answer.rows > 0).then_some(definitions))
+    }
+
+    fn is_same(page: &Definitions, other: &Definitions) -> bool {
+        page == other
+    }
+
+    fn content(pages: &[Definitions]) -> Definitions {
+        let mut content = Definitions::default();
+        pages.iter().cloned().for_each(|page| content.append(page));
+        content
     }
 }
 
