@@ -66,6 +66,9 @@ pub(crate) fn execute(arguments: &AuditArguments) -> Result<ExitStatus, Failure>
         }
         let (repaired, left) = if arguments.repair && !found.is_equal() {
             let outcome = repair(&integration, &source, arguments, &found).await?;
+            if outcome.failure.is_some() || outcome.signal.is_some() {
+                return outcome.end();
+            }
             let plan = |state: &Schema| Ok((again(&source, state, &found)?, Vec::new()));
             let left = audit(&integration, &source, plan, arguments.limit).await?;
             (Some(outcome), Some(left))
@@ -75,11 +78,6 @@ pub(crate) fn execute(arguments: &AuditArguments) -> Result<ExitStatus, Failure>
         show(arguments, &integration, &choice, &found, repaired.as_ref(), left.as_ref())?;
         if let Some(signal) = left.as_ref().and_then(|left| left.signal) {
             return Ok(ExitStatus::Interrupted(signal));
-        }
-        if let Some(outcome) = repaired
-            && (outcome.failure.is_some() || outcome.signal.is_some())
-        {
-            return outcome.end();
         }
         end(left.as_ref().unwrap_or(&found))
     })
