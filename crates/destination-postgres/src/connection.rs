@@ -104,8 +104,11 @@ pub(crate) fn client_config(config: &PostgresConfig) -> Config {
         .port(config.port)
         .application_name(APPLICATION_NAME)
         .connect_timeout(config.deadlines.connect)
-        .keepalives_idle(Duration::from_secs(60))
-        .tcp_user_timeout(config.deadlines.connect * 3)
+        // A server that is gone is noticed within a minute, however long a statement may take.
+        .keepalives_idle(Duration::from_secs(30))
+        .keepalives_interval(Duration::from_secs(10))
+        .keepalives_retries(3)
+        .tcp_user_timeout(Duration::from_secs(60))
         .ssl_mode(if config.tls { SslMode::Require } else { SslMode::Disable });
     match &config.host {
         Host::Tcp(host) => client.host(host),

@@ -24,7 +24,7 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::remains;
 
@@ -32,6 +32,8 @@ use super::remains;
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 /// How long what a tap has started may hold its output open once the tap itself has ended.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long what left the tap's group, and so isn't killed with it, may hold the output open after that.
+const ESCAPE: Duration = Duration::from_secs(1);
 /// How long a tap may go on once it has closed its output.
 const END_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -64,6 +66,8 @@ pub(super) struct End {
     was_asked: bool,
     /// Whether what it had started still held its output open, and so may have had more to write.
     was_outlived: bool,
+    /// Whether that could not even be killed, because it had left the tap's group.
+    has_escaped: bool,
 }
 
 impl End {
@@ -86,8 +90,12 @@ impl fmt::Display for End {
             _ => formatter.write_str("ended, nobody knows how"),
         }?;
         if self.was_outlived {
-            let what = ", but what it had started still held its output open and was killed";
-            formatter.write_str(what)?;
+            formatter.write_str(", but what it had started still held its output open and ")?;
+            formatter.write_str(if self.has_escaped {
+                "has left its process group, so that it runs on: end it yourself"
+            } else {
+                "was killed"
+            })?;
         }
         Ok(())
     }
@@ -127,12 +135,15 @@ impl TapProcess {
         let stderr = child.stderr.take().ok_or_else(missing)?;
         let (sender, end) = watch::channel(None);
         let (stop, closed) = (CancellationToken::new(), CancellationToken::new());
+        let abandoned = CancellationToken::new();
         let writers = Writers(stdout.as_fd().try_clone_to_owned()?);
         let watched = Watched { child, group, writers };
-        let watcher = tokio::spawn(watched.watch(stop.clone(), closed.clone(), sender));
+        let watcher =
+            tokio::spawn(watched.watch(stop.clone(), closed.clone(), abandoned.clone(), sender));
         let process = Self { stop: stop.clone(), end: end.clone(), _watcher: Watcher(watcher) };
         let awaited = Mutex::new(Box::pin(ended(stop, end)) as Awaited);
-        Ok((process, TapOutput { stdout, closed, awaited }, stderr))
+        let abandoned = Mutex::new(Box::pin(abandoned.cancelled_owned()) as Pin<Box<_>>);
+        Ok((process, TapOutput { stdout, closed, abandoned, awaited }, stderr))
     }
 
     /// Asks it to end; kills it when it takes too long.
@@ -191,6 +202,7 @@ impl Watched {
         self,
         stop: CancellationToken,
         closed: CancellationToken,
+        abandoned: CancellationToken,
         end: watch::Sender<Option<End>>,
     ) {
         let Self { mut child, group: mut armed, writers } = self;
@@ -208,19 +220,29 @@ impl Watched {
                 }
             }
         };
-        let ended =
-            End { status: status.ok(), was_asked: stop.is_cancelled(), was_outlived: false };
+        let ended = End {
+            status: status.ok(),
+            was_asked: stop.is_cancelled(),
+            was_outlived: false,
+            has_escaped: false,
+        };
         end.send_replace(Some(ended));
         tokio::select! {
             () = closed.cancelled() => {}
             () = sleep(LINGER) => {
                 // Said before they are killed, since the output's end is judged by it. Output that is only read late,
                 // because the loader is busy, has no writers any more and is whole.
-                if writers.are_there() {
+                let is_outlived = writers.are_there();
+                let ended = End { was_outlived: is_outlived, ..ended };
+                if is_outlived {
                     tracing::debug!("What the tap had started outlived it and is killed");
-                    end.send_replace(Some(End { was_outlived: true, ..ended }));
+                    end.send_replace(Some(ended));
                 }
                 group.kill();
+                if is_outlived && timeout(ESCAPE, closed.cancelled()).await.is_err() && writers.are_there() {
+                    end.send_replace(Some(End { has_escaped: true, ..ended }));
+                    abandoned.cancel();
+                }
             }
         }
         armed.is_over = true;
@@ -228,7 +250,7 @@ impl Watched {
 }
 
 async fn ended(stop: CancellationToken, mut end: watch::Receiver<Option<End>>) -> End {
-    let unknown = End { status: None, was_asked: false, was_outlived: false };
+    let unknown = End { status: None, was_asked: false, was_outlived: false, has_escaped: false };
     if let Ok(end) = timeout(END_DEADLINE, end.wait_for(Option::is_some)).await {
         return end.ok().and_then(|end| *end).unwrap_or(unknown);
     }
@@ -244,6 +266,8 @@ type Awaited = Pin<Box<dyn Future<Output = End> + Send>>;
 pub(super) struct TapOutput {
     stdout: ChildStdout,
     closed: CancellationToken,
+    /// Ready when nobody waits any longer for the output's end.
+    abandoned: Mutex<Pin<Box<WaitForCancellationFutureOwned>>>,
     awaited: Mutex<Awaited>,
 }
 
@@ -261,9 +285,13 @@ impl AsyncRead for TapOutput {
         let output = self.get_mut();
         let before = buffer.filled().len();
         if !output.closed.is_cancelled() {
-            ready!(Pin::new(&mut output.stdout).poll_read(context, buffer))?;
-            if buffer.filled().len() > before {
-                return Poll::Ready(Ok(()));
+            let abandoned = output.abandoned.get_mut();
+            let abandoned = abandoned.unwrap_or_else(std::sync::PoisonError::into_inner);
+            if abandoned.as_mut().poll(context).is_pending() {
+                ready!(Pin::new(&mut output.stdout).poll_read(context, buffer))?;
+                if buffer.filled().len() > before {
+                    return Poll::Ready(Ok(()));
+                }
             }
             output.closed.cancel();
         }

@@ -5,7 +5,7 @@
 use std::{fs, sync::Arc, time::Duration};
 
 use chrono::DateTime;
-use rustix::process::{Pid, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -173,6 +173,23 @@ async fn a_tap_whose_child_still_writes_is_not_complete() {
     assert_eq!(kind, SourceErrorKind::Unavailable);
     let expected = "The tap `sh` ended with exit code 0, but what it had started still held its output open and was killed";
     assert_eq!(message, expected);
+}
+
+#[tokio::test]
+async fn a_tap_whose_child_has_left_its_group_is_not_waited_for() {
+    let script = format!(
+        r#"{SCHEMA}; {RECORD}; {STATE}; trap 'exit 0' USR1
+           setsid sh -c "echo \$\$ >&2; kill -USR1 $$; exec sleep 300" & wait"#
+    );
+    let ran = timeout(Duration::from_secs(60), run(&script, None)).await.unwrap();
+    assert_eq!(ran.events, ["schema", "1 rows", r#"state {"at":1}"#]);
+    let (kind, message) = ran.failure();
+    assert_eq!(kind, SourceErrorKind::Unavailable);
+    let expected = "The tap `sh` ended with exit code 0, but what it had started still held its output open and has left its \
+                    process group, so that it runs on: end it yourself";
+    let log = message.strip_prefix(expected).unwrap_or_else(|| panic!("{message}"));
+    let escaped = log.rsplit(' ').next().unwrap().parse().unwrap();
+    kill_process(Pid::from_raw(escaped).unwrap(), Signal::KILL).unwrap();
 }
 
 #[tokio::test]
