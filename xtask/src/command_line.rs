@@ -20,6 +20,7 @@ Commands:
   setup [--tests]          Set up what a build needs; with `--tests` also what the tests need
   soak extract [--cases N] [--seed S]
                            Play N random cases of extraction (1000 by default) and report what they met
+  soak service [--kills N] Kill the service N times during runs into each destination (25 by default)
   bench extract [PARTS…]   Measure extraction: processor time, requests and memory, as Markdown
   bench load [SIZES…]      Measure loading beside other people's targets and floors, as Markdown
   fuzz [TARGET] [--seconds N]
@@ -35,6 +36,8 @@ const COMMANDS: [&str; 6] = ["setup", "check", "advisories", "soak", "bench", "f
 /// What a soak plays unless told otherwise; the seeds are others than those of the gate.
 const SOAK_CASES: u64 = 1_000;
 const SOAK_SEED: u64 = 1_000_000;
+/// How often a soak kills the service, for each destination.
+const SOAK_KILLS: u64 = 25;
 
 /// One command with what it was given.
 pub(crate) enum Command {
@@ -54,6 +57,11 @@ pub(crate) enum Command {
     Check {
         /// The steps to run, in the gate's order.
         steps: Vec<&'static Step>,
+    },
+    /// Kill the service during runs.
+    SoakService {
+        /// How often, for each destination.
+        kills: u64,
     },
     /// Play random cases of extraction.
     SoakExtract {
@@ -104,6 +112,10 @@ impl Command {
                     cases: cases.unwrap_or(SOAK_CASES),
                     seed: seed.unwrap_or(SOAK_SEED),
                 })
+            }
+            ("soak", ["service", options @ ..]) => {
+                let [kills] = numbers("soak service", options, ["--kills"])?;
+                Ok(Self::SoakService { kills: kills.unwrap_or(SOAK_KILLS) })
             }
             ("bench", [wanted, arguments @ ..]) => {
                 let benchmark = BENCHMARKS.iter().find(|benchmark| benchmark.name == *wanted);
@@ -227,6 +239,7 @@ mod tests {
         };
         assert_eq!(soak("soak extract"), (SOAK_CASES, SOAK_SEED));
         assert_eq!(soak("soak extract --seed 7 --cases 3"), (3, 7));
+        assert!(matches!(parse("soak service --kills 3"), Ok(Command::SoakService { kills: 3 })));
         let fuzz = |line: &str| match parse(line) {
             Ok(Command::Fuzz { target, seconds }) => (target, seconds),
             _ => panic!("no fuzzing: {line}"),

@@ -59,6 +59,10 @@ fn perform(command: Command) -> Result<ExitCode, Failure> {
             setup::run(&workspace, Extent::Build, Talk::WorkOnly)?;
             measurements::soak_extract(&workspace, cases, seed)?;
         }
+        Command::SoakService { kills } => {
+            setup::run(&workspace, Extent::Tests, Talk::WorkOnly)?;
+            measurements::soak_service(&workspace, kills)?;
+        }
         Command::Bench { benchmark, arguments } => {
             setup::run(&workspace, Extent::Tests, Talk::WorkOnly)?;
             benchmark.run(&workspace, &arguments)?;

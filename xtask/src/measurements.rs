@@ -17,6 +17,17 @@ pub(crate) fn soak_extract(workspace: &Workspace, cases: u64, seed: u64) -> Resu
     })
 }
 
+/// Kills the service so many times, at moments spread over its runs, for each kind of destination.
+///
+/// They are the tests that the gate runs too, with more kills.
+pub(crate) fn soak_service(workspace: &Workspace, kills: u64) -> Result<(), Failure> {
+    let mut test = workspace.cargo();
+    test.args(["test", "--quiet", "--locked", "--package", "backstitch", "--test", "main", "--"]);
+    test.args(["serving_kills::kills_at_any_moment", "--nocapture"]);
+    test.env("BACKSTITCH_SERVICE_KILLS", kills.to_string());
+    process::run(&mut test)
+}
+
 /// What one benchmark is called, and where it is.
 pub(crate) struct Benchmark {
     /// Its name on the command line.

@@ -50,7 +50,7 @@ pub(crate) enum Command {
     Load(LoadArguments),
     /// Test the source and the destination of an integration
     Check(CheckArguments),
-    /// Show when an integration starts by its schedule; it is a preview: cron or an orchestrator starts runs
+    /// Show when an integration starts by its schedule
     Schedule(ScheduleArguments),
     /// Show what is in an integration's schema, and who holds it
     Status(StatusArguments),
@@ -495,6 +495,7 @@ pub(crate) struct AuditArguments {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
     use clap::CommandFactory;
 
@@ -504,6 +505,39 @@ mod tests {
     fn the_command_lines_are_sound() {
         CommandLine::command().debug_assert();
         TargetCommandLine::command().debug_assert();
+    }
+
+    /// The help of a command and of those below it, as Markdown.
+    fn reference(command: &mut clap::Command, path: &str, text: &mut String) {
+        let path = format!("{path} {}", command.get_name());
+        let help = command.clone().bin_name(path.trim()).styles(Styles::plain()).render_long_help();
+        text.push_str(&format!(
+            "## `{}`\n\n```text\n{}\n```\n\n",
+            path.trim(),
+            help.to_string().trim_end()
+        ));
+        for below in command.get_subcommands_mut().filter(|below| below.get_name() != "help") {
+            reference(below, &path, text);
+        }
+    }
+
+    #[test]
+    fn the_documentation_of_the_commands_is_their_help() {
+        let mut text =
+            "# Commands\n\nWhat `--help` says of each; this page is generated.\n\n".to_owned();
+        reference(&mut CommandLine::command(), "", &mut text);
+        reference(&mut TargetCommandLine::command(), "", &mut text);
+        let text = format!("{}\n", text.trim_end());
+        let text: String = text.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/commands.md");
+        if std::env::var_os("BACKSTITCH_WRITE_DOCS").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let page = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            page == text,
+            "`BACKSTITCH_WRITE_DOCS=1 cargo nextest run documentation` writes it anew"
+        );
     }
 
     #[test]
