@@ -1,18 +1,32 @@
 //! The bytes of an answer on their way into its body: decompressed where the answer says so, and never more than the
 //! limit, which counts what comes out of decompression.
 
-use std::io::{self, Write};
-
-use flate2::write::MultiGzDecoder;
-use reqwest::header::{CONTENT_ENCODING, HeaderMap};
+use flate2::{Decompress, FlushDecompress, Status};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 
 use crate::bodies::LARGEST_KEPT;
 
+/// The window of deflate, 2^15 bytes, which every compressor may use.
+const WINDOW_BITS: u8 = 15;
+
+/// Room for a whole answer is made at once, if it says how long it is and that is no more than this.
+const FORESEEN: usize = 16 << 20;
+
+/// The room that a compressed answer begins with, and that of a full page.
+const ROOMS: [usize; 2] = [256 << 10, 8 << 20];
+
 /// Fills a body from the pieces that arrive.
-pub(crate) enum Inflow<'body> {
-    Plain(Limited<'body>),
-    /// Boxed, because the decoder's state is large and lives across waits.
-    Gzip(Box<MultiGzDecoder<Limited<'body>>>),
+pub(crate) struct Inflow<'body> {
+    body: &'body mut Vec<u8>,
+    limit: usize,
+    gzip: Option<Gzip>,
+}
+
+/// Compressed data, which is made of one or more members.
+struct Gzip {
+    member: Decompress,
+    /// Whether the member is at its end; more may follow.
+    is_complete: bool,
 }
 
 /// Why a body could not be filled.
@@ -24,91 +38,105 @@ pub(crate) enum InflowError {
     Damaged,
 }
 
-/// A body that takes no more than so many bytes.
-pub(crate) struct Limited<'body> {
-    body: &'body mut Vec<u8>,
-    limit: usize,
-    is_exceeded: bool,
-}
-
 impl<'body> Inflow<'body> {
     /// An empty body for an answer with these headers.
     pub(crate) fn new(headers: &HeaderMap, body: &'body mut Vec<u8>, limit: usize) -> Self {
         body.clear();
-        let limited = Limited { body, limit, is_exceeded: false };
-        let encoding =
-            headers.get(CONTENT_ENCODING).map_or(b"".as_slice(), |value| value.as_bytes());
-        if [b"gzip".as_slice(), b"x-gzip"].iter().any(|name| encoding.eq_ignore_ascii_case(name)) {
-            return Self::Gzip(Box::new(MultiGzDecoder::new(limited)));
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let encoding = text(CONTENT_ENCODING).unwrap_or_default();
+        if ["gzip", "x-gzip"].iter().any(|name| encoding.eq_ignore_ascii_case(name)) {
+            return Self { body, limit, gzip: Some(Gzip::new()) };
         }
-        Self::Plain(limited)
+        let length = text(CONTENT_LENGTH).and_then(|text| text.parse().ok());
+        body.reserve(length.unwrap_or(0).min(limit).min(FORESEEN));
+        Self { body, limit, gzip: None }
     }
 
     /// How large the body is so far.
     pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Plain(limited) => limited.body.len(),
-            Self::Gzip(decoder) => decoder.get_ref().body.len(),
-        }
+        self.body.len()
     }
 
     /// Takes the next piece.
     pub(crate) fn take(&mut self, piece: &[u8]) -> Result<(), InflowError> {
-        match self {
-            Self::Plain(limited) => limited.write_all(piece).map_err(|_| limited.failure()),
-            Self::Gzip(decoder) => {
-                decoder.write_all(piece).map_err(|_| decoder.get_ref().failure())
+        match &mut self.gzip {
+            Some(gzip) => gzip.take(piece, self.body, self.limit),
+            None if piece.len() > self.limit - self.body.len() => Err(too_large(self.body)),
+            None => {
+                make_room(self.body, self.limit, piece.len());
+                self.body.extend_from_slice(piece);
+                Ok(())
             }
         }
     }
 
     /// Checks that the end of the answer is the end of what was compressed.
     pub(crate) fn finish(self) -> Result<(), InflowError> {
-        match self {
-            Self::Plain(_) => Ok(()),
-            Self::Gzip(mut decoder) => {
-                decoder.try_finish().map_err(|_| decoder.get_ref().failure())
+        match self.gzip {
+            Some(gzip) if !gzip.is_complete => Err(InflowError::Damaged),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Makes room for so many bytes more. A body that is out of the ordinary gets room for the largest answer at once: growing by
+/// and by would need its memory twice, and what isn't written yet takes none.
+fn make_room(body: &mut Vec<u8>, limit: usize, more: usize) {
+    let size = body.len() + more;
+    if size > LARGEST_KEPT && size > body.capacity() {
+        // Where so much can't be promised, it grows as vectors do.
+        let _ = body.try_reserve_exact(limit.saturating_sub(body.len()));
+    }
+}
+
+impl Gzip {
+    fn new() -> Self {
+        Self { member: Decompress::new_gzip(WINDOW_BITS), is_complete: false }
+    }
+
+    /// Decompresses a piece, straight into the body.
+    fn take(&mut self, piece: &[u8], body: &mut Vec<u8>, limit: usize) -> Result<(), InflowError> {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            if self.is_complete {
+                *self = Self::new();
             }
+            if body.len() == body.capacity() {
+                let room = ROOMS[usize::from(body.capacity() >= ROOMS[0])];
+                make_room(body, limit, room);
+                if body.len() == body.capacity() {
+                    body.reserve(room);
+                }
+            }
+            let before = (self.member.total_in(), body.len());
+            let status = self.member.decompress_vec(rest, body, FlushDecompress::None);
+            let status = status.map_err(|_| InflowError::Damaged)?;
+            if body.len() > limit {
+                return Err(too_large(body));
+            }
+            self.is_complete = status == Status::StreamEnd;
+            let taken = self.member.total_in() - before.0;
+            // With something to take and room to put it, it always goes on.
+            if taken == 0 && body.len() == before.1 && !self.is_complete {
+                return Err(InflowError::Damaged);
+            }
+            rest = &rest[usize::try_from(taken).expect("no more is taken than there is")..];
         }
-    }
-}
-
-impl Limited<'_> {
-    /// Makes room for so many bytes more. A body that is out of the ordinary gets room for the largest answer at once:
-    /// growing by and by would need its memory twice, and what isn't written yet takes none.
-    fn reserve(&mut self, more: usize) {
-        let size = self.body.len() + more;
-        if size > LARGEST_KEPT && size > self.body.capacity() {
-            // Where so much can't be promised, it grows as vectors do.
-            let _ = self.body.try_reserve_exact(self.limit - self.body.len());
-        }
-    }
-
-    fn failure(&self) -> InflowError {
-        if self.is_exceeded { InflowError::TooLarge } else { InflowError::Damaged }
-    }
-}
-
-impl Write for Limited<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.is_exceeded || self.body.len() + bytes.len() > self.limit {
-            self.is_exceeded = true;
-            self.body.clear();
-            return Err(io::Error::other("the answer is too large"));
-        }
-        self.reserve(bytes.len());
-        self.body.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Nothing of an answer that is too large is kept.
+fn too_large(body: &mut Vec<u8>) -> InflowError {
+    body.clear();
+    InflowError::TooLarge
 }
 
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
+
+    use std::io::Write;
 
     use flate2::{Compression, write::GzEncoder};
     use reqwest::header::HeaderValue;

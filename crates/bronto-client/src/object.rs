@@ -98,7 +98,8 @@ impl Place {
 }
 
 /// Whether two groups are the same. As a rule both names come from one table, so that they are one text.
-fn is_same(left: Option<&str>, right: Option<&str>) -> bool {
+#[inline]
+pub(crate) fn is_same(left: Option<&str>, right: Option<&str>) -> bool {
     match (left, right) {
         (Some(left), Some(right)) => std::ptr::eq(left, right) || left == right,
         (left, right) => left.is_none() && right.is_none(),

@@ -19,7 +19,7 @@ pub(super) struct Document<'a> {
 impl<'a> Document<'a> {
     pub(super) fn new(body: &'a [u8]) -> Result<Self, AnswerDefect> {
         let body = body.strip_prefix(UTF8_MARK).unwrap_or(body);
-        if let Ok(text) = std::str::from_utf8(body) {
+        if let Ok(text) = simdutf8::basic::from_utf8(body) {
             let text = Cow::Borrowed(text);
             return Ok(Self { text, spoiled: Vec::new() });
         }

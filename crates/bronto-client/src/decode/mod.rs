@@ -7,7 +7,7 @@
 //! form, which is almost all of them, are read past the parser, at a fraction of its cost.
 //!
 //! In layers: `document` makes text of bytes, `pull` reads leaves and skips subtrees, `soap` walks
-//! envelope, body and response, `row` reads one object.
+//! envelope, body and response, `row` reads one object, and `tags` tells its fields apart.
 
 mod document;
 mod fault;
@@ -16,6 +16,7 @@ mod property;
 mod pull;
 mod row;
 mod soap;
+mod tags;
 #[cfg(test)]
 mod tests;
 

@@ -95,32 +95,21 @@ impl<'a> Pull<'a> {
         Ok(event)
     }
 
-    /// Reads one whole element in its plainest form, `<name>text</name>`, past the parser: start tag without prefix and
-    /// attributes, text in one piece without a reference, end tag. `find` says what the name stands for. Nothing is
-    /// read if anything else comes next, be it well-formed or not; the parser then goes on from the same place.
+    /// The text in front of the parser, if elements in their plainest form can be read from it without the parser: where
+    /// anything may follow, and line ends are what they are. It is told afterwards what was read, by
+    /// [`Pull::pass`].
     ///
     /// Almost every element of an answer has this form, and reading it as three events costs several times as much.
     #[inline]
-    pub(super) fn plain_leaf<T>(
-        &mut self,
-        find: impl FnOnce(&str) -> Option<T>,
-    ) -> Option<(T, &'a str)> {
-        if !self.behind_markup || self.mixed_line_ends {
-            return None;
-        }
-        let rest = self.text.get(self.position()..)?;
-        let inside = rest.strip_prefix('<')?;
-        let name = &inside[..memchr::memchr(b'>', inside.as_bytes())?];
-        let found = find(name)?;
-        let content = &inside[name.len() + 1..];
-        let text = &content[..memchr::memchr2(b'<', b'&', content.as_bytes())?];
-        let end = content[text.len()..].strip_prefix("</")?.strip_prefix(name)?;
-        let after = end.strip_prefix('>')?;
-        if text.len() > MAX_TEXT_BYTES {
-            return None;
-        }
-        self.reader.stream().consume(rest.len() - after.len());
-        Some((found, text))
+    pub(super) fn plain_text(&self) -> Option<&'a str> {
+        let is_plain = self.behind_markup && !self.mixed_line_ends;
+        self.text.get(self.position()..).filter(|_| is_plain)
+    }
+
+    /// Goes on behind whole elements that were read without the parser, so many bytes of them.
+    #[inline]
+    pub(super) fn pass(&mut self, length: usize) {
+        self.reader.stream().consume(length);
     }
 
     /// The next event after an error that the parser can go on behind. So can everything but the

@@ -7,6 +7,7 @@ use quick_xml::events::{BytesStart, Event};
 use super::document::Document;
 use super::pull::{Leaf, LeafDefect, Pull, is_layout, is_nil};
 use super::soap::Item;
+use super::tags::{PlainElement, Tags};
 use super::{AnswerDefect, MAX_TEXT_BYTES, MAX_UNKNOWN_NAMES, Rows};
 use crate::object::{Kind, ObjectTable, Place};
 use crate::sink::{RowDefect, RowSink};
@@ -17,6 +18,7 @@ const LONGEST_NAME: usize = 80;
 /// Reads objects of one kind into a sink.
 pub(super) struct RowReader<'d, 'b, 's, S> {
     table: &'static ObjectTable,
+    tags: Tags,
     document: &'d Document<'b>,
     sink: &'s mut S,
     rows: Rows,
@@ -39,6 +41,7 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
     ) -> Self {
         Self {
             table,
+            tags: Tags::new(table),
             document,
             sink,
             rows: Rows::default(),
@@ -92,10 +95,7 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
     /// Reads the elements of the object and of its groups.
     fn elements(&mut self, pull: &mut Pull<'_>) -> Result<(), AnswerDefect> {
         loop {
-            while let Some((index, text)) = pull.plain_leaf(|name| self.plain_field(name)) {
-                self.mark(index);
-                self.value(index, text);
-            }
+            self.plain_elements(pull);
             match pull.next()? {
                 Event::Start(tag) => self.element(pull, &tag)?,
                 Event::Text(text) if is_layout(&text) => {}
@@ -113,23 +113,29 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
         }
     }
 
+    /// Reads elements in their plainest form, as many as come one after the other.
+    #[inline]
+    fn plain_elements(&mut self, pull: &mut Pull<'_>) {
+        let Some(text) = pull.plain_text() else { return };
+        let mut rest = text;
+        while let Some(element) = self.tags.plain_element(rest, self.next_field, self.group) {
+            if element.text.len() > MAX_TEXT_BYTES {
+                break;
+            }
+            let PlainElement { index, is_repeated, text, .. } = element;
+            rest = element.rest;
+            self.mark_as(index, is_repeated);
+            self.value(index, text);
+        }
+        pull.pass(text.len() - rest.len());
+    }
+
     /// Where an element belongs. Prefixes don't matter, but hardly any element has one.
     #[inline]
     fn place(&self, tag: &BytesStart<'_>) -> Option<Place> {
         let locate = |name| self.table.locate(name, self.group, self.next_field);
         let place = locate(tag.name().into_inner());
         place.or_else(|| locate(tag.local_name().into_inner()))
-    }
-
-    /// The field of that name, if it holds text.
-    #[inline]
-    fn plain_field(&self, name: &str) -> Option<usize> {
-        let Place::Field(index) = self.table.locate(name, self.group, self.next_field)? else {
-            return None;
-        };
-        let is_text =
-            !matches!(self.table.fields[index].kind, Kind::CustomFields | Kind::PassedOver);
-        is_text.then_some(index)
     }
 
     fn element(&mut self, pull: &mut Pull<'_>, tag: &BytesStart<'_>) -> Result<(), AnswerDefect> {
@@ -266,17 +272,20 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
     }
 
     /// Takes note that a field has come.
-    #[inline]
     fn mark(&mut self, index: usize) {
-        let field = &self.table.fields[index];
-        if field.kind.is_repeated() {
+        self.mark_as(index, self.table.fields[index].kind.is_repeated());
+    }
+
+    #[inline]
+    fn mark_as(&mut self, index: usize, is_repeated: bool) {
+        if is_repeated {
             self.next_field = index;
             return;
         }
         // No table has more than 64 fields.
         let bit = 1_u64 << index;
         if self.seen & bit != 0 {
-            self.reject(RowDefect::Repeated { field: field.name });
+            self.reject(RowDefect::Repeated { field: self.table.fields[index].name });
         }
         self.seen |= bit;
         self.next_field = index + 1;

@@ -33,6 +33,8 @@ pub struct DateTime<'a> {
     seconds: i64,
     fraction: &'a str,
     zone_missing: bool,
+    /// Date and time of day as they came, where the day is the same in UTC.
+    same_day: Option<&'a [u8; 19]>,
 }
 
 /// Why a text is no [`DateTime`]. Never contains the text.
@@ -59,7 +61,7 @@ impl<'a> DateTime<'a> {
     pub fn parse(text: &'a str) -> Result<Self, DateTimeError> {
         let text = trimmed(text);
         let bytes = text.as_bytes();
-        let clock = bytes.get(..19).ok_or(DateTimeError::Form)?;
+        let clock: &[u8; 19] = bytes.first_chunk().ok_or(DateTimeError::Form)?;
         let separators = [clock[4], clock[7], clock[10], clock[13], clock[16]];
         if separators != *b"--T::" {
             return Err(DateTimeError::Form);
@@ -87,7 +89,9 @@ impl<'a> DateTime<'a> {
         if !(FIRST_SECOND..=LAST_SECOND).contains(&seconds) {
             return Err(DateTimeError::Year);
         }
-        Ok(Self { seconds, fraction, zone_missing: offset_minutes.is_none() })
+        let is_same_day = hour < 24 && seconds.div_euclid(SECONDS_PER_DAY) == days;
+        let same_day = is_same_day.then_some(clock);
+        Ok(Self { seconds, fraction, zone_missing: offset_minutes.is_none(), same_day })
     }
 
     /// What instants are compared by: digits without trailing zeros compare like the fractions
@@ -134,32 +138,69 @@ impl<'a> DateTime<'a> {
     /// Appends the canonical text: UTC with `Z`, the fraction without trailing zeros. Each
     /// instant has exactly one.
     pub fn write(self, out: &mut String) {
-        // Four digits suffice: the years were checked.
-        let days = self.seconds.div_euclid(SECONDS_PER_DAY);
-        let of_day = self.seconds.rem_euclid(SECONDS_PER_DAY);
-        let (year, month, day) = civil(days);
-        let mut text = *b"0000-00-00T00:00:00";
-        for (at, pair) in [
-            (0, year / 100),
-            (2, year % 100),
-            (5, month),
-            (8, day),
-            (11, of_day / 3600),
-            (14, of_day / 60 % 60),
-            (17, of_day % 60),
-        ] {
-            // Each is below 100.
-            let pair = u8::try_from(pair).unwrap_or_default();
-            text[at] = b'0' + pair / 10;
-            text[at + 1] = b'0' + pair % 10;
-        }
-        out.push_str(std::str::from_utf8(&text).expect("digits and separators are ASCII"));
+        let clock = self.clock();
+        out.push_str(std::str::from_utf8(&clock).expect("digits and separators are ASCII"));
         if !self.fraction.is_empty() {
             out.push('.');
             out.push_str(self.fraction);
         }
         out.push('Z');
     }
+
+    /// Appends the bytes of the canonical text.
+    pub fn write_bytes(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.clock());
+        if !self.fraction.is_empty() {
+            out.push(b'.');
+            out.extend_from_slice(self.fraction.as_bytes());
+        }
+        out.push(b'Z');
+    }
+
+    /// Appends the bytes of a text like the canonical one, but with six digits of the fraction, whatever it has.
+    pub fn write_microseconds(self, out: &mut Vec<u8>) {
+        let mut fraction = *b".000000Z";
+        for (digit, place) in self.fraction.bytes().zip(&mut fraction[1..7]) {
+            *place = digit;
+        }
+        out.extend_from_slice(&self.clock());
+        out.extend_from_slice(&fraction);
+    }
+
+    /// Date and time of day in UTC, to the second.
+    fn clock(self) -> [u8; 19] {
+        let (days, of_day) = (self.days(), self.second_of_day());
+        let mut text = self.same_day.copied().unwrap_or_else(|| {
+            // Four digits suffice: the years were checked.
+            let (year, month, day) = civil(days);
+            let mut text = *b"0000-00-00T00:00:00";
+            for (at, pair) in [(0, year / 100), (2, year % 100), (5, month), (8, day)] {
+                put_pair(&mut text, at, u32::try_from(pair).unwrap_or_default());
+            }
+            text
+        });
+        put_pair(&mut text, 11, of_day / 3600);
+        put_pair(&mut text, 14, of_day / 60 % 60);
+        put_pair(&mut text, 17, of_day % 60);
+        text
+    }
+
+    fn days(self) -> i64 {
+        self.seconds.div_euclid(SECONDS_PER_DAY)
+    }
+
+    fn second_of_day(self) -> u32 {
+        u32::try_from(self.seconds.rem_euclid(SECONDS_PER_DAY)).unwrap_or_default()
+    }
+}
+
+/// Writes a number below 100 as two digits.
+#[inline]
+fn put_pair(text: &mut [u8; 19], at: usize, pair: u32) {
+    // What is below 100 fits.
+    let pair = u8::try_from(pair).unwrap_or_default();
+    text[at] = b'0' + pair / 10;
+    text[at + 1] = b'0' + pair % 10;
 }
 
 impl PartialEq for DateTime<'_> {
@@ -228,12 +269,13 @@ fn split_fraction(rest: &str) -> Result<(&str, &str), DateTimeError> {
     let Some(rest) = rest.strip_prefix('.') else {
         return Ok(("", rest));
     };
-    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let end = rest.bytes().take_while(u8::is_ascii_digit).count();
     if end == 0 {
         return Err(DateTimeError::Form);
     }
     let (digits, zone) = rest.split_at(end);
-    Ok((digits.trim_end_matches('0'), zone))
+    let zeros = digits.bytes().rev().take_while(|digit| *digit == b'0').count();
+    Ok((&digits[..end - zeros], zone))
 }
 
 /// The zone's minutes east of UTC; none if the text names no zone.
