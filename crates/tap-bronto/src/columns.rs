@@ -285,6 +285,11 @@ impl ColumnBuilder {
         self.take_values()
     }
 
+    /// Gives up the room for another page.
+    pub(crate) fn release(&mut self) {
+        *self = Self::new(self.reading);
+    }
+
     fn take_values(&mut self) -> ArrayRef {
         let next = Vec::with_capacity(self.valid.len() + self.valid.len() / 8);
         let valid = std::mem::replace(&mut self.valid, next);

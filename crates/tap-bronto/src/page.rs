@@ -17,6 +17,9 @@ use crate::{
     window::Window,
 };
 
+/// The room for another page is kept up to this many bytes.
+const MOST_KEPT: usize = 6 << 20;
+
 /// Takes the rows of one page.
 #[derive(Debug)]
 pub(crate) struct PageSink {
@@ -183,9 +186,14 @@ impl PageSink {
 
     /// Takes the page; the sink is empty then.
     pub(crate) fn take(&mut self) -> PageRows {
+        let arrays: Vec<_> = self.columns.iter_mut().map(ColumnBuilder::take).collect();
+        // Every worker would keep it, also while it waits for its answer.
+        if arrays.iter().map(|array| array.get_array_memory_size()).sum::<usize>() > MOST_KEPT {
+            self.columns.iter_mut().for_each(ColumnBuilder::release);
+        }
         PageRows {
             counts: std::mem::take(&mut self.page),
-            arrays: self.columns.iter_mut().map(ColumnBuilder::take).collect(),
+            arrays,
             marks: std::mem::take(&mut self.marks),
             rejects: std::mem::take(&mut self.rejects),
         }

@@ -39,10 +39,14 @@
 //! the rows outside the window; then windows begin and end where the server's days do, in the zone that the rows show, and
 //! a day is read whole.
 
+mod days;
+
 use std::{collections::BTreeMap, fmt};
 
 use bronto_client::lexical::utc_text;
 use chrono::{DateTime, TimeDelta, Utc};
+
+use self::days::ServerDays;
 
 /// A half-open span between two whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -357,48 +361,6 @@ impl Planner {
     }
 }
 
-/// Where the days of a server begin that returns whole days.
-///
-/// A guess that is wrong costs rows that are read twice, and loses none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ServerDays {
-    /// The second of the UTC day.
-    begin: i64,
-}
-
-const DAY_SECONDS: i64 = 86_400;
-/// Zones differ from UTC by multiples of it.
-const ZONE_STEP: i64 = 900;
-
-impl ServerDays {
-    /// What it shows that a read from `from` on returned a row of `earliest`, before it; none if that is no matter of days.
-    fn observed(from: DateTime<Utc>, earliest: DateTime<Utc>) -> Option<Self> {
-        let before = (from - earliest).num_seconds();
-        // A day has 25 hours when daylight saving ends.
-        if !(1..=DAY_SECONDS + 3_600).contains(&before) {
-            return None;
-        }
-        let begin = if before > DAY_SECONDS / 2
-            && from.timestamp() % ZONE_STEP == 0
-            && before > DAY_SECONDS - 2 * 3_600
-        {
-            // Just before a day's end: it begins a little later than assumed.
-            from.timestamp() + 3_600
-        } else {
-            earliest.timestamp().div_euclid(ZONE_STEP) * ZONE_STEP
-        };
-        Some(Self { begin: begin.rem_euclid(DAY_SECONDS) })
-    }
-
-    /// The last beginning of a day that is after `from` and not after `end`; the first after `from` if there is none.
-    fn boundary(self, from: DateTime<Utc>, end: DateTime<Utc>) -> DateTime<Utc> {
-        let floor =
-            |second: i64| (second - self.begin).div_euclid(DAY_SECONDS) * DAY_SECONDS + self.begin;
-        let next = floor(from.timestamp()) + DAY_SECONDS;
-        DateTime::from_timestamp(floor(end.timestamp()).max(next), 0).unwrap_or(end)
-    }
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
@@ -463,6 +425,36 @@ mod tests {
         assert_eq!(planner.reached(), third.before());
         // The third one's rows are the measure, for it lies nearest to what comes.
         assert_eq!(planner.next(1).unwrap().window.length(), TimeDelta::days(4));
+    }
+
+    #[test]
+    fn windows_get_shorter_towards_the_end_if_several_share_the_range() {
+        // 1,000 rows an hour, which makes pages of five hours.
+        let hourly = |window: Window| window.length().num_hours().unsigned_abs() * 1_000;
+        let lengths = |workers: usize| {
+            let (from, upper) = (at("2025-01-01T00:00:00Z"), at("2025-01-11T00:00:00Z"));
+            let mut planner = Planner::new(from, upper, SIZING, aim(PAGE_ROWS as u64, 8));
+            let mut hours = Vec::new();
+            while let Some(laid) = planner.next(workers) {
+                planner.measure(laid.window, hourly(laid.window));
+                hours.push(laid.window.length().num_hours());
+                planner.complete(laid.window, hourly(laid.window));
+            }
+            hours
+        };
+        assert_eq!(lengths(1), [24, 32, 32, 32, 32, 32, 32, 24]);
+        // A third of what is left, but two pages at least, and no window for a little rest.
+        assert_eq!(lengths(3), [24, 32, 32, 32, 32, 29, 19, 13, 10, 10, 6]);
+    }
+
+    #[test]
+    fn what_is_foreseen_of_an_open_window_is_a_measure() {
+        let mut planner = year();
+        let first = planner.next(4).unwrap().window;
+        planner.measure(first, 8_000);
+        assert!(planner.is_dense());
+        assert_eq!(planner.next(4).unwrap().window.length(), TimeDelta::hours(12));
+        assert_eq!(planner.reached(), first.from());
     }
 
     #[test]
@@ -535,7 +527,7 @@ mod tests {
             let mut complete = Vec::new();
             for (workers, rows, kind, earlier) in steps {
                 while open.len() <= workers {
-                    let Some(laid) = planner.next(1) else { break };
+                    let Some(laid) = planner.next(workers) else { break };
                     prop_assert!(laid.window.from() < laid.window.before());
                     open.push(laid);
                 }
@@ -545,6 +537,9 @@ mod tests {
                 let laid: Laid = open.swap_remove(rows as usize % open.len());
                 if kind == 0 {
                     planner.note_days(laid.window, laid.window.from() - TimeDelta::seconds(i64::from(earlier)));
+                }
+                if kind == 2 {
+                    planner.measure(laid.window, rows / 2);
                 }
                 if kind == 1 && laid.is_divisible {
                     planner.cut(laid.window, CUT);
