@@ -195,7 +195,13 @@ impl Pass {
         };
         open.memory = Memory::Raised;
         tracing::info!(file = %self.user.file.path.display(), "DuckDB needs more memory for this file, and gets it");
-        open.root.execute_batch("reset global memory_limit").is_ok()
+        let raise = || {
+            // `reset` alone changes the setting, and not what holds to it.
+            open.root.execute_batch(sql::RESET_MEMORY_LIMIT)?;
+            let limit: String = open.root.query_row(sql::MEMORY_LIMIT, [], |row| row.get(0))?;
+            open.root.execute_batch(&sql::set_memory_limit(&limit))
+        };
+        raise().is_ok()
     }
 }
 

@@ -22,6 +22,16 @@ pub(crate) const COMMIT: &str = "commit";
 /// Rolls it back.
 pub(crate) const ROLLBACK: &str = "rollback";
 
+/// Sets how much memory may be used back to DuckDB's own default.
+pub(crate) const RESET_MEMORY_LIMIT: &str = "reset global memory_limit";
+/// How much memory may be used.
+pub(crate) const MEMORY_LIMIT: &str = "select current_setting('memory_limit')";
+
+/// Sets it.
+pub(crate) fn set_memory_limit(limit: &str) -> String {
+    format!("set global memory_limit = '{}'", limit.replace('\'', "''"))
+}
+
 /// Finds a table whatever its case; parameters: database, schema, table.
 pub(crate) const FIND_TABLE: &str = "select table_name from duckdb_tables() \
      where database_name = ? and lower(schema_name) = lower(?) and lower(table_name) = lower(?)";
