@@ -47,6 +47,7 @@ impl Subject {
             "tables": report.tables.iter().map(table_json).collect::<Vec<_>>(),
             "gaps": report.gaps.iter().map(gap_json).collect::<Vec<_>>(),
             "settled": report.settled.as_ref().map(settlement_json),
+            "expired_rejects": report.expired_rejects,
             "error": outcome.failure.as_ref().map(Failure::to_json),
         })
     }
@@ -190,6 +191,7 @@ fn settlement_json(settled: &Settlement) -> Value {
     json!({
         "predecessor": settled.predecessor,
         "balances": settled.balances(),
+        "rejected": settled.rejected,
         "tables": tables.collect::<Vec<_>>(),
     })
 }

@@ -13,6 +13,7 @@ use std::{
 };
 
 use arrow::error::ArrowError;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::{
@@ -69,6 +70,8 @@ pub(crate) struct Committed {
     pub(crate) changes: Vec<(String, ColumnChange)>,
     /// Replayed rows that were rejected again.
     pub(crate) rejected_again: Vec<RejectedRow>,
+    /// How many old rejects were removed.
+    pub(crate) expired: u64,
 }
 
 /// Commits units for one claim.
@@ -84,7 +87,19 @@ pub(crate) struct Committer {
     placements: Placements,
     /// The run's rejects that are alike.
     alike: Alike,
+    /// Which rejects are old, as long as there may be any.
+    retention: Option<Retention>,
 }
+
+/// Which rejects are old.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retention {
+    pub(crate) rejected_before: DateTime<Utc>,
+    pub(crate) replayed_before: DateTime<Utc>,
+}
+
+/// How many old rejects a unit removes: a commit must not grow with what has gathered over months.
+const EXPIRED_AT_ONCE: u32 = 10_000;
 
 /// What one try did, before anybody knows whether it is durable.
 struct Attempt {
@@ -92,6 +107,7 @@ struct Attempt {
     waiting: BTreeMap<StreamName, LoadCounts>,
     kept: Vec<KeptVersion>,
     rejected_again: Vec<RejectedRow>,
+    expired: u64,
 }
 
 impl Committer {
@@ -111,7 +127,13 @@ impl Committer {
             waiting: BTreeMap::new(),
             placements: Placements::default(),
             alike: Alike::default(),
+            retention: None,
         }
+    }
+
+    /// Removes old rejects from now on, some with each unit.
+    pub(crate) fn expire(&mut self, retention: Retention) {
+        self.retention = Some(retention);
     }
 
     /// Commits a unit, whatever it takes. A failure that comes from having lost the claim says so.
@@ -183,6 +205,7 @@ impl Committer {
         }
         self.memory = memory;
         self.waiting = attempt.waiting;
+        self.retention = self.retention.filter(|_| attempt.expired == u64::from(EXPIRED_AT_ONCE));
         self.placements = placements;
         Ok(Committed {
             records: attempt.records,
@@ -191,6 +214,7 @@ impl Committer {
             kept: attempt.kept,
             changes,
             rejected_again: attempt.rejected_again,
+            expired: attempt.expired,
         })
     }
 
@@ -276,6 +300,15 @@ impl Committer {
     ) -> Result<Attempt, CommitError> {
         let mut waiting = self.waiting.clone();
         let mut records = UnitRecords::new(unit, &self.claim.run_id);
+        // First, so that one that is read again now is stored anew.
+        let expired = match self.retention {
+            Some(Retention { rejected_before, replayed_before }) => {
+                transaction
+                    .expire_rejects(rejected_before, replayed_before, EXPIRED_AT_ONCE)
+                    .await?
+            }
+            None => 0,
+        };
         for (schema, version) in &unit.prepares {
             placements.of(schema).prepare(transaction, *version).await?;
         }
@@ -321,7 +354,7 @@ impl Committer {
         transaction.bookmark(&states(&unit.bookmarks)).await?;
         hold::reach(HoldPoint::BookmarksStored);
         transaction.fence(&self.claim, memory).await?;
-        Ok(Attempt { records, waiting, kept, rejected_again })
+        Ok(Attempt { records, waiting, kept, rejected_again, expired })
     }
 
     /// Merges one load and stores its rejects. Returns it as it was merged, with what that did.

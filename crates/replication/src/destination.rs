@@ -243,8 +243,9 @@ pub trait UnitTransaction: Send {
     ) -> Result<ActivationOutcome, DestinationError>;
 
     /// Adds rejected rows whose [`RejectedRow::id`] is not there yet. A reject that is there, and was replayed, is of another
-    /// table version or has another reason, stands for the new read from now on: it is not replayed, and has the run, the
-    /// reason and the stamps of that read. Any other one stays as it is. Returns how many were added or changed.
+    /// table version, has another reason or is more than a day old, stands for the new read from now on: it is not replayed,
+    /// and has the run, the reason and the stamps of that read. Any other one stays as it is. Returns how many were added
+    /// or changed.
     ///
     /// # Errors
     /// When the destination refuses.

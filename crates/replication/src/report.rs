@@ -34,6 +34,8 @@ pub struct RunReport {
     pub gaps: Vec<Gap>,
     /// What was found of an earlier run that did not end by itself.
     pub settled: Option<Settlement>,
+    /// How many rejects were removed because they were old.
+    pub expired_rejects: u64,
 }
 
 /// What was loaded into one table.
@@ -58,6 +60,8 @@ pub struct Settlement {
     pub predecessor: String,
     /// Per table: the rows that the ledger accounts for, and the rows that are there.
     pub tables: Vec<SettledTable>,
+    /// How many rows it had rejected, of which it could not tell.
+    pub rejected: u64,
 }
 
 /// One table of a [`Settlement`].

@@ -13,7 +13,7 @@ use tracing::Instrument;
 use crate::{
     claim::{Claim, ClaimRequest, Holder},
     clock::{Clock, SystemClock},
-    commit::{CommitError, Committer},
+    commit::{CommitError, Committer, Retention},
     destination::{Destination, DestinationError, DestinationErrorKind},
     event::{self, Bookmark, Event, EventReceiver, Gap},
     gather::{Demand, Disorder, Gatherer},
@@ -37,8 +37,13 @@ pub use crate::{
 const STOP_DEADLINE: Duration = Duration::from_secs(60);
 /// How long a source may take to end when nobody listens any more.
 pub(crate) const END_DEADLINE: Duration = Duration::from_secs(5);
+/// How many rows of the ledger are looked through for what a run that was killed had rejected.
+const SETTLED_LOADS: usize = 10_000;
 /// How long the claim's release may take; another integration may be writing into the same file meanwhile.
 const RELEASE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long replayed rejects are kept: long enough to see what a replay did.
+pub const REPLAYED_RETENTION: TimeDelta = TimeDelta::days(30);
 
 /// How a run is done.
 #[derive(Debug, Clone)]
@@ -67,10 +72,13 @@ pub struct RunOptions {
     pub allow_empty: bool,
     /// Ends the run when more rows were rejected; those up to there are stored.
     pub max_rejects: Option<RejectLimit>,
+    /// How long rejected rows are kept; replayed ones at most [`REPLAYED_RETENTION`].
+    pub rejects_retention: TimeDelta,
 }
 
 impl RunOptions {
-    /// The defaults, for an integration: a lease of two minutes, 32 MiB between source and loader, a new run id.
+    /// The defaults, for an integration: a lease of two minutes, 32 MiB between source and loader, a new run id, rejects
+    /// kept for half a year.
     pub fn new(integration_id: impl Into<String>) -> Self {
         Self {
             integration_id: integration_id.into(),
@@ -85,6 +93,7 @@ impl RunOptions {
             channel_bytes: 32 << 20,
             allow_empty: false,
             max_rejects: None,
+            rejects_retention: TimeDelta::days(180),
         }
     }
 }
@@ -181,6 +190,7 @@ pub async fn replicate(
         run_id: options.run_id.clone(),
         settled: None,
         interrupted: false,
+        expired_rejects: 0,
     };
     let claim = match destination.claim(&request).await {
         Ok(claim) => claim,
@@ -217,6 +227,7 @@ struct Run {
     run_id: String,
     settled: Option<Settlement>,
     interrupted: bool,
+    expired_rejects: u64,
 }
 
 /// A task that ends with its owner.
@@ -276,6 +287,7 @@ impl Run {
             Arc::clone(&self.context.clock),
             options.allow_empty,
         );
+        committer.expire(self.retention(options));
         let mut extraction = Extraction(tokio::spawn(source.extract(extract).in_current_span()));
         self.load(receiver, &mut committer, options).await?;
         // Nobody listens any more: a source that is still at work is to end now.
@@ -313,7 +325,15 @@ impl Run {
                 in_table: signed(in_table),
             });
         }
-        let settlement = Settlement { predecessor: predecessor.to_string(), tables };
+        let loads = self.destination.loads(SETTLED_LOADS).await?;
+        let of_run = loads.iter().filter(|load| load.run_id == predecessor.run_id);
+        let rejected = of_run.map(|load| load.counts.rejected).sum();
+        let settlement = Settlement { predecessor: predecessor.to_string(), tables, rejected };
+        if rejected > 0 {
+            tracing::warn!(
+                "{predecessor}, which did not end by itself, had rejected {rejected} rows"
+            );
+        }
         if settlement.balances() {
             tracing::info!(
                 "Settled the books of {predecessor}, which did not end by itself: they balance"
@@ -415,6 +435,10 @@ impl Run {
             CommitError::Books(error) => RunError::Books(error),
         })?;
         self.units += 1;
+        if committed.expired > 0 {
+            tracing::info!("{} rejects were removed because they were old", committed.expired);
+        }
+        self.expired_rejects += committed.expired;
         for record in &committed.records {
             self.tally.add(record);
             let counts = &record.counts;
@@ -453,6 +477,18 @@ impl Run {
         self.check_rejects(options, false)
     }
 
+    /// Which rejects are old. None of this run's is: it has yet to report them. Every earlier run has reported its own, or
+    /// this one has while it settled that one's books.
+    fn retention(&self, options: &RunOptions) -> Retention {
+        let before = |kept: TimeDelta| {
+            self.started_at.checked_sub_signed(kept).unwrap_or(DateTime::<Utc>::MIN_UTC)
+        };
+        Retention {
+            rejected_before: before(options.rejects_retention),
+            replayed_before: before(options.rejects_retention.min(REPLAYED_RETENTION)),
+        }
+    }
+
     /// Ends the run when too many rows were rejected.
     fn check_rejects(&self, options: &RunOptions, is_over: bool) -> Result<(), RunError> {
         let (rejected, received) = (self.tally.rejected(), self.tally.received());
@@ -474,6 +510,7 @@ impl Run {
             tables: self.tally.reports(),
             gaps: self.gaps.clone(),
             settled: self.settled.clone(),
+            expired_rejects: self.expired_rejects,
         }
     }
 

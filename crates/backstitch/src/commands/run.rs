@@ -49,6 +49,7 @@ fn replicate(arguments: &RunArguments) -> Result<(Subject, Outcome), Failure> {
     options.accept_source_change = arguments.accept_source_change;
     options.allow_empty = arguments.allow_empty;
     options.max_rejects = integration.max_rejects;
+    options.rejects_retention = integration.rejects_retention.unwrap_or(options.rejects_retention);
     options.lease = integration.lease.unwrap_or(options.lease);
     // It counts only at the first run, which stores it.
     let start_date = integration.source.start_date();

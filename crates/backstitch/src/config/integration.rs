@@ -1,5 +1,7 @@
 //! One integration of the configuration: an account, and the schema that it fills.
 
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use replication::{reject_limit::RejectLimit, source::Source};
 use schedule::Schedule;
@@ -33,7 +35,9 @@ const SOURCE_SETTINGS: [&str; 10] = [
 ];
 
 /// The bounds of `lease_seconds`: shorter and a slow network loses the claim; longer and nobody can take over.
-const LEASE_SECONDS: std::ops::RangeInclusive<i64> = 2..=86_400;
+const LEASE_SECONDS: RangeInclusive<i64> = 2..=86_400;
+/// How long rejected rows may be kept, in days.
+const RETENTION_DAYS: RangeInclusive<i64> = 1..=36_500;
 
 const MEMORY_LIMIT_HINT: &str = "Write it with a unit, for example `memory_limit = \"1GB\"`";
 
@@ -62,6 +66,8 @@ pub(crate) struct Integration {
     pub(crate) max_rejects: Option<RejectLimit>,
     /// The fingerprint of the source that is known to be the same account as before, with a new token or address.
     accept_source: Option<String>,
+    /// How long rejected rows are kept, if it is set.
+    pub(crate) rejects_retention: Option<TimeDelta>,
     /// What the user should know though the configuration is valid.
     pub(crate) warnings: Vec<String>,
 }
@@ -132,6 +138,7 @@ impl Integration {
         let accept_source = section.take("accept_source");
         let accept_source =
             accept_source.map(|entry| entry.text().map(str::to_owned)).transpose()?;
+        let rejects_retention = read_retention(&mut section)?;
         section.finish()?;
         let warns = source.has_inline_token() && !around.has_secrets_apart();
         let inline_token = warns.then(|| {
@@ -163,6 +170,7 @@ impl Integration {
             lease,
             max_rejects,
             accept_source,
+            rejects_retention,
             warnings,
         })
     }
@@ -454,6 +462,21 @@ fn read_max_rejects(section: &mut Section<'_>) -> Result<Option<RejectLimit>, Co
     let limit = u64::try_from(entry.integer()?);
     let negative = |_| entry.error("`max_rejects` must not be negative", "");
     limit.map(|limit| Some(RejectLimit::Count(limit))).map_err(negative)
+}
+
+/// A number of days, as `90d`: rejects are dated by the second, but nobody counts on less than a day.
+fn read_retention(section: &mut Section<'_>) -> Result<Option<TimeDelta>, ConfigError> {
+    let Some(entry) = section.take("rejects_retention") else { return Ok(None) };
+    let days = entry.text()?.strip_suffix('d').and_then(|days| days.parse::<i64>().ok());
+    match days.filter(|days| RETENTION_DAYS.contains(days)) {
+        Some(days) => Ok(Some(TimeDelta::days(days))),
+        None => {
+            let (least, most) = (RETENTION_DAYS.start(), RETENTION_DAYS.end());
+            let message =
+                format!("`rejects_retention` is no number of days from {least} to {most}");
+            Err(entry.error(message, "Write it like `rejects_retention = \"90d\"`"))
+        }
+    }
 }
 
 fn read_lease(section: &mut Section<'_>) -> Result<Option<TimeDelta>, ConfigError> {

@@ -173,7 +173,7 @@ fn names_the_line_and_the_nearest_key() {
     "#);
     insta::assert_snapshot!(refusal("lease", "colour = 1"), @r#"
     error: Unknown key `colour` in `[integration."Stitch Bronto"]` (backstitch.toml:8:1)
-    hint: Known here: `source`, `streams`, `destination`, `schema`, `schedule`, `tables`, `columns`, `nested`, `lease_seconds`, `max_rejects`, `accept_source`
+    hint: Known here: `source`, `streams`, `destination`, `schema`, `schedule`, `tables`, `columns`, `nested`, `lease_seconds`, `max_rejects`, `accept_source`, `rejects_retention`
     "#);
     insta::assert_snapshot!(
         refusal("source", "source = { type = \"bronto\", tokn = { env = \"X\" }, token = \"x\" }"), @r"

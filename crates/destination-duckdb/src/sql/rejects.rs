@@ -39,8 +39,8 @@ pub(crate) fn newest(place: &Place) -> String {
     )
 }
 
-/// Makes rejects that are there stand for the new read in `source`, where they were replayed, are of another table version
-/// or have another reason.
+/// Makes rejects that are there stand for the new read in `source`, where they were replayed, are of another table version,
+/// have another reason or are more than a day old.
 pub(crate) fn renew(place: &Place, source: &str) -> String {
     let anew = [
         "_sdc_rejected_at",
@@ -55,7 +55,8 @@ pub(crate) fn renew(place: &Place, source: &str) -> String {
         "update {} as {STORED} set {} from {source} as {LOADED} where {STORED}.reject_id = {LOADED}.reject_id\n\
          and ({STORED}.replayed_at is not null\n\
          or {STORED}._sdc_table_version is distinct from {LOADED}._sdc_table_version\n\
-         or {STORED}.reason is distinct from {LOADED}.reason)",
+         or {STORED}.reason is distinct from {LOADED}.reason\n\
+         or {STORED}._sdc_rejected_at < {LOADED}._sdc_rejected_at - interval 1 day)",
         place.table(REJECTED.name),
         list(anew.iter().map(|name| format!("{name} = {LOADED}.{name}"))),
     )

@@ -105,8 +105,8 @@ pub(crate) fn insert_rows(schema: &str, system_table: &SystemTable, count: usize
     )
 }
 
-/// As [`insert_rows`] for rejects. One that is there stays, unless it was replayed, is of another table version or has
-/// another reason: then it stands for the new read.
+/// As [`insert_rows`] for rejects. One that is there stays, unless it was replayed, is of another table version, has
+/// another reason or is more than a day old: then it stands for the new read.
 pub(crate) fn insert_rejects(schema: &str, count: usize) -> String {
     let anew = [
         "_sdc_rejected_at",
@@ -121,7 +121,8 @@ pub(crate) fn insert_rejects(schema: &str, count: usize) -> String {
     format!(
         "{} on conflict (reject_id) do update set {} where {stored}.replayed_at is not null \
          or {stored}._sdc_table_version is distinct from excluded._sdc_table_version \
-         or {stored}.reason is distinct from excluded.reason",
+         or {stored}.reason is distinct from excluded.reason \
+         or {stored}._sdc_rejected_at < excluded._sdc_rejected_at - interval '1 day'",
         insert_rows(schema, &REJECTED, count),
         comma(anew.iter().map(|name| format!("{name} = excluded.{name}"))),
     )

@@ -113,6 +113,7 @@ macro_rules! contract_tests {
             replays_what_is_asked_for_and_renews_reasons,
             brings_no_former_version_back,
             replays_once_wherever_it_breaks_off,
+            removes_old_rejects_and_no_others,
             equals_a_model_whatever_happens,
         );
     };

@@ -15,10 +15,11 @@ use crate::{
     clock::FixedClock,
     destination::{Destination, RejectRecord},
     reject::RejectFilter,
-    replay::{self, RejectDecoder, ReplayContext, ReplayReport, ReplayedTable},
+    replay::{self, RejectDecoder, RejectPage, ReplayContext, ReplayReport, ReplayedTable},
     run::{RunContext, RunOptions, replicate},
     singer_source::{SingerRejects, SingerSource},
     stream::StreamName,
+    system::REJECTED,
 };
 
 const INTEGERS: &str = r#"{"type":"SCHEMA","stream":"pets","key_properties":["id"],"schema":{"type":"object","properties":{"id":{"type":"string"},"age":{"type":["null","integer"]},"home":{"type":"object","properties":{"city":{"type":["null","string"]}}},"toys":{"type":"array","items":{"type":"string"}}}}}"#;
@@ -241,6 +242,56 @@ pub async fn brings_no_former_version_back(subject: &dyn Subject) {
     let left = rejects(subject).await;
     assert_eq!(left.len(), 1);
     assert!(left[0].record.contains(r#""id":"b""#));
+    balances(subject).await;
+}
+
+/// Old rejects go, a run's own never, nor those that it read again; replayed ones go sooner.
+pub async fn removes_old_rejects_and_no_others(subject: &dyn Subject) {
+    // Destinations date rejects by their own clock, so the runs' clock is what is moved.
+    let in_days = |days| {
+        (chrono::Utc::now() + chrono::TimeDelta::days(days))
+            .format("%Y-%m-%dT%H:%M:%SZ")
+            .to_string()
+    };
+    let bad = |id: &str| pet(id, OLD, "2026-03-01T10:00:00Z");
+    load(subject.destination(), &in_days(0), &[INTEGERS, &bad("a"), &bad("b")]).await;
+    load(subject.destination(), &in_days(170), &[INTEGERS, &pet("x", "1", "2026-03-01T10:00:00Z")])
+        .await;
+    assert_eq!(rejects(subject).await.len(), 2);
+    load(subject.destination(), &in_days(190), &[INTEGERS, &bad("b"), &bad("c")]).await;
+    let left = rejects(subject).await;
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert!(left.iter().all(|reject| !reject.record.contains(r#""id":"a""#)), "{left:?}");
+
+    load(
+        subject.destination(),
+        &in_days(0),
+        &[&numbers(), &pet("x", "1.5", "2026-03-02T10:00:00Z")],
+    )
+    .await;
+    assert_eq!(replay_all(subject).await.replayed, 2);
+    let replayed = async || {
+        let page = RejectPage { rows: 10, bytes: usize::MAX };
+        let filter = RejectFilter::default();
+        let open = subject.destination().replayable(&filter, None, page).await;
+        assert!(open.expect("rejects can be read").is_empty());
+        subject.rows(REJECTED.name).await.map(|rows| rows.len())
+    };
+    load(
+        subject.destination(),
+        &in_days(20),
+        &[&numbers(), &pet("y", "1", "2026-03-02T10:00:00Z")],
+    )
+    .await;
+    assert_eq!(replayed().await, Some(2));
+    load(
+        subject.destination(),
+        &in_days(31),
+        &[&numbers(), &pet("z", "1", "2026-03-02T10:00:00Z")],
+    )
+    .await;
+    assert_eq!(replayed().await, Some(0));
+    assert_eq!(pets(subject).await.len(), 5);
     balances(subject).await;
 }
 

@@ -63,6 +63,8 @@ pub(super) struct SingerStream {
 /// The rows that were not sent yet, besides their values.
 #[derive(Debug, Default)]
 struct Buffered {
+    /// Records that came, counted as they come and not from what was made of them.
+    read: u64,
     /// Rows in the columns, given up ones included.
     rows: usize,
     /// The rows that were given up, by position.
@@ -278,6 +280,7 @@ impl SingerStream {
         sequence: &SequenceClock,
     ) -> Option<RowBatch> {
         self.waiting.open(arrival, version);
+        self.waiting.read += 1;
         let row = self.waiting.rows;
         let read = self.read(record, row);
         self.waiting.rows += 1;
@@ -287,17 +290,30 @@ impl SingerStream {
             Ok(()) => None,
             Err(fault) => {
                 self.waiting.given_up.push(row);
-                self.reject(fault, record.get(), arrival, version, sequence)
+                self.keep_out(fault, record.get(), arrival, version, sequence)
             }
         }
     }
 
-    /// Keeps a record out of the table. Returns a batch that has to be sent first, if any.
+    /// Takes a record that can't even be read. Returns a batch that has to be sent first, if any.
+    pub(super) fn reject(
+        &mut self,
+        fault: Fault,
+        record: &str,
+        arrival: Arrival,
+        version: Option<i64>,
+        sequence: &SequenceClock,
+    ) -> Option<RowBatch> {
+        self.waiting.read += 1;
+        self.keep_out(fault, record, arrival, version, sequence)
+    }
+
+    /// Keeps a record out of the table.
     ///
     /// A reject has the sequence of the good row after it: it outranks what came before it and yields to what comes
     /// after, should it ever be loaded. Of two that come in a row, the second therefore starts a batch, where there is
     /// room for any number of sequences before the first good row.
-    pub(super) fn reject(
+    fn keep_out(
         &mut self,
         fault: Fault,
         record: &str,
@@ -308,7 +324,15 @@ impl SingerStream {
         let position = self.waiting.good_rows();
         let is_second =
             self.waiting.rejects.last().is_some_and(|reject| reject.position == position);
-        let full = if is_second && position > 0 { self.send(sequence) } else { None };
+        let full = if is_second && position > 0 {
+            // This record goes with the next batch.
+            self.waiting.read -= 1;
+            let full = self.send(sequence);
+            self.waiting.read += 1;
+            full
+        } else {
+            None
+        };
         self.waiting.open(arrival, version);
         self.waiting.rejects.push(Rejected {
             position: self.waiting.good_rows(),
@@ -322,7 +346,7 @@ impl SingerStream {
 
     /// Takes everything out that was not sent yet, as one batch.
     pub(super) fn send(&mut self, sequence: &SequenceClock) -> Option<RowBatch> {
-        let Buffered { rows, given_up, extracted, rejects, bytes, version, since } =
+        let Buffered { read, rows, given_up, extracted, rejects, bytes, version, since } =
             std::mem::take(&mut self.waiting);
         let (received_at, extracted_at) = since?;
         let mut is_good = vec![true; rows];
@@ -336,7 +360,6 @@ impl SingerStream {
         let leading = rejects.iter().take_while(|reject| reject.position == 0).count();
         let first = sequence.reserve(received_at, leading + batch.num_rows() + 1);
         let first_sequence = first.saturating_add(signed(leading));
-        let read = batch.num_rows() + rejects.len();
         let rejects = rejects.into_iter().enumerate().map(|(index, reject)| {
             let offset = if reject.position == 0 { index } else { leading + reject.position };
             reject.into_row(self.name(), first.saturating_add(signed(offset)))
@@ -354,7 +377,7 @@ impl SingerStream {
             extracted_at,
             extracted_each: Some(extracted_each.into()),
             rejects,
-            reading: Reading { read: read as u64, bytes, ..Reading::default() },
+            reading: Reading { read, bytes, ..Reading::default() },
         })
     }
 
