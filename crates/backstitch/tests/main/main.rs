@@ -25,6 +25,7 @@ mod refresh;
 mod rejects;
 mod replication;
 mod secrets;
+mod selection;
 mod serving;
 mod serving_api;
 mod serving_files;
