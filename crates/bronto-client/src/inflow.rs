@@ -85,7 +85,7 @@ fn make_room(body: &mut Vec<u8>, limit: usize, more: usize) {
     let size = body.len() + more;
     if size > LARGEST_KEPT && size > body.capacity() {
         // Where so much can't be promised, it grows as vectors do.
-        let _ = body.try_reserve_exact(limit.saturating_sub(body.len()));
+        let _grown = body.try_reserve_exact(limit.saturating_sub(body.len()));
     }
 }
 
