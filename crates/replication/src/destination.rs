@@ -144,7 +144,8 @@ pub trait Destination: Send + Sync {
         span: Option<Span>,
     ) -> Result<Box<dyn RowScan>, DestinationError>;
 
-    /// Those of the marks that are the id, or the digest of the key, of a rejected row of the table.
+    /// Those of the marks that are the id of a rejected row of the table, or the digest of the key of one that was not
+    /// replayed.
     ///
     /// # Errors
     /// When the destination can't be reached.

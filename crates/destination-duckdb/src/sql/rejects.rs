@@ -113,7 +113,8 @@ fn places(count: usize) -> String {
 pub(crate) fn among(place: &Place, count: usize) -> String {
     let marks = list((0..count).map(|_| "?".to_owned()));
     format!(
-        "select reject_id, key_digest from {} where table_name = ? and (reject_id in ({marks}) or key_digest in ({marks}))",
+        "select reject_id, case when replayed_at is null then key_digest end from {} \
+         where table_name = ? and (reject_id in ({marks}) or key_digest in ({marks}))",
         place.table(REJECTED.name)
     )
 }

@@ -138,7 +138,7 @@ pub(crate) fn rejected_among(schema: &str) -> String {
     let rejected = table(schema, REJECTED.name);
     format!(
         "select reject_id from {rejected} where table_name = $1 and reject_id = any($2) \
-         union select key_digest from {rejected} where table_name = $1 and key_digest = any($2)"
+         union select key_digest from {rejected} where table_name = $1 and key_digest = any($2) and replayed_at is null"
     )
 }
 

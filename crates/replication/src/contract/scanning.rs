@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Subject,
+    claims::request,
     hostile::load,
     script::{Script, instant, people, persons, text_rows, texts},
 };
@@ -149,4 +150,13 @@ pub async fn finds_rejects_by_id_and_key(subject: &dyn Subject) {
     let found = destination.rejected_among("people", &marks).await.expect("read");
     assert_eq!(found, BTreeSet::from(["k1".to_owned(), ids[1].clone()]));
     assert!(destination.rejected_among("events", &marks).await.expect("read").is_empty());
+
+    // A row that was replayed is no longer kept out by its reject.
+    let claim = destination.claim(&request("replay")).await.expect("the schema is free");
+    let mut unit = destination.begin(&claim).await.expect("a unit can begin");
+    assert_eq!(unit.mark_replayed(&ids).await.expect("marked"), 2);
+    unit.fence(&claim, &claim.memory).await.expect("the claim is ours");
+    unit.commit().await.expect("committed");
+    let found = destination.rejected_among("people", &marks).await.expect("read");
+    assert_eq!(found, BTreeSet::from([ids[1].clone()]));
 }
