@@ -17,7 +17,7 @@ fn span(from: &str, before: &str) -> Span {
 }
 
 /// The rows of a stream, each as text, by its replication key.
-fn rows_of<'r>(run: &'r Run, stream: BrontoStream) -> impl Iterator<Item = &'r Map<String, Value>> {
+fn rows_of(run: &Run, stream: BrontoStream) -> impl Iterator<Item = &Map<String, Value>> {
     run.rows.iter().filter(move |(of, _)| of == stream.name()).map(|(_, row)| row)
 }
 
