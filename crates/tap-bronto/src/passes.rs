@@ -91,6 +91,7 @@ async fn read_pass<T: PagedTable + Send>(table: &mut T) -> Result<Vec<T::Page>, 
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
     use super::*;
 

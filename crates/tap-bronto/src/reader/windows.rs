@@ -92,7 +92,7 @@ impl StreamReader {
             let taken = match ended {
                 Ok((worker, laid, Ok(end))) => {
                     idle.push(worker);
-                    stream.take(planner, laid, end);
+                    take(planner, laid, &end);
                     stream.advance(state, planner.reached(), goal).await
                 }
                 Ok((_, _, Err(halt))) => Err(halt),
@@ -116,6 +116,28 @@ async fn read_one(mut worker: Worker, laid: Laid) -> (Worker, Laid, Result<Windo
     (worker, laid, end)
 }
 
+/// A worker is done with a window: lays the rest by what it found.
+fn take(planner: &mut Planner, laid: Laid, end: &WindowEnd) {
+    let window = laid.window;
+    match *end {
+        WindowEnd::TooLarge { parts, page_rows } => {
+            note_page(planner, page_rows);
+            planner.cut(window, parts);
+        }
+        WindowEnd::Complete(figures) => {
+            note_page(planner, figures.page_rows);
+            if figures.was_broken {
+                planner.aim_lower();
+            }
+            let earliest = figures.earliest_outside;
+            if let Some(at) = earliest.and_then(|second| DateTime::from_timestamp(second, 0)) {
+                planner.note_days(window, at);
+            }
+            planner.complete(window, figures.rows);
+        }
+    }
+}
+
 fn note_page(planner: &mut Planner, rows: Option<u64>) {
     if let Some(rows) = rows {
         planner.note_page(rows, PAGES_OF_WINDOW);
@@ -129,28 +151,6 @@ fn unexpected_end(error: tokio::task::JoinError) -> Halt {
 }
 
 impl StreamReading {
-    /// A worker is done with a window: lays the rest by what it found.
-    fn take(&self, planner: &mut Planner, laid: Laid, end: WindowEnd) {
-        let window = laid.window;
-        match end {
-            WindowEnd::TooLarge { parts, page_rows } => {
-                note_page(planner, page_rows);
-                planner.cut(window, parts);
-            }
-            WindowEnd::Complete(figures) => {
-                note_page(planner, figures.page_rows);
-                if figures.was_broken {
-                    planner.aim_lower();
-                }
-                let earliest = figures.earliest_outside;
-                if let Some(at) = earliest.and_then(|second| DateTime::from_timestamp(second, 0)) {
-                    planner.note_days(window, at);
-                }
-                planner.complete(window, figures.rows);
-            }
-        }
-    }
-
     /// Everything of the range before this instant is out, and the state says so, unless it says more already.
     async fn advance(
         &self,
