@@ -42,7 +42,7 @@ mod view;
 use std::{fmt, sync::Arc, time::Duration};
 
 use axum::Router;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -139,9 +139,9 @@ pub(crate) struct Api {
 pub(crate) type Shared = Arc<Api>;
 
 impl Api {
-    /// What time it is.
+    /// What time it is, to the millisecond, as the store keeps it.
     pub(crate) fn now(&self) -> DateTime<Utc> {
-        (self.clock)()
+        (self.clock)().trunc_subsecs(3)
     }
 
     /// Has the scheduler look at once.
