@@ -228,7 +228,7 @@ async fn large_inputs_come_in_batches() {
         })
         .collect();
     assert_eq!(sizes.iter().sum::<usize>(), 25_000);
-    assert!(sizes.iter().all(|rows| *rows <= 10_000) && sizes.len() <= 4, "{sizes:?}");
+    assert!(sizes.iter().all(|rows| *rows <= 5_000) && sizes.len() <= 6, "{sizes:?}");
 }
 
 #[test]
