@@ -82,20 +82,29 @@ impl<'buffer> ObjectWriter<'buffer> {
 ///
 /// Everything but quotes, backslashes and control characters (below U+0020) is copied as it is, so
 /// the output is UTF-8 and any Unicode string, U+0000 included, comes back unchanged.
+#[inline]
 pub fn push_string(buffer: &mut Vec<u8>, text: &str) {
     buffer.reserve(text.len() + 2);
     buffer.push(b'"');
-    let mut rest = text.as_bytes();
-    loop {
-        let (plain, tail) = rest.split_at(plain_prefix(rest));
-        buffer.extend_from_slice(plain);
-        let Some((&byte, tail)) = tail.split_first() else {
-            break;
-        };
-        push_escape(buffer, byte);
-        rest = tail;
+    if is_plain(text.as_bytes()) {
+        buffer.extend_from_slice(text.as_bytes());
+    } else {
+        push_escaped(buffer, text);
     }
     buffer.push(b'"');
+}
+
+#[inline(never)]
+fn push_escaped(buffer: &mut Vec<u8>, text: &str) {
+    for piece in text.as_bytes().split_inclusive(|byte| needs_escape(*byte)) {
+        match piece.split_last() {
+            Some((&last, plain)) if needs_escape(last) => {
+                buffer.extend_from_slice(plain);
+                push_escape(buffer, last);
+            }
+            _ => buffer.extend_from_slice(piece),
+        }
+    }
 }
 
 /// Appends a whole number.
@@ -165,31 +174,29 @@ fn digits(bytes: &[u8]) -> (&[u8], &[u8]) {
     bytes.split_at(length)
 }
 
-/// How many leading bytes can be copied without an escape.
+/// Whether no byte needs an escape.
 ///
 /// Looks at eight bytes at a time: almost all text needs no escape, and this is the innermost loop
 /// of a tap.
-fn plain_prefix(bytes: &[u8]) -> usize {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let plain_words = words.iter().take_while(|word| !any_needs_escape(word)).count();
+#[inline]
+fn is_plain(bytes: &[u8]) -> bool {
     // The bytes behind the last whole word are looked at as a word, too, with some before them.
-    if plain_words == words.len()
-        && (rest.is_empty() || bytes.last_chunk().is_some_and(|word| !any_needs_escape(word)))
-    {
-        return bytes.len();
-    }
-    let start = plain_words * 8;
-    let rest = bytes[start..].iter();
-    start + rest.take_while(|byte| !needs_escape(**byte)).count()
+    let Some(last) = bytes.last_chunk::<8>() else {
+        return !bytes.iter().any(|byte| needs_escape(*byte));
+    };
+    let (words, _) = bytes.as_chunks::<8>();
+    let marks = words.iter().fold(escape_marks(last), |marks, word| marks | escape_marks(word));
+    marks == 0
 }
 
 fn needs_escape(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
-/// Whether any of eight bytes needs an escape: the classic "has a byte less than n" and "has a zero
-/// byte" tests on a whole word.
-fn any_needs_escape(bytes: &[u8; 8]) -> bool {
+/// Not zero if any of eight bytes needs an escape: the classic "has a byte less than n" and "has a
+/// zero byte" tests on a whole word.
+#[inline(always)]
+fn escape_marks(bytes: &[u8; 8]) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
     let word = u64::from_ne_bytes(*bytes);
@@ -198,7 +205,7 @@ fn any_needs_escape(bytes: &[u8; 8]) -> bool {
     let controls = word.wrapping_sub(ONES * 0x20) & !word;
     let quotes = quotes.wrapping_sub(ONES) & !quotes;
     let backslashes = backslashes.wrapping_sub(ONES) & !backslashes;
-    (controls | quotes | backslashes) & HIGH_BITS != 0
+    (controls | quotes | backslashes) & HIGH_BITS
 }
 
 fn push_escape(buffer: &mut Vec<u8>, byte: u8) {

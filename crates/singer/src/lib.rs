@@ -23,6 +23,7 @@
 pub mod catalog;
 pub mod instant;
 pub mod json;
+pub mod line;
 pub mod message;
 pub mod metric;
 pub mod schema;
@@ -31,6 +32,7 @@ pub mod state;
 pub mod writer;
 
 pub use catalog::{Catalog, CatalogEntry, CatalogError, Inclusion, Metadata};
+pub use line::LineShape;
 pub use message::{Message, MessageError, RecordMessage, SchemaMessage, StateMessage};
 pub use metric::Metric;
 pub use schema::{PropertyType, SchemaError, StreamSchema};

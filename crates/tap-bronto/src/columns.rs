@@ -20,42 +20,9 @@ use replication::{
     stream::{NUMBER_PRECISION, NUMBER_SCALE},
 };
 
-/// Why a text can't become a value of its column.
-pub(crate) type Unfit = (ReasonCode, &'static str);
-
-const CAME_TWICE: Unfit = (ReasonCode::Undecodable, "came more than once");
-
-/// How the text of a field is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reading {
-    /// As it is.
-    Text,
-    /// As a date-time, kept as its canonical text.
-    DateText,
-    /// As a date-time, kept as an instant.
-    Timestamp,
-    /// As a boolean.
-    Boolean,
-    /// As a 64-bit integer.
-    Integer,
-    /// As a number, kept as an exact decimal.
-    Number(NumberSyntax),
-    /// As a number, kept as a JSON number with its digits.
-    Lexeme(NumberSyntax),
-    /// As one more item of a list of texts.
-    TextList,
-}
-
-/// The lexical space of a number in the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NumberSyntax {
-    /// `xs:long`.
-    Integer,
-    /// `xs:decimal`.
-    Decimal,
-    /// `xs:float`.
-    Float,
-}
+use crate::reading::{
+    CAME_TWICE, Reading, Unfit, boolean, date_time, decimal, integer, lexeme, microseconds,
+};
 
 /// A column under construction.
 #[derive(Debug)]
@@ -195,11 +162,7 @@ impl ColumnBuilder {
         match &mut self.values {
             Values::Text(texts) => texts.push(|bytes| date.write(bytes)),
             Values::Integers(integers) => {
-                let microseconds = date.microseconds();
-                integers.push(
-                    microseconds
-                        .ok_or((ReasonCode::TimestampRange, "is finer than a microsecond"))?,
-                );
+                integers.push(microseconds(date)?);
                 Ok(())
             }
             Values::Decimals(_) | Values::Booleans(_) | Values::Lists { .. } => Ok(()),
@@ -212,15 +175,12 @@ impl ColumnBuilder {
         }
         match (&mut self.values, self.reading) {
             (Values::Text(texts), Reading::Lexeme(syntax)) => {
-                if PlainNumber::read(text, syntax).is_some_and(|number| number.is_json) {
-                    return texts.push(|bytes| bytes.push_str(text));
-                }
-                let digits = digits(text, syntax)?;
-                texts.push(|bytes| bytes.push_str(&digits.json()))
+                let number = lexeme(text, syntax)?;
+                texts.push(|bytes| bytes.push_str(&number))
             }
             (Values::Text(texts), _) => texts.push(|bytes| bytes.push_str(text)),
             (Values::Integers(integers), _) => {
-                integers.push(lexical::integer(text).map_err(number_unfit)?);
+                integers.push(integer(text)?);
                 Ok(())
             }
             (Values::Decimals(decimals), Reading::Number(syntax)) => {
@@ -228,8 +188,7 @@ impl ColumnBuilder {
                 Ok(())
             }
             (Values::Booleans(booleans), _) => {
-                booleans
-                    .push(lexical::boolean(text).ok_or((ReasonCode::WrongType, "is no boolean"))?);
+                booleans.push(boolean(text)?);
                 Ok(())
             }
             (Values::Decimals(_) | Values::Lists { .. }, _) => Ok(()),
@@ -337,96 +296,6 @@ fn take_vec<T>(values: &mut Vec<T>) -> Vec<T> {
     std::mem::replace(values, next)
 }
 
-/// Reads a date-time.
-pub(crate) fn date_time(text: &str) -> Result<lexical::DateTime<'_>, Unfit> {
-    lexical::DateTime::parse(text).map_err(|error| match error {
-        lexical::DateTimeError::Form => {
-            (ReasonCode::TimestampRange, "does not have the form of a date-time")
-        }
-        lexical::DateTimeError::Range => (ReasonCode::TimestampRange, "names no real date or time"),
-        lexical::DateTimeError::Year => {
-            (ReasonCode::TimestampRange, "has a year that is not between 0001 and 9999")
-        }
-    })
-}
-
-fn number_unfit(error: lexical::NumberError) -> Unfit {
-    match error {
-        lexical::NumberError::Form => (ReasonCode::WrongType, "is no number"),
-        lexical::NumberError::Range => (ReasonCode::NumberRange, "is out of range"),
-    }
-}
-
-/// A number in the form in which almost all come: at most 18 digits, perhaps with a point between two of them.
-struct PlainNumber {
-    /// The digits as a whole number.
-    digits: u64,
-    /// How many of them are behind the point.
-    scale: u32,
-    /// Whether the text is a JSON number, too: it begins with a zero only in front of the point.
-    is_json: bool,
-}
-
-impl PlainNumber {
-    fn read(text: &str, syntax: NumberSyntax) -> Option<Self> {
-        let bytes = text.as_bytes();
-        if bytes.len() > 18 {
-            return None;
-        }
-        let (mut digits, mut point) = (0, None);
-        for (at, byte) in bytes.iter().enumerate() {
-            match byte {
-                b'0'..=b'9' => digits = digits * 10 + u64::from(byte - b'0'),
-                b'.' if point.is_none() && syntax != NumberSyntax::Integer => point = Some(at),
-                _ => return None,
-            }
-        }
-        let whole = point.unwrap_or(bytes.len());
-        let scale = point.map_or(0, |point| bytes.len() - point - 1);
-        if whole == 0 || (point.is_some() && scale == 0) {
-            return None;
-        }
-        let is_json = whole == 1 || bytes[0] != b'0';
-        Some(Self { digits, scale: u32::try_from(scale).ok()?, is_json })
-    }
-}
-
-fn digits(text: &str, syntax: NumberSyntax) -> Result<lexical::Digits<'_>, Unfit> {
-    match syntax {
-        NumberSyntax::Integer => {
-            lexical::integer(text).map_err(number_unfit)?;
-            lexical::decimal(text).map_err(number_unfit)
-        }
-        NumberSyntax::Decimal => lexical::decimal(text).map_err(number_unfit),
-        NumberSyntax::Float => match lexical::float(text).map_err(number_unfit)? {
-            lexical::Number::Finite(digits) => Ok(digits),
-            lexical::Number::NotANumber => Err((ReasonCode::NumberRange, "is not a number (NaN)")),
-            lexical::Number::Infinity | lexical::Number::NegativeInfinity => {
-                Err((ReasonCode::NumberRange, "is infinite"))
-            }
-        },
-    }
-}
-
-/// A number in units of the last digit that columns hold.
-fn decimal(text: &str, syntax: NumberSyntax) -> Result<i128, Unfit> {
-    const UNIT: i128 = 10_i128.pow(NUMBER_SCALE.unsigned_abs() as u32);
-    if let Some(number) = PlainNumber::read(text, syntax)
-        && let Some(missing) =
-            NUMBER_SCALE.unsigned_abs().checked_sub(u8::try_from(number.scale).unwrap_or(u8::MAX))
-    {
-        return Ok(i128::from(number.digits) * i128::from(10_u64.pow(missing.into())));
-    }
-    if syntax == NumberSyntax::Integer {
-        return lexical::integer(text).map(|value| i128::from(value) * UNIT).map_err(number_unfit);
-    }
-    let scaled = digits(text, syntax)?.scaled(NUMBER_SCALE.unsigned_abs());
-    scaled.ok_or((
-        ReasonCode::NumberRange,
-        "has more digits than a decimal of 38 digits, 9 of them after the point",
-    ))
-}
-
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
@@ -434,6 +303,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::reading::NumberSyntax;
 
     #[test]
     fn a_row_can_be_taken_back_whole() {
@@ -518,21 +388,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn plain_numbers_are_what_the_exact_reading_says(
-            text in "[+-]?[0-9]{0,12}(\\.[0-9]{0,12})?",
-            syntax in prop::sample::select(vec![NumberSyntax::Integer, NumberSyntax::Decimal, NumberSyntax::Float]),
-        ) {
-            if let Some(number) = PlainNumber::read(&text, syntax) {
-                let exact = digits(&text, syntax).unwrap();
-                prop_assert_eq!(number.is_json, exact.json() == text);
-                prop_assert_eq!(
-                    exact.scaled(NUMBER_SCALE.unsigned_abs()),
-                    decimal(&text, syntax).ok()
-                );
-            }
-        }
-
         #[test]
         fn lists_keep_their_items(rows in prop::collection::vec((any::<bool>(), prop::collection::vec(".{0,3}", 0..4)), 0..12)) {
             let mut column = ColumnBuilder::new(Reading::TextList);

@@ -13,7 +13,7 @@ pub use settings::{SETTINGS, Setting, Settings};
 
 use crate::{
     activity_id::IdScheme,
-    streams::{BrontoStream, NumberForm, SelectedStream},
+    streams::{BrontoStream, NumberForm, RowForm, SelectedStream},
 };
 
 /// The smallest and largest page that can be asked for.
@@ -55,6 +55,9 @@ pub struct TapConfig {
     pub selection: Vec<SelectedStream>,
     /// How numbers are carried in batches. Default: as decimals.
     pub numbers: NumberForm,
+    /// Whether contacts and activities come as finished lines of RECORD messages, see [`lines`](crate::lines), with
+    /// numbers as lexemes. For a program that writes messages and needs nothing else of them. Default: no.
+    pub as_lines: bool,
     /// The pauses between tries. Default: the client's. Not a setting; for tests.
     pub backoff: Backoff,
     /// Certificates to trust besides the system's. Not a setting; for tests.
@@ -115,9 +118,15 @@ impl TapConfig {
             user_agent: concat!("tap-bronto/", env!("CARGO_PKG_VERSION")).to_owned(),
             selection: BrontoStream::ALL.into_iter().map(SelectedStream::all).collect(),
             numbers: NumberForm::default(),
+            as_lines: false,
             backoff: client.backoff,
             root_certificates: Vec::new(),
         }
+    }
+
+    /// How rows leave.
+    pub(crate) fn row_form(&self) -> RowForm {
+        if self.as_lines { RowForm::Lines } else { RowForm::Columns(self.numbers) }
     }
 
     /// What can't be right whoever made the settings.

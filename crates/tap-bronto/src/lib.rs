@@ -7,12 +7,13 @@
 //! | [`catalog`] | the same as a Singer catalog, written and read |
 //! | [`custom_fields`] | columns for the fields that accounts define for their contacts |
 //! | [`activity_id`] | ids for activities, which have none |
+//! | [`lines`], [`rendering`] | rows as JSON: while they are read, and out of batches |
 //! | [`rereading`] | spans that are read again, to be compared with a destination |
 //! | [`source`] | the account: workers, one per stream |
 //!
 //! Inside, `window` holds the model of the server on which completeness rests, and lays the windows; `reader` reads
-//! them whole; `page` and `columns` turn answers into arrays; `seen` keeps repeated reads from repeating rows; `replay`
-//! reads rejects again.
+//! them whole; `page` turns answers into `rows`, as `columns` or `lines`; `seen` keeps repeated reads from repeating
+//! rows; `replay` reads rejects again.
 //!
 //! In a program:
 //!
@@ -33,13 +34,17 @@ pub mod config;
 pub mod custom_fields;
 mod failure;
 mod fingerprint;
+pub mod lines;
 mod nearest;
 mod page;
 mod passes;
 mod reader;
+mod reading;
 pub mod recorded;
+pub mod rendering;
 mod replay;
 pub mod rereading;
+mod rows;
 mod scope;
 mod seen;
 pub mod source;

@@ -2,23 +2,23 @@
 
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
 use bronto_client::{Kind, RowDefect, RowSink};
 use replication::{reject::ReasonCode, stream::ColumnType};
+use singer::LineShape;
 
 use crate::{
     activity_id::{
         COMPATIBLE_FIELDS, Digest16, IdScheme, LOSSLESS_FIELDS, compatible_id, lossless_identity,
     },
-    columns::{ColumnBuilder, NumberSyntax, Reading, Unfit, date_time},
+    columns::ColumnBuilder,
     custom_fields::{CustomColumns, CustomFiller},
     fingerprint::fingerprint,
-    streams::{BrontoStream, NumberForm, Origin, SelectedStream, StreamColumn},
+    lines::LineBuilder,
+    reading::{NumberSyntax, Reading, Unfit, date_time},
+    rows::{BuiltRows, RowBuilder},
+    streams::{BrontoStream, NumberForm, Origin, RowForm, SelectedStream, StreamColumn},
     window::Window,
 };
-
-/// The room for another page is kept up to this many bytes.
-const MOST_KEPT: usize = 6 << 20;
 
 /// Takes the rows of one page.
 #[derive(Debug)]
@@ -28,8 +28,8 @@ pub(crate) struct PageSink {
     window: Option<Window>,
     /// What to do with each field of the object, by its index.
     uses: Vec<FieldUse>,
-    /// Those of the object's own fields, then those of custom fields.
-    columns: Vec<ColumnBuilder>,
+    /// Columns of the object's own fields, then those of custom fields.
+    rows: RowBuilder,
     custom: CustomFiller,
     /// Where the custom fields' columns begin.
     first_custom: usize,
@@ -115,30 +115,36 @@ pub(crate) struct PageReject {
 #[derive(Debug)]
 pub(crate) struct PageRows {
     pub(crate) counts: PageCounts,
-    /// The columns that come from fields, in the order of the selection; custom fields last.
-    pub(crate) arrays: Vec<ArrayRef>,
+    /// Those that are kept. Columns are in the order of the selection, custom fields last.
+    pub(crate) built: BuiltRows,
     /// One for each kept row.
     pub(crate) marks: Vec<RowMark>,
     pub(crate) rejects: Vec<PageReject>,
 }
 
 impl PageSink {
-    pub(crate) fn new(selected: &SelectedStream, scheme: IdScheme, numbers: NumberForm) -> Self {
+    /// A sink for the rows of a stream with these custom fields.
+    pub(crate) fn new(
+        selected: &SelectedStream,
+        custom: &Arc<CustomColumns>,
+        scheme: IdScheme,
+        form: RowForm,
+    ) -> Self {
         let stream = selected.stream();
         let fields = stream.object().fields;
         let mut uses = vec![FieldUse::default(); fields.len()];
-        let mut columns = Vec::new();
+        let mut readings = Vec::new();
         let mut required = Vec::new();
         let mut empty_if_absent = None;
         for column in selected.columns() {
             let Origin::Field(index) = column.origin else { continue };
-            uses[index].column = Some(columns.len());
+            uses[index].column = Some(readings.len());
             if stream == BrontoStream::Unsubscribe && column.name == "deliveryId" {
-                empty_if_absent = Some(columns.len());
+                empty_if_absent = Some(readings.len());
             } else if stream.key().contains(&column.name) {
-                required.push((columns.len(), column.name));
+                required.push((readings.len(), column.name));
             }
-            columns.push(ColumnBuilder::new(reading(column, fields[index].kind, numbers)));
+            readings.push(reading(column, fields[index].kind, form.numbers()));
         }
         let identity = identity_fields(stream, scheme);
         for (slot, name) in identity.iter().enumerate() {
@@ -151,14 +157,22 @@ impl PageSink {
         if let Some(index) = replication_key {
             uses[index].is_replication_key = true;
         }
+        let first_custom = readings.len();
+        readings.extend(custom.readings(form.numbers()));
+        let rows = if form.is_lines(stream) {
+            let shape = line_shape(selected, custom);
+            RowBuilder::Lines(Box::new(LineBuilder::new(shape, readings)))
+        } else {
+            RowBuilder::Columns(readings.into_iter().map(ColumnBuilder::new).collect())
+        };
         Self {
             stream,
             scheme,
             window: None,
             uses,
-            first_custom: columns.len(),
-            columns,
-            custom: CustomFiller::default(),
+            first_custom,
+            rows,
+            custom: CustomFiller::new(Arc::clone(custom)),
             required,
             empty_if_absent,
             current: CurrentRow { spans: vec![None; identity.len()], ..CurrentRow::default() },
@@ -168,17 +182,6 @@ impl PageSink {
         }
     }
 
-    /// Takes custom fields, too.
-    pub(crate) fn with_custom_fields(
-        mut self,
-        columns: &Arc<CustomColumns>,
-        numbers: NumberForm,
-    ) -> Self {
-        self.columns.extend(columns.builders(numbers));
-        self.custom = CustomFiller::new(Arc::clone(columns));
-        self
-    }
-
     /// Sets the window outside of which rows are dropped; none keeps all.
     pub(crate) fn set_window(&mut self, window: Option<Window>) {
         self.window = window;
@@ -186,14 +189,9 @@ impl PageSink {
 
     /// Takes the page; the sink is empty then.
     pub(crate) fn take(&mut self) -> PageRows {
-        let arrays: Vec<_> = self.columns.iter_mut().map(ColumnBuilder::take).collect();
-        // Every worker would keep it, also while it waits for its answer.
-        if arrays.iter().map(|array| array.get_array_memory_size()).sum::<usize>() > MOST_KEPT {
-            self.columns.iter_mut().for_each(ColumnBuilder::release);
-        }
         PageRows {
             counts: std::mem::take(&mut self.page),
-            arrays,
+            built: self.rows.take(),
             marks: std::mem::take(&mut self.marks),
             rejects: std::mem::take(&mut self.rejects),
         }
@@ -215,13 +213,13 @@ impl PageSink {
             return Some((code, format!("`{name}` {flaw}")));
         }
         let row = self.page.kept;
-        let missing = self.required.iter().find(|(column, _)| self.columns[*column].len() <= row);
+        let missing = self.required.iter().find(|(column, _)| !self.rows.has(*column, row));
         missing
             .map(|(_, name)| (ReasonCode::MissingKey, format!("The key field `{name}` is absent")))
     }
 
     fn reject(&mut self, code: ReasonCode, reason: String, raw: &str, mark: Option<RowMark>) {
-        self.take_row_back();
+        self.rows.take_back(self.page.kept);
         let position = self.page.kept;
         self.rejects.push(PageReject { code, reason, raw: raw.to_owned(), position, mark });
     }
@@ -249,25 +247,19 @@ impl PageSink {
     pub(crate) fn back_to(&mut self, kept: usize) {
         self.page.kept = kept;
         self.marks.truncate(kept);
-        self.take_row_back();
+        self.rows.take_back(self.page.kept);
         self.begin_row();
     }
 
     fn drop_row(&mut self) {
-        self.take_row_back();
+        self.rows.take_back(self.page.kept);
         self.page.out_of_window += 1;
         let earliest = &mut self.page.earliest_outside;
         *earliest = [*earliest, self.current.second].into_iter().flatten().min();
     }
 
-    fn take_row_back(&mut self) {
-        let row = self.page.kept;
-        self.columns.iter_mut().for_each(|column| column.truncate(row));
-    }
-
     fn keep(&mut self, raw: &str) {
-        let row = self.page.kept;
-        self.columns.iter_mut().for_each(|column| column.complete(row));
+        self.rows.end_row(self.page.kept);
         if !self.current.spans.is_empty() {
             self.marks.push(self.mark(raw));
         }
@@ -309,7 +301,7 @@ impl PageSink {
     fn replication_key(&mut self, field: usize, usage: FieldUse, text: &str) {
         let date = date_time(text);
         if let Some(column) = usage.column
-            && let Err(unfit) = self.columns[column].push_date(self.page.kept, date)
+            && let Err(unfit) = self.rows.push_date(column, self.page.kept, date)
         {
             self.current.unfit.get_or_insert((field, unfit));
         }
@@ -330,13 +322,14 @@ impl PageSink {
 
 impl RowSink for PageSink {
     fn clear(&mut self) {
-        self.columns.iter_mut().for_each(|column| column.truncate(0));
+        self.rows.take_back(0);
         self.page = PageCounts::default();
         self.marks.clear();
         self.rejects.clear();
         self.begin_row();
     }
 
+    #[inline]
     fn value(&mut self, field: usize, text: &str) {
         let Some(&usage) = self.uses.get(field) else { return };
         if usage.is_replication_key {
@@ -348,7 +341,7 @@ impl RowSink for PageSink {
             self.current.spans[slot] = Some((start, self.current.texts.len()));
         }
         if let Some(column) = usage.column
-            && let Err(unfit) = self.columns[column].push(self.page.kept, text)
+            && let Err(unfit) = self.rows.push(column, self.page.kept, text)
         {
             self.current.unfit.get_or_insert((field, unfit));
         }
@@ -356,8 +349,12 @@ impl RowSink for PageSink {
 
     fn custom_field(&mut self, field_id: &str, content: &str) {
         let Some(position) = self.custom.find(field_id) else { return };
-        let column = &mut self.columns[self.first_custom + position];
-        if let Err(unfit) = self.custom.fill(position, column, self.page.kept, content) {
+        let column = self.first_custom + position;
+        let filled = match self.custom.read(position, content) {
+            Some(text) => self.rows.push(column, self.page.kept, text),
+            None => self.rows.push_absent(column, self.page.kept),
+        };
+        if let Err(unfit) = filled {
             let field = self.stream.object().fields.len() + position;
             self.current.unfit.get_or_insert((field, unfit));
         }
@@ -369,8 +366,8 @@ impl RowSink for PageSink {
             self.drop_row();
         } else {
             if let Some(column) = self.empty_if_absent
-                && self.columns[column].len() == self.page.kept
-                && let Err(unfit) = self.columns[column].push(self.page.kept, "")
+                && !self.rows.has(column, self.page.kept)
+                && let Err(unfit) = self.rows.push(column, self.page.kept, "")
             {
                 self.current.unfit.get_or_insert((column, unfit));
             }
@@ -394,6 +391,15 @@ impl RowSink for PageSink {
         }
         self.begin_row();
     }
+}
+
+/// The line of a row: the activity's id, which is made of other fields, stands in front.
+fn line_shape(selected: &SelectedStream, custom: &CustomColumns) -> LineShape {
+    let own = selected.columns().iter();
+    let own = own.filter(|column| matches!(column.origin, Origin::Field(_)));
+    let names = own.map(|column| column.name).chain(custom.names());
+    let lead = selected.stream().is_activity().then_some(("id", 2 * size_of::<Digest16>()));
+    LineShape::new(selected.stream().name(), lead, names)
 }
 
 /// The fields that tell rows of a stream apart.
@@ -438,126 +444,6 @@ fn reading(column: &StreamColumn, kind: Kind, numbers: NumberForm) -> Reading {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
-mod tests {
-    use arrow::array::{Array, AsArray};
-    use chrono::DateTime;
-
-    use super::*;
-
-    fn sink(stream: BrontoStream) -> PageSink {
-        PageSink::new(&SelectedStream::all(stream), IdScheme::Lossless, NumberForm::Decimal)
-    }
-
-    fn give(sink: &mut PageSink, values: &[(&str, &str)], raw: &str) {
-        for (name, text) in values {
-            let field = sink.stream.object().index_of(name).unwrap();
-            sink.value(field, text);
-        }
-        sink.end_row(raw);
-    }
-
-    fn day(text: &str) -> DateTime<chrono::Utc> {
-        format!("{text}T00:00:00Z").parse().unwrap()
-    }
-
-    #[test]
-    fn rows_outside_the_window_are_dropped_and_counted() {
-        let mut sink = sink(BrontoStream::Contact);
-        sink.set_window(Some(Window::new(day("2019-03-04"), day("2019-03-05"))));
-        for (id, modified) in [
-            ("before", "2019-03-03T23:59:59.999Z"),
-            ("first", "2019-03-03T19:00:00-05:00"),
-            ("last", "2019-03-04T23:59:59.999Z"),
-            ("after", "2019-03-05T00:00:00Z"),
-        ] {
-            give(&mut sink, &[("id", id), ("listIds", "l"), ("modified", modified)], id);
-        }
-        give(&mut sink, &[("id", "undated")], "undated");
-        let page = sink.take();
-        let ids: Vec<_> = page.arrays[0].as_string::<i32>().iter().flatten().collect();
-        assert_eq!(ids, ["first", "last", "undated"]);
-        let expected =
-            PageCounts { kept: 3, read: 5, out_of_window: 2, undated: 1, ..PageCounts::default() };
-        assert_eq!(PageCounts { earliest_outside: None, ..page.counts }, expected);
-        assert_eq!(page.counts.earliest_outside, Some(day("2019-03-04").timestamp() - 1));
-        assert_eq!(page.marks.len(), 3);
-    }
-
-    #[test]
-    fn a_bad_value_rejects_its_row_and_no_other() {
-        let mut sink = sink(BrontoStream::Contact);
-        give(
-            &mut sink,
-            &[("id", "a"), ("modified", "2019-03-04T00:00:00Z"), ("numSends", "3")],
-            "<a/>",
-        );
-        give(&mut sink, &[("id", "b"), ("modified", "yesterday")], "<b/>");
-        give(&mut sink, &[("id", "c"), ("conversionAmount", "NaN")], "<c/>");
-        give(&mut sink, &[("email", "nobody@example.com")], "<d/>");
-        let page = sink.take();
-        assert_eq!((page.counts.kept, page.counts.read), (1, 4));
-        let rejects: Vec<_> = page
-            .rejects
-            .iter()
-            .map(|reject| (reject.code.as_str(), reject.reason.as_str(), reject.raw.as_str()))
-            .collect();
-        assert_eq!(
-            rejects,
-            [
-                ("timestamp_range", "`modified` does not have the form of a date-time", "<b/>"),
-                ("number_range", "`conversionAmount` is not a number (NaN)", "<c/>"),
-                ("missing_key", "The key field `id` is absent", "<d/>"),
-            ]
-        );
-        assert!(page.arrays.iter().all(|array| array.len() == 1));
-    }
-
-    #[test]
-    fn an_unsubscription_without_delivery_has_an_empty_one() {
-        let mut sink = sink(BrontoStream::Unsubscribe);
-        let created = ("created", "2019-03-04T14:05:09.120-05:00");
-        give(&mut sink, &[("contactId", "c"), ("method", "admin"), created], "<u/>");
-        give(&mut sink, &[("method", "admin"), created], "<v/>");
-        let page = sink.take();
-        assert_eq!(
-            (page.arrays[1].null_count(), page.arrays[1].as_string::<i32>().value(0)),
-            (0, "")
-        );
-        assert_eq!(page.arrays[4].as_string::<i32>().value(0), "2019-03-04T19:05:09.12Z");
-        assert_eq!(page.rejects[0].reason, "The key field `contactId` is absent");
-    }
-
-    #[test]
-    fn marks_do_not_depend_on_the_selection_or_the_offset() {
-        let mark = |columns: &[&str], created: &str| {
-            let selected = SelectedStream::with_columns(
-                BrontoStream::InboundActivity,
-                columns.iter().copied(),
-            )
-            .unwrap();
-            let mut sink = PageSink::new(&selected, IdScheme::Lossless, NumberForm::Decimal);
-            give(
-                &mut sink,
-                &[("createdDate", created), ("activityType", "open"), ("linkUrl", "x")],
-                "raw",
-            );
-            sink.take().marks[0].key
-        };
-        let all = mark(&["linkUrl", "activityType"], "2019-03-04T14:05:09.000-05:00");
-        assert_eq!(all, mark(&[], "2019-03-04T19:05:09Z"));
-        assert_ne!(all, mark(&[], "2019-03-04T19:05:09.1Z"));
-    }
-
-    #[test]
-    fn a_try_that_failed_leaves_nothing() {
-        let mut sink = sink(BrontoStream::List);
-        give(&mut sink, &[("id", "a"), ("name", "x")], "a");
-        sink.value(0, "b");
-        sink.clear();
-        give(&mut sink, &[("id", "c")], "c");
-        let page = sink.take();
-        assert_eq!(page.counts.kept, 1);
-        assert!(page.arrays[1].is_null(0));
-    }
-}
+mod forms;
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,6 @@ mod input;
 mod log;
 mod metrics;
 mod output;
-mod rendering;
 mod signals;
 mod sync;
 
@@ -52,6 +51,7 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Action::Sync => {
             let mut config = input::config(arguments)?;
             config.numbers = NumberForm::Lexeme;
+            config.as_lines = true;
             if let Some(mut catalog) = input::catalog(arguments)? {
                 if arguments.select_all {
                     catalog::select_all(&mut catalog);

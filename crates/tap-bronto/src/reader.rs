@@ -24,8 +24,6 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use emission::id_array;
-
 use bronto_client::{Client, RowDefect, RowSink, lexical::utc_text};
 use chrono::{DateTime, Months, NaiveTime, TimeDelta, Utc};
 use replication::{
@@ -251,8 +249,9 @@ impl StreamReader {
             Ok(custom) => (custom, None),
             Err(error) => (columns::Custom::default(), Some(error)),
         };
-        let mut schema = selected.schema(extraction.config.numbers);
-        custom.columns.extend(&mut schema, extraction.config.numbers);
+        let numbers = extraction.config.row_form().numbers();
+        let mut schema = selected.schema(numbers);
+        custom.columns.extend(&mut schema, numbers);
         let stream = Arc::new(StreamReading {
             name: selected.stream().stream_name(),
             schema: Arc::new(schema),

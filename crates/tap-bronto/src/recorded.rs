@@ -1,13 +1,16 @@
 //! Recorded answers to columns, as an extraction decodes them but without a service: for benchmarks and studies of
 //! answers that were kept.
 
+use std::sync::Arc;
+
 use arrow::array::ArrayRef;
 use bronto_client::{AnswerDefect, Function, decode};
 
 use crate::{
     activity_id::IdScheme,
     page::PageSink,
-    streams::{BrontoStream, NumberForm, SelectedStream},
+    rows::BuiltRows,
+    streams::{BrontoStream, NumberForm, RowForm, SelectedStream},
 };
 
 /// Decodes answers to the reads of one stream.
@@ -21,7 +24,8 @@ impl AnswerDecoder {
     /// A decoder of a stream's answers, with lossless ids and numbers as decimals.
     #[must_use]
     pub fn new(selected: &SelectedStream) -> Self {
-        let sink = PageSink::new(selected, IdScheme::Lossless, NumberForm::Decimal);
+        let form = RowForm::Columns(NumberForm::Decimal);
+        let sink = PageSink::new(selected, &Arc::default(), IdScheme::Lossless, form);
         Self { stream: selected.stream(), sink }
     }
 
@@ -38,6 +42,9 @@ impl AnswerDecoder {
             BrontoStream::Unsubscribe => Function::ReadUnsubscribes,
         };
         decode::rows(function, self.stream.object(), body, &mut self.sink)?;
-        Ok(self.sink.take().arrays)
+        match self.sink.take().built {
+            BuiltRows::Columns(columns) => Ok(columns),
+            BuiltRows::Lines(_) => unreachable!("the sink was made for columns"),
+        }
     }
 }

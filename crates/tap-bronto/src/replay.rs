@@ -7,7 +7,7 @@ use std::{
 };
 
 use arrow::{
-    array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt64Array},
+    array::{RecordBatch, RecordBatchOptions, UInt64Array},
     compute::{concat_batches, take_record_batch},
     error::ArrowError,
 };
@@ -27,7 +27,8 @@ use crate::{
     config::TapConfig,
     custom_fields::{self, CustomColumns, KnownFields},
     page::{PageReject, PageSink},
-    streams::{BrontoStream, SelectedStream},
+    rows::{BuiltRows, id_array},
+    streams::{BrontoStream, RowForm, SelectedStream},
 };
 
 /// Reads rejects of Bronto's streams.
@@ -99,8 +100,8 @@ impl StreamRejects {
         let custom = Arc::new(CustomColumns::new(custom));
         let mut schema = selected.schema(config.numbers);
         custom.extend(&mut schema, config.numbers);
-        let sink = PageSink::new(selected, config.activity_id, config.numbers)
-            .with_custom_fields(&custom, config.numbers);
+        let form = RowForm::Columns(config.numbers);
+        let sink = PageSink::new(selected, &custom, config.activity_id, form);
         Ok(Self { stream, scheme: config.activity_id, schema: Arc::new(schema), sink })
     }
 
@@ -176,13 +177,15 @@ impl StreamRejects {
     /// The objects in the sink as rows; activities get the ids of their numbers.
     fn take(&mut self, numbers: &[u32]) -> Result<RecordBatch, ArrowError> {
         let page = self.sink.take();
-        let mut arrays: Vec<ArrayRef> = page.arrays;
+        let BuiltRows::Columns(mut arrays) = page.built else {
+            unreachable!("the sink was made for columns");
+        };
         if self.stream.is_activity() {
             let ids = page.marks.iter().zip(numbers).map(|(mark, number)| match self.scheme {
                 IdScheme::Lossless => lossless_id(&mark.key, *number),
                 IdScheme::Compatible => mark.key,
             });
-            arrays.insert(0, crate::reader::id_array(&ids.collect::<Vec<_>>()));
+            arrays.insert(0, id_array(&ids.collect::<Vec<_>>()));
         }
         let options = RecordBatchOptions::new().with_row_count(Some(numbers.len()));
         RecordBatch::try_new_with_options(self.schema.arrow(), arrays, &options)

@@ -153,12 +153,12 @@ mod tests {
     use replication::reject::ReasonCode;
 
     use super::*;
-    use crate::page::PageCounts;
+    use crate::{page::PageCounts, rows::BuiltRows};
 
     fn page(marks: &[(u8, u64)]) -> PageRows {
         PageRows {
             counts: PageCounts::default(),
-            arrays: Vec::new(),
+            built: BuiltRows::Columns(Vec::new()),
             marks: marks
                 .iter()
                 .map(|&(key, content)| RowMark { key: [key; 16], content, second: i64::from(key) })

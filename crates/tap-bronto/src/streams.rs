@@ -9,6 +9,7 @@ mod selected;
 use bronto_client::{ACTIVITY, CONTACT, Kind, LIST, ObjectTable, UNSUBSCRIBE};
 use replication::stream::{ColumnType, Method, StreamName, WinnerRule};
 
+pub(crate) use selected::RowForm;
 pub use selected::{NumberForm, SelectedStream, UnknownColumn};
 
 /// A stream of the tap.

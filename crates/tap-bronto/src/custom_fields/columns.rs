@@ -6,14 +6,11 @@ use std::sync::{
 };
 
 use bronto_client::lexical;
-use replication::{
-    reject::ReasonCode,
-    stream::{Column, ColumnType, StreamSchema},
-};
+use replication::stream::{Column, ColumnType, StreamSchema};
 
 use super::{CustomField, FieldKind};
 use crate::{
-    columns::{ColumnBuilder, NumberSyntax, Reading, Unfit},
+    reading::{NumberSyntax, Reading},
     streams::NumberForm,
 };
 
@@ -46,8 +43,13 @@ impl CustomColumns {
         schema.columns.extend(columns);
     }
 
-    /// Columns under construction, in order.
-    pub(crate) fn builders(&self, numbers: NumberForm) -> impl Iterator<Item = ColumnBuilder> {
+    /// The names of the columns, in order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().map(|field| field.column.as_str())
+    }
+
+    /// How the columns are read, in order.
+    pub(crate) fn readings(&self, numbers: NumberForm) -> impl Iterator<Item = Reading> {
         // Whatever the field's type says of fractions: a number is a number.
         let syntax = NumberSyntax::Float;
         let reading = move |kind| match (kind, numbers) {
@@ -56,11 +58,11 @@ impl CustomColumns {
             (FieldKind::Number, NumberForm::Decimal) => Reading::Number(syntax),
             (FieldKind::Number, NumberForm::Lexeme) => Reading::Lexeme(syntax),
         };
-        self.fields.iter().map(move |field| ColumnBuilder::new(reading(field.kind)))
+        self.fields.iter().map(move |field| reading(field.kind))
     }
 }
 
-/// Puts contents into columns.
+/// Finds the columns of contents, and what is read from them.
 #[derive(Debug, Default)]
 pub(crate) struct CustomFiller {
     columns: Arc<CustomColumns>,
@@ -103,29 +105,15 @@ impl CustomFiller {
         self.columns.fields.get(position).map_or("?", |field| &field.column)
     }
 
-    /// Puts the content of a row's field into its column. Nothing but white space is no number, no boolean and no date,
-    /// so there it is the absence of a value; an empty text is a text.
-    ///
-    /// # Errors
-    /// [`Unfit`] when the content doesn't fit the column, or the row has the field already.
-    pub(crate) fn fill(
-        &mut self,
-        position: usize,
-        column: &mut ColumnBuilder,
-        row: usize,
-        content: &str,
-    ) -> Result<(), Unfit> {
+    /// The text that a field's content is read from. Nothing but white space is no number, no boolean and no date, so
+    /// there it is the absence of a value; an empty text is a text.
+    pub(crate) fn read<'a>(&'a mut self, position: usize, content: &'a str) -> Option<&'a str> {
         let kind = self.columns.fields.get(position).map_or(FieldKind::Text, |field| field.kind);
-        if column.len() > row {
-            return Err((ReasonCode::Undecodable, "came more than once"));
-        }
-        if kind != FieldKind::Text && content.trim_ascii().is_empty() {
-            column.complete(row);
-            return Ok(());
-        }
         match kind {
-            FieldKind::Text | FieldKind::Number | FieldKind::Boolean => column.push(row, content),
-            FieldKind::Date => column.push(row, self.canonical(content)),
+            FieldKind::Text => Some(content),
+            _ if content.trim_ascii().is_empty() => None,
+            FieldKind::Number | FieldKind::Boolean => Some(content),
+            FieldKind::Date => Some(self.canonical(content)),
         }
     }
 
@@ -148,6 +136,7 @@ mod tests {
     use arrow::array::{Array, AsArray, types::Decimal128Type};
 
     use super::*;
+    use crate::columns::ColumnBuilder;
 
     fn field(id: &str, kind: FieldKind) -> CustomField {
         let text = id.to_owned();
@@ -184,16 +173,14 @@ mod tests {
     /// What a content becomes; `-` for no value, `!` for one that doesn't fit.
     fn held(kind: FieldKind, numbers: NumberForm, content: &str) -> String {
         let mut filler = filler(&[kind]);
-        let mut column = filler.columns.builders(numbers).next().unwrap();
-        if let Err((_, flaw)) = filler.fill(0, &mut column, 0, content) {
+        let mut column = ColumnBuilder::new(filler.columns.readings(numbers).next().unwrap());
+        let Some(text) = filler.read(0, content) else { return "-".to_owned() };
+        if let Err((_, flaw)) = column.push(0, text) {
             assert_eq!(column.len(), 0, "the column is as before");
             return format!("! {flaw}");
         }
         let array = column.take();
-        assert_eq!(array.len(), 1);
-        if array.is_null(0) {
-            return "-".to_owned();
-        }
+        assert_eq!((array.len(), array.null_count()), (1, 0));
         match (kind, numbers) {
             (FieldKind::Boolean, _) => array.as_boolean().value(0).to_string(),
             (FieldKind::Number, NumberForm::Decimal) => {
@@ -236,19 +223,5 @@ mod tests {
         assert_eq!(held(Number, NumberForm::Lexeme, "12.50"), "12.50");
         assert_eq!(held(Number, NumberForm::Lexeme, "0.0000000001"), "0.0000000001");
         assert_eq!(held(Number, NumberForm::Lexeme, " "), "-");
-    }
-
-    #[test]
-    fn a_field_comes_once_even_if_it_is_empty() {
-        for (kind, first) in
-            [(FieldKind::Text, ""), (FieldKind::Number, ""), (FieldKind::Number, "1")]
-        {
-            let mut filler = filler(&[kind]);
-            let mut column = filler.columns.builders(NumberForm::Decimal).next().unwrap();
-            filler.fill(0, &mut column, 0, first).unwrap();
-            let again = filler.fill(0, &mut column, 0, "2").unwrap_err();
-            assert_eq!(again, (ReasonCode::Undecodable, "came more than once"));
-            filler.fill(0, &mut column, 1, "2").unwrap();
-        }
     }
 }

@@ -12,13 +12,12 @@ use replication::{
 };
 use serde_json::Value;
 use singer::{MessageWriter, RecordFrame, RecordHeader, SchemaMessage, State};
-use tap_bronto::{BrontoStream, SelectedStream, catalog};
-
-use super::{
-    collision::Collisions,
-    metrics::Metrics,
+use tap_bronto::{
+    BrontoStream, SelectedStream, catalog, lines,
     rendering::{BatchColumns, RecordShape},
 };
+
+use super::{collision::Collisions, metrics::Metrics};
 
 /// Writes messages, and keeps the state that the next STATE line carries.
 ///
@@ -118,6 +117,10 @@ impl<W: Write> Output<W> {
                 reject.reason
             );
         }
+        self.is_state_due |= batch.rows.num_rows() > 0;
+        if let Some(lines) = lines::in_batch(&batch.rows) {
+            return self.writer.records(lines);
+        }
         if stream.as_str() == BrontoStream::Unsubscribe.name() {
             self.collisions.look(&batch.schema, &batch.rows);
         }
@@ -127,7 +130,6 @@ impl<W: Write> Output<W> {
             RecordHeader { time_extracted: Some(batch.extracted_at), version: batch.version };
         let frame = RecordFrame::new(stream.as_str(), header);
         for row in 0..batch.rows.num_rows() {
-            self.is_state_due = true;
             self.writer.record(&frame, |line| shape.render(&columns, row, line))?;
         }
         Ok(())

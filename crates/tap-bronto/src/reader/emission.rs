@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::{
-    array::{ArrayRef, BooleanArray, RecordBatch, StringBuilder},
-    compute::filter_record_batch,
-    error::ArrowError,
-};
+use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use replication::{
     event::{Event, Reading, RowBatch},
@@ -16,7 +12,6 @@ use replication::{
 
 use super::worker::{Fetched, Worker};
 use crate::{
-    activity_id::Digest16,
     failure::Halt,
     page::{PageReject, PageRows},
     seen::Settled,
@@ -26,7 +21,7 @@ impl Worker {
     /// Emits the rows and rejects of a page, with the account of all that was read since the last batch.
     pub(super) async fn emit(&mut self, fetched: Fetched, settled: &Settled) -> Result<(), Halt> {
         let Fetched { rows, first_sequence, extracted_at, .. } = fetched;
-        let PageRows { counts, arrays, rejects, .. } = rows;
+        let PageRows { counts, built, rejects, .. } = rows;
         let rejects: Vec<(u32, PageReject)> = rejects
             .into_iter()
             .enumerate()
@@ -51,7 +46,7 @@ impl Worker {
             .into_iter()
             .map(|reject| self.rejected_row(reject, first_sequence, extracted_at))
             .collect();
-        let batch = self.record_batch(arrays, settled).map_err(|error| {
+        let batch = built.batch(&self.stream.schema, settled, extracted_at).map_err(|error| {
             let bug = SourceError::new(
                 SourceErrorKind::Bug,
                 format!("The rows of `{}` could not be made a batch", self.stream.name),
@@ -62,21 +57,6 @@ impl Worker {
         self.send_batch(batch, rejects, first_sequence, extracted_at).await?;
         self.stream.update(|progress| progress.extracted += emitted);
         Ok(())
-    }
-
-    fn record_batch(
-        &self,
-        mut arrays: Vec<ArrayRef>,
-        settled: &Settled,
-    ) -> Result<RecordBatch, ArrowError> {
-        if self.stream.kind().is_activity() {
-            arrays.insert(0, id_array(&settled.ids));
-        }
-        let batch = RecordBatch::try_new(self.stream.schema.arrow(), arrays)?;
-        if settled.fresh.contains(&false) {
-            return filter_record_batch(&batch, &BooleanArray::from(settled.fresh.clone()));
-        }
-        Ok(batch)
     }
 
     fn rejected_row(
@@ -131,17 +111,4 @@ impl Worker {
         let now = self.stream.extraction.context.clock.now();
         self.send_batch(rows, Vec::new(), 0, now).await
     }
-}
-
-pub(crate) fn id_array(ids: &[Digest16]) -> ArrayRef {
-    let mut array = StringBuilder::with_capacity(ids.len(), ids.len() * 32);
-    let mut text = [0_u8; 32];
-    for id in ids {
-        let text = match hex::encode_to_slice(id, &mut text) {
-            Ok(()) => std::str::from_utf8(&text).unwrap_or_default(),
-            Err(_) => "",
-        };
-        array.append_value(text);
-    }
-    Arc::new(array.finish())
 }

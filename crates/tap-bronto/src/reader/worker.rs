@@ -77,8 +77,12 @@ impl Worker {
         let config = &stream.extraction.config;
         Self {
             turn,
-            sink: PageSink::new(&stream.selected, config.activity_id, config.numbers)
-                .with_custom_fields(&stream.custom_fields, config.numbers),
+            sink: PageSink::new(
+                &stream.selected,
+                &stream.custom_fields,
+                config.activity_id,
+                config.row_form(),
+            ),
             includes: contacts::includes(&stream.selected),
             seen: SeenRows::default(),
             seen_rejects: SeenRejects::default(),

@@ -19,6 +19,30 @@ pub enum NumberForm {
     Lexeme,
 }
 
+/// How rows leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowForm {
+    /// As columns.
+    Columns(NumberForm),
+    /// As lines, where the stream's rows can come as such.
+    Lines,
+}
+
+impl RowForm {
+    /// How numbers are carried.
+    pub(crate) fn numbers(self) -> NumberForm {
+        match self {
+            Self::Columns(numbers) => numbers,
+            Self::Lines => NumberForm::Lexeme,
+        }
+    }
+
+    /// Whether the stream's rows leave as lines. Lists and unsubscriptions are few, and their rows are looked into.
+    pub(crate) fn is_lines(self, stream: BrontoStream) -> bool {
+        self == Self::Lines && (stream == BrontoStream::Contact || stream.is_activity())
+    }
+}
+
 /// A stream and its selected columns, in schema order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SelectedStream {

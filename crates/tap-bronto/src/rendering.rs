@@ -17,13 +17,15 @@ use singer::{
 
 /// The keys of a stream's records, rendered once.
 #[derive(Debug)]
-pub(crate) struct RecordShape {
+pub struct RecordShape {
     keys: Vec<Key>,
 }
 
 /// The columns of a batch, each as what it is.
-pub(crate) struct BatchColumns<'batch>(Vec<Column<'batch>>);
+#[derive(Debug)]
+pub struct BatchColumns<'batch>(Vec<Column<'batch>>);
 
+#[derive(Debug)]
 enum Column<'batch> {
     Text(&'batch StringArray),
     Json(&'batch StringArray),
@@ -35,12 +37,14 @@ enum Column<'batch> {
 }
 
 impl RecordShape {
-    pub(crate) fn new(schema: &StreamSchema) -> Self {
+    /// The keys of records of this schema.
+    #[must_use]
+    pub fn new(schema: &StreamSchema) -> Self {
         Self { keys: schema.columns.iter().map(|column| Key::new(&column.name)).collect() }
     }
 
     /// Appends a row. Absent values are null, so that a target forgets what is no longer there.
-    pub(crate) fn render(&self, columns: &BatchColumns<'_>, row: usize, line: &mut Vec<u8>) {
+    pub fn render(&self, columns: &BatchColumns<'_>, row: usize, line: &mut Vec<u8>) {
         let mut object = ObjectWriter::begin(line);
         for (key, column) in self.keys.iter().zip(&columns.0) {
             if column.is_null(row) {
@@ -55,7 +59,11 @@ impl RecordShape {
 
 impl<'batch> BatchColumns<'batch> {
     /// The columns of a batch that follows `schema`.
-    pub(crate) fn new(schema: &StreamSchema, batch: &'batch RecordBatch) -> Self {
+    ///
+    /// # Panics
+    /// If it doesn't.
+    #[must_use]
+    pub fn new(schema: &StreamSchema, batch: &'batch RecordBatch) -> Self {
         let columns = schema.columns.iter().zip(batch.columns());
         Self(columns.map(|(column, array)| Column::new(&column.column_type, array)).collect())
     }

@@ -1,0 +1,378 @@
+//! Rows under construction as lines of Singer RECORD messages: the text of an element goes straight into the line that
+//! is written.
+//!
+//! Values come in the order of the columns, as a rule, so a line grows at its end: a piece of the stream's
+//! [`LineShape`], a value, the next piece. A value that comes later than its turn waits beside the line, which is put
+//! together anew when the row is complete.
+
+use std::{mem, sync::Arc};
+
+use arrow::{
+    array::{AsArray, LargeBinaryArray, RecordBatch},
+    buffer::{Buffer, OffsetBuffer, ScalarBuffer},
+    datatypes::{DataType, Field, Schema},
+    error::ArrowError,
+};
+use bronto_client::lexical;
+use chrono::{DateTime, Utc};
+use replication::row::decimal_text;
+use singer::{LineShape, json};
+
+use crate::{
+    activity_id::Digest16,
+    reading::{
+        CAME_TWICE, Reading, Unfit, boolean, date_time, decimal, integer, lexeme, microseconds,
+    },
+    seen::Settled,
+};
+
+/// The one column of a batch of lines.
+const COLUMN: &str = "line";
+
+/// A page that has this much text gets room for a full one at once, for which memory isn't moved again and again.
+const MANY_BYTES: usize = 256 << 10;
+const FULL_PAGE_BYTES: usize = 8 << 20;
+
+/// Lines under construction.
+#[derive(Debug)]
+pub(crate) struct LineBuilder {
+    shape: Arc<LineShape>,
+    readings: Vec<Reading>,
+    lines: Vec<u8>,
+    /// Where each complete line ends; begins with 0.
+    ends: Vec<usize>,
+    /// The first column that the open line has not reached.
+    next: usize,
+    /// Where the values of the open line stand. Those of the lines before it are still there.
+    places: Vec<Place>,
+    /// Values of the open line that came later than their turn, by column.
+    late: Vec<Vec<u8>>,
+    has_late: bool,
+    /// The open line, while it is put together anew.
+    anew: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    start: usize,
+    end: usize,
+}
+
+/// Complete lines, but for what is known only when all rows of the page are.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    shape: Arc<LineShape>,
+    lines: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl LineBuilder {
+    /// Lines of this shape, whose columns are read like this.
+    pub(crate) fn new(shape: LineShape, readings: Vec<Reading>) -> Self {
+        Self {
+            shape: Arc::new(shape),
+            lines: Vec::new(),
+            ends: vec![0],
+            next: 0,
+            places: vec![Place::default(); readings.len()],
+            late: vec![Vec::new(); readings.len()],
+            has_late: false,
+            anew: Vec::new(),
+            readings,
+        }
+    }
+
+    /// Whether the open line has a value in that column.
+    pub(crate) fn has(&self, column: usize) -> bool {
+        !self.late[column].is_empty() || self.stands(column)
+    }
+
+    /// Reads `text` as the value of the open line in that column.
+    ///
+    /// # Errors
+    /// [`Unfit`] when the text is no such value. The row is lost then: take it back.
+    #[inline]
+    pub(crate) fn push(&mut self, column: usize, text: &str) -> Result<(), Unfit> {
+        // Most values are texts that come in their turn.
+        if self.readings[column] == Reading::Text && column >= self.next && !self.has_late {
+            self.begin(column);
+            json::push_string(&mut self.lines, text);
+            self.places[column].end = self.lines.len();
+            return Ok(());
+        }
+        self.push_other(column, text)
+    }
+
+    #[inline(never)]
+    fn push_other(&mut self, column: usize, text: &str) -> Result<(), Unfit> {
+        match self.readings[column] {
+            Reading::TextList => {
+                self.push_item(column, text);
+                Ok(())
+            }
+            reading => self.write(column, |out| render(reading, text, out)),
+        }
+    }
+
+    /// Takes a date-time that was read already, as [`LineBuilder::push`] does.
+    ///
+    /// # Errors
+    /// [`Unfit`] when the column can't hold it, or when it is none.
+    pub(crate) fn push_date(
+        &mut self,
+        column: usize,
+        date: Result<lexical::DateTime<'_>, Unfit>,
+    ) -> Result<(), Unfit> {
+        let reading = self.readings[column];
+        self.write(column, |out| render_date(reading, date?, out))
+    }
+
+    /// Takes the absence of a value, which then can't come any more.
+    ///
+    /// # Errors
+    /// [`Unfit`] when there is a value already.
+    pub(crate) fn push_absent(&mut self, column: usize) -> Result<(), Unfit> {
+        self.write(column, |out| {
+            json::push_null(out);
+            Ok(())
+        })
+    }
+
+    /// The open line is complete.
+    pub(crate) fn end_row(&mut self) {
+        if self.has_late {
+            self.put_together();
+        } else {
+            self.lines.extend_from_slice(self.shape.rest(self.next));
+        }
+        self.ends.push(self.lines.len());
+        self.next = 0;
+        if self.lines.len() > MANY_BYTES && self.lines.capacity() < FULL_PAGE_BYTES / 2 {
+            self.lines.reserve(FULL_PAGE_BYTES);
+        }
+    }
+
+    /// Takes back everything from line `row` on.
+    pub(crate) fn take_back(&mut self, row: usize) {
+        self.ends.truncate(row + 1);
+        self.lines.truncate(self.start());
+        // What comes next can stand where this stood.
+        self.places.fill(Place::default());
+        self.forget_late();
+        self.next = 0;
+    }
+
+    /// Takes the complete lines; the builder is empty then, with room for as many again.
+    pub(crate) fn take(&mut self) -> Lines {
+        self.take_back(self.ends.len() - 1);
+        // Full pages and empty ones alternate: the room stays for the next full one.
+        let room = if self.ends.len() > 1 { self.lines.len() + self.lines.len() / 8 } else { 0 };
+        let lines = match room {
+            0 => Vec::new(),
+            _ => mem::replace(&mut self.lines, Vec::with_capacity(room)),
+        };
+        let ends = mem::replace(&mut self.ends, vec![0]);
+        Lines { shape: Arc::clone(&self.shape), lines, ends }
+    }
+
+    /// Where the open line begins.
+    fn start(&self) -> usize {
+        self.ends.last().copied().unwrap_or_default()
+    }
+
+    /// Whether the column has a value in the open line itself. In front of the first one there is always something.
+    fn stands(&self, column: usize) -> bool {
+        self.places[column].start > self.start()
+    }
+
+    /// Writes the value of a column that can have only one.
+    #[inline]
+    fn write(
+        &mut self,
+        column: usize,
+        render: impl FnOnce(&mut Vec<u8>) -> Result<(), Unfit>,
+    ) -> Result<(), Unfit> {
+        if column < self.next || self.has_late {
+            return self.write_late(column, render);
+        }
+        self.begin(column);
+        render(&mut self.lines)?;
+        self.places[column].end = self.lines.len();
+        Ok(())
+    }
+
+    /// Goes on to the value of a column that is still to come.
+    #[inline(always)]
+    fn begin(&mut self, column: usize) {
+        self.lines.extend_from_slice(self.shape.up_to(self.next, column));
+        self.next = column + 1;
+        self.places[column].start = self.lines.len();
+    }
+
+    #[cold]
+    fn write_late(
+        &mut self,
+        column: usize,
+        render: impl FnOnce(&mut Vec<u8>) -> Result<(), Unfit>,
+    ) -> Result<(), Unfit> {
+        if self.has(column) {
+            return Err(CAME_TWICE);
+        }
+        self.has_late = true;
+        render(&mut self.late[column])
+    }
+
+    fn push_item(&mut self, column: usize, text: &str) {
+        if !self.has_late && column >= self.next {
+            self.begin(column);
+            self.lines.push(b'[');
+        } else if !self.has_late && self.stands(column) && self.next == column + 1 {
+            self.lines.pop();
+            self.lines.push(b',');
+        } else {
+            return self.push_late_item(column, text);
+        }
+        json::push_string(&mut self.lines, text);
+        self.lines.push(b']');
+        self.places[column].end = self.lines.len();
+    }
+
+    #[cold]
+    fn push_late_item(&mut self, column: usize, text: &str) {
+        self.has_late = true;
+        if self.late[column].is_empty() && self.stands(column) {
+            let Place { start, end } = self.places[column];
+            self.late[column].extend_from_slice(&self.lines[start..end]);
+        }
+        let list = &mut self.late[column];
+        if list.pop().is_some() {
+            list.push(b',');
+        } else {
+            list.push(b'[');
+        }
+        json::push_string(list, text);
+        list.push(b']');
+    }
+
+    /// Puts the open line together from its values, wherever they are.
+    #[cold]
+    fn put_together(&mut self) {
+        self.anew.clear();
+        let mut next = 0;
+        for column in 0..self.places.len() {
+            let late = &self.late[column];
+            let value = match self.places[column] {
+                _ if !late.is_empty() => late,
+                Place { start, end } if start > self.start() => &self.lines[start..end],
+                _ => continue,
+            };
+            self.anew.extend_from_slice(self.shape.up_to(next, column));
+            self.anew.extend_from_slice(value);
+            next = column + 1;
+        }
+        self.anew.extend_from_slice(self.shape.rest(next));
+        self.lines.truncate(self.start());
+        self.lines.extend_from_slice(&self.anew);
+        // Values no longer stand where they did, and the next line is longer than its start.
+        self.places.fill(Place::default());
+        self.forget_late();
+    }
+
+    fn forget_late(&mut self) {
+        if mem::take(&mut self.has_late) {
+            self.late.iter_mut().for_each(Vec::clear);
+        }
+    }
+}
+
+impl Lines {
+    /// Sets the time of extraction, and the ids of activities, and makes a batch of the rows that are to be emitted.
+    ///
+    /// # Errors
+    /// When there are not as many rows as were settled, which is a bug.
+    pub(crate) fn seal(
+        mut self,
+        settled: &Settled,
+        extracted_at: DateTime<Utc>,
+    ) -> Result<RecordBatch, ArrowError> {
+        let rows = self.ends.len() - 1;
+        if settled.fresh.len() != rows {
+            let reason = format!("{rows} lines, of which {} were settled", settled.fresh.len());
+            return Err(ArrowError::InvalidArgumentError(reason));
+        }
+        let mut sealed = Vec::with_capacity(rows + 1);
+        sealed.push(0);
+        let set_time = LineShape::set_time(extracted_at);
+        let mut end_of_sealed = 0;
+        let mut id = [0; 2 * size_of::<Digest16>()];
+        for row in (0..rows).filter(|row| settled.fresh[*row]) {
+            let (from, start) = (self.ends[row]..self.ends[row + 1], end_of_sealed);
+            end_of_sealed += from.len();
+            if start < from.start {
+                self.lines.copy_within(from, start);
+            }
+            let line = &mut self.lines[start..end_of_sealed];
+            set_time(line);
+            if let Some(digest) = settled.ids.get(row)
+                && hex::encode_to_slice(digest, &mut id).is_ok()
+            {
+                self.shape.set_lead(line, &id);
+            }
+            sealed.push(i64::try_from(end_of_sealed).expect("memory is smaller"));
+        }
+        self.lines.truncate(end_of_sealed);
+        // A batch weighs what memory it holds.
+        if self.lines.capacity() / 2 > self.lines.len() {
+            self.lines.shrink_to_fit();
+        }
+        let ends = OffsetBuffer::new(ScalarBuffer::from(sealed));
+        let lines = LargeBinaryArray::try_new(ends, Buffer::from_vec(self.lines), None)?;
+        let schema = Schema::new(vec![Field::new(COLUMN, DataType::LargeBinary, false)]);
+        RecordBatch::try_new(Arc::new(schema), vec![Arc::new(lines)])
+    }
+}
+
+/// The lines of a batch, end to end, if it is one of lines.
+#[must_use]
+pub fn in_batch(batch: &RecordBatch) -> Option<&[u8]> {
+    let lines = batch.column_by_name(COLUMN)?.as_binary_opt::<i64>()?;
+    let offsets = lines.value_offsets();
+    let bound = |offset: Option<&i64>| usize::try_from(*offset?).ok();
+    lines.value_data().get(bound(offsets.first())?..bound(offsets.last())?)
+}
+
+/// Appends the JSON value of a text.
+#[inline]
+fn render(reading: Reading, text: &str, out: &mut Vec<u8>) -> Result<(), Unfit> {
+    match reading {
+        Reading::Text => json::push_string(out, text),
+        Reading::DateText | Reading::Timestamp => {
+            return render_date(reading, date_time(text)?, out);
+        }
+        Reading::Boolean => json::push_boolean(out, boolean(text)?),
+        Reading::Integer => json::push_integer(out, integer(text)?),
+        Reading::Number(syntax) => {
+            out.extend_from_slice(decimal_text(decimal(text, syntax)?).as_bytes());
+        }
+        Reading::Lexeme(syntax) => out.extend_from_slice(lexeme(text, syntax)?.as_bytes()),
+        Reading::TextList => unreachable!("items are not single values"),
+    }
+    Ok(())
+}
+
+/// Appends a date-time as text: of an instant with six digits of its fraction, else with those that it has.
+fn render_date(
+    reading: Reading,
+    date: lexical::DateTime<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Unfit> {
+    out.push(b'"');
+    if reading == Reading::Timestamp {
+        microseconds(date)?;
+        date.write_microseconds(out);
+    } else {
+        date.write_bytes(out);
+    }
+    out.push(b'"');
+    Ok(())
+}
