@@ -29,9 +29,11 @@ use crate::{
 /// The one column of a batch of lines.
 const COLUMN: &str = "line";
 
-/// A page that has this much text gets room for a full one at once, for which memory isn't moved again and again.
+/// A page that has this much text gets room for as much as the one before at once, for which memory isn't moved again and
+/// again. It doesn't get it sooner: what a page needs is not held while its answer is waited for.
 const MANY_BYTES: usize = 256 << 10;
-const FULL_PAGE_BYTES: usize = 8 << 20;
+/// The room of the first such page.
+const FIRST_ROOM: usize = 8 << 20;
 
 /// Lines under construction.
 #[derive(Debug)]
@@ -39,6 +41,8 @@ pub(crate) struct LineBuilder {
     shape: Arc<LineShape>,
     readings: Vec<Reading>,
     lines: Vec<u8>,
+    /// What a large page gets.
+    room: usize,
     /// Where each complete line ends; begins with 0.
     ends: Vec<usize>,
     /// The first column that the open line has not reached.
@@ -72,6 +76,7 @@ impl LineBuilder {
         Self {
             shape: Arc::new(shape),
             lines: Vec::new(),
+            room: FIRST_ROOM,
             ends: vec![0],
             next: 0,
             places: vec![Place::default(); readings.len()],
@@ -147,8 +152,8 @@ impl LineBuilder {
         }
         self.ends.push(self.lines.len());
         self.next = 0;
-        if self.lines.len() > MANY_BYTES && self.lines.capacity() < FULL_PAGE_BYTES / 2 {
-            self.lines.reserve(FULL_PAGE_BYTES);
+        if self.lines.len() > MANY_BYTES && self.lines.capacity() < self.room {
+            self.lines.reserve_exact(self.room - self.lines.len());
         }
     }
 
@@ -162,15 +167,13 @@ impl LineBuilder {
         self.next = 0;
     }
 
-    /// Takes the complete lines; the builder is empty then, with room for as many again.
+    /// Takes the complete lines; the builder is empty then.
     pub(crate) fn take(&mut self) -> Lines {
         self.take_back(self.ends.len() - 1);
-        // Full pages and empty ones alternate: the room stays for the next full one.
-        let room = if self.ends.len() > 1 { self.lines.len() + self.lines.len() / 8 } else { 0 };
-        let lines = match room {
-            0 => Vec::new(),
-            _ => mem::replace(&mut self.lines, Vec::with_capacity(room)),
-        };
+        let lines = mem::take(&mut self.lines);
+        if lines.len() > MANY_BYTES {
+            self.room = lines.len() + lines.len() / 8;
+        }
         let ends = mem::replace(&mut self.ends, vec![0]);
         Lines { shape: Arc::clone(&self.shape), lines, ends }
     }
