@@ -406,7 +406,7 @@ pub(crate) fn source_key(column: &str) -> String {
 }
 
 /// The subtable of an array.
-fn child_table(table: &str, column: &str) -> String {
+pub(crate) fn child_table(table: &str, column: &str) -> String {
     format!("{table}__{column}")
 }
 

@@ -30,7 +30,7 @@ impl Session<'_> {
         let layout = Layout::new(&load.schema)?;
         let tables = match load.version {
             Some(_) => layout.waiting(),
-            None if layout.is_keyed() => self.live(&layout).await?,
+            None if layout.is_keyed() => self.live_of_fields(&layout).await?,
             None => layout.live(),
         };
         let sql = Merge { schema: self.schema, layout: &layout, tables: &tables };

@@ -13,7 +13,7 @@ use replication::{
 use crate::{
     connection::{text, texts},
     failure::Doing,
-    layout::{GENERATED_KEY, Layout, SqlType, Tables, source_key},
+    layout::{GENERATED_KEY, Layout, SqlType, Tables, child_table, source_key},
     session::Session,
     sql::{nested, tables},
 };
@@ -121,6 +121,16 @@ impl Session<'_> {
             [text(&self.schema), text(&layout.table), texts(&keys), texts(&live.children)];
         let rows = self.connection.query(tables::OTHER_SUBTABLES, &parameters, &doing).await?;
         live.children.extend(rows.iter().map(|row| row.get::<_, String>(0)));
+        Ok(live)
+    }
+
+    /// The live tables of rows that come again. The items in the subtables that a field had when it was of another shape are
+    /// stale then; those of fields that the stream hasn't any more, or that aren't selected, stay, as the values of columns
+    /// do.
+    pub(crate) async fn live_of_fields(&self, layout: &Layout) -> Result<Tables, DestinationError> {
+        let mut live = self.live(layout).await?;
+        let others = live.children.split_off(layout.child_count());
+        live.children.extend(of_fields(layout, &others));
         Ok(live)
     }
 
@@ -289,6 +299,24 @@ impl Relation {
         }
         Ok(())
     }
+}
+
+/// Those of the subtables that a field of the stream had when it was of another shape, with all below them.
+fn of_fields(layout: &Layout, others: &[String]) -> Vec<String> {
+    let is_within = |name: &str, other: &str| {
+        name.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with("__"))
+    };
+    let lists = layout.lists.iter().map(|list| &list.name);
+    let columns = layout.scalars.iter().chain(&layout.documents).map(|column| &column.name);
+    let fields: Vec<String> =
+        columns.chain(lists).map(|column| child_table(&layout.table, column)).collect();
+    let is_of_field = |other: &&String| {
+        // An object's fields are columns under its name.
+        fields.iter().any(|field| is_within(other, field) || is_within(field, other))
+    };
+    let roots: Vec<&String> = others.iter().filter(is_of_field).collect();
+    let is_below = |other: &&String| roots.iter().any(|root| is_within(other, root));
+    others.iter().filter(is_below).cloned().collect()
 }
 
 fn refused(message: String, remedy: &str) -> DestinationError {

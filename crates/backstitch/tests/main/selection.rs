@@ -22,7 +22,6 @@ fn duckdb_keeps_what_is_no_longer_selected() {
 }
 
 #[test]
-#[ignore = "PostgreSQL still deletes the items of arrays that are no longer selected when their row changes"]
 fn postgres_keeps_what_is_no_longer_selected() {
     keeps_what_is_no_longer_selected(&Warehouse::postgres());
 }
