@@ -205,7 +205,10 @@ async fn claimed(
             CommitError::Books(error) => RunError::Books(error),
         })?;
         for reject in committed.rejected_again {
-            again.insert(reject.id());
+            let id = reject.id();
+            if reject.replays.as_ref() != Some(&id) {
+                again.insert(id);
+            }
             let table = report.of(&reject.stream);
             *table.again.entry((reject.code.to_string(), reject.reason)).or_default() += 1;
         }

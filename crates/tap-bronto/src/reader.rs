@@ -356,17 +356,22 @@ impl StreamReader {
         }
     }
 
-    /// Where reading ends: what has settled by the server's clock, or the configured end if that is earlier. What was
-    /// modified since the columns were learned may have others, and is left to the next run.
+    /// Where reading ends: what has settled, or the configured end if that is earlier.
     fn upper(&self) -> Result<DateTime<Utc>, Halt> {
+        let end = self.stream.extraction.config.end_date.map(window::ceiling);
+        let settled = self.settled()?;
+        Ok(end.map_or(settled, |end| end.min(settled)))
+    }
+
+    /// Where what has settled by the server's clock ends. What was modified since the columns were learned may have others,
+    /// and is left to the next run.
+    fn settled(&self) -> Result<DateTime<Utc>, Halt> {
         let config = &self.stream.extraction.config;
         // A window whose end counts as part of it must not end in the present second, where rows still come.
         let settle = TimeDelta::seconds(i64::from(config.settle_seconds.max(1)));
         let now = self.stream.server_now()?;
         let now = self.columns_at.map_or(now, |at| at.min(now));
-        let settled = window::floor(now - settle);
-        let end = config.end_date.map(window::ceiling);
-        Ok(end.map_or(settled, |end| end.min(settled)))
+        Ok(window::floor(now - settle))
     }
 
     /// Where reading begins: at the bookmark, which is part of what is read, or at the start date.

@@ -1,7 +1,7 @@
 //! The service over HTTP: all that people and programs may do with it, under `/api/v1`.
 //!
-//! One table of routes ([`routes`]) says who may do what; the router, its checks and the OpenAPI document are made from it,
-//! so that no route can be there without its access being stated. Each request goes through [`guard`]: who asks, whether
+//! One table of routes (`routes`) says who may do what; the router, its checks and the OpenAPI document are made from it,
+//! so that no route can be there without its access being stated. Each request goes through `guard`: who asks, whether
 //! they may, whether it was asked before, and until when it has to be answered.
 //!
 //! Callers are programs with a token, or people with a session, whose cookie counts only in requests that come from the

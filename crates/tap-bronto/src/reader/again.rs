@@ -44,8 +44,9 @@ impl StreamReader {
         let Some(span) = self.state.backfill().first().copied() else {
             return Ok(true);
         };
-        // What lies beyond that is left to the runs for which it will be new.
-        let wanted = Window::new(span.from(), span.before().min(self.upper()?).max(span.from()));
+        // What has not settled is left to the runs for which it will be new. The configured end is one of what is new only:
+        // behind it may lie what was read before.
+        let wanted = Window::new(span.from(), span.before().min(self.settled()?).max(span.from()));
         tracing::info!("Backfilling {} from {wanted}", self.stream.name);
         let readable = self.within_readable(wanted).await?;
         if readable.from() > span.from() || readable.length() == TimeDelta::zero() {
@@ -64,7 +65,7 @@ impl StreamReader {
     /// The whole seconds of a span, up to what has settled; none if nothing of it has.
     fn within_reach(&self, span: Span) -> Result<Option<Window>, Halt> {
         let from = window::floor(span.from);
-        let before = window::ceiling(span.before).min(self.upper()?);
+        let before = window::ceiling(span.before).min(self.settled()?);
         Ok((from < before).then(|| Window::new(from, before)))
     }
 

@@ -33,7 +33,9 @@ pub(super) enum Goal {
 }
 
 impl StreamReader {
-    /// Reads the windows of a range, at most so many, with as many workers as there is work and leave for.
+    /// Reads the windows of a range, with as many workers as there is work and leave for. It may end after so many, if that
+    /// has brought it on: a dense beginning can take many windows that are cut, and ending before it is read would begin
+    /// all over again.
     pub(super) async fn read_windows(
         &mut self,
         planner: &mut Planner,
@@ -52,16 +54,18 @@ impl StreamReader {
         let mut idle = vec![first];
         let mut reading = JoinSet::new();
         let mut failure: Option<Halt> = None;
+        let start = planner.reached();
         loop {
+            let goes_on = windows > 0 || planner.reached() <= start;
             while failure.is_none()
-                && windows > 0
+                && goes_on
                 && let Some(worker) = idle.pop()
             {
                 let Some(laid) = planner.next(turns.share()) else {
                     idle.push(worker);
                     break;
                 };
-                windows -= 1;
+                windows = windows.saturating_sub(1);
                 reading.spawn(read_one(worker, laid).in_current_span());
             }
             if reading.is_empty() {
@@ -71,7 +75,7 @@ impl StreamReader {
             idle.clear();
             stream.show(planner, goal);
             let wants_more =
-                failure.is_none() && windows > 0 && planner.has_next() && planner.is_dense();
+                failure.is_none() && goes_on && planner.has_next() && planner.is_dense();
             let ended = tokio::select! {
                 ended = reading.join_next() => match ended {
                     Some(ended) => ended,

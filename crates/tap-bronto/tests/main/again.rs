@@ -183,3 +183,44 @@ async fn what_is_new_does_not_wait_for_a_backfill() {
     let end = order.iter().rposition(|(is_open, _)| *is_open).unwrap();
     assert!(new_rows < end, "new rows came in between: {order:?}");
 }
+
+#[tokio::test]
+async fn a_backfill_comes_past_a_second_in_which_very_much_was_changed() {
+    let config = SimConfig { contacts: 1_000, ..SimConfig::default() };
+    let account = Account::of(config, &[("page_maximum", "5")]).await;
+    account.server.mutate(&Mutation {
+        contacts: 800,
+        activities: 0,
+        unsubscribes: 0,
+        lists: 0,
+        advance_seconds: 60,
+    });
+    account.server.advance_seconds(6 * 86_400);
+    let first = account.run_with(late(&account), &BTreeMap::new(), usize::MAX).await.unwrap();
+    assert_eq!(rows_of(&first, BrontoStream::Contact).count(), 0);
+    let dense = densest(&account.run(&BTreeMap::new()).await);
+    // Also from the second itself on, which leaves nothing before it by which the backfill could come on.
+    for from in [dense, dense - chrono::TimeDelta::days(3)] {
+        let source = BrontoSource::new(late(&account)).unwrap();
+        let before = account.server.now() - chrono::TimeDelta::days(1);
+        let mut states = first.states.clone();
+        let backfill =
+            source.with_backfill(&[BrontoStream::Contact], &states, Span { from, before });
+        states.extend(backfill.unwrap());
+        let run = account.run_with(late(&account), &states, 20_000).await.unwrap();
+        assert!(run.states[&"contact".into()].get("backfill").is_none(), "it is complete");
+        let read = rows_of(&run, BrontoStream::Contact)
+            .filter(|row| keyed(row, BrontoStream::Contact) == dense)
+            .count();
+        assert!(read >= 800, "{read}");
+    }
+}
+
+/// The second in which most contacts were modified.
+fn densest(run: &Run) -> chrono::DateTime<chrono::Utc> {
+    let mut seconds = BTreeMap::<_, usize>::new();
+    for row in rows_of(run, BrontoStream::Contact) {
+        *seconds.entry(keyed(row, BrontoStream::Contact)).or_default() += 1;
+    }
+    *seconds.iter().max_by_key(|(_, count)| **count).unwrap().0
+}
