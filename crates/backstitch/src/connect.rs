@@ -37,6 +37,8 @@ pub(crate) struct Target {
     pub(crate) address: DestinationAddress,
     /// Its password, if it doesn't come from where PostgreSQL's own programs take it.
     pub(crate) password: Option<SecretString>,
+    /// Whether it may come from there. What the service's users declare gets no password of the host's.
+    pub(crate) asks_environment: bool,
     /// The schema.
     pub(crate) schema: SchemaName,
     /// How arrays are kept, if not in the destination's own way.
@@ -49,7 +51,7 @@ impl Target {
     /// A schema at an address, everything else as it is by default.
     pub(crate) fn at(parsed: ParsedAddress, schema: SchemaName) -> Self {
         let ParsedAddress { address, password } = parsed;
-        Self { address, password, schema, nested: None, memory_limit: None }
+        Self { address, password, asks_environment: true, schema, nested: None, memory_limit: None }
     }
 }
 
@@ -130,7 +132,10 @@ fn open(target: &Target, purpose: Purpose) -> Result<Arc<dyn Destination>, Failu
             let config = PostgresConfig::parse(url, schema).map_err(failed)?;
             let config = match &target.password {
                 Some(password) => config.with_password(password.clone()),
-                None => config.password_from_environment().map_err(failed)?,
+                None if target.asks_environment => {
+                    config.password_from_environment().map_err(failed)?
+                }
+                None => config,
             };
             Ok(Arc::new(Postgres::new(config).map_err(failed)?))
         }

@@ -218,7 +218,7 @@ fn next_counted(
     let base = history.last_start.map_or(created_at, |start| start.trunc_subsecs(0));
     let next = next_step(base.naive_utc(), frequency, instant.naive_utc())?.and_utc();
     // A base that lies ahead, because the clock was set back, is itself no slot: it has run.
-    Some(if next > base { next } else { base + frequency.length() })
+    if next > base { Some(next) } else { base.checked_add_signed(frequency.length()) }
 }
 
 /// The first slot of a grid that goes on for ever in both directions.

@@ -66,6 +66,8 @@ pub(crate) struct Integration {
     pub(crate) max_rejects: Option<RejectLimit>,
     /// The fingerprint of the source that is known to be the same account as before, with a new token or address.
     accept_source: Option<String>,
+    /// Whether it is declared on the host, so that what PostgreSQL's own programs know of passwords there is its own.
+    is_of_host: bool,
     /// How long rejected rows are kept, if it is set.
     pub(crate) rejects_retention: Option<TimeDelta>,
     /// What the user should know though the configuration is valid.
@@ -170,6 +172,7 @@ impl Integration {
             lease,
             max_rejects,
             accept_source,
+            is_of_host: around.is_host(),
             rejects_retention,
             warnings,
         })
@@ -193,6 +196,7 @@ impl Integration {
         Ok(Target {
             address: self.destination.clone(),
             password,
+            asks_environment: self.is_of_host,
             memory_limit: self.memory_limit.clone(),
             schema: self.schema.clone(),
             nested: self.nested,
@@ -415,7 +419,7 @@ fn read_url(entry: Entry<'_>, around: &Surroundings<'_>) -> Result<ParsedAddress
         if let Some(path) = text.trim().strip_prefix("duckdb:") {
             around.demand_within(&entry, path)?;
         }
-        if text.contains("sslrootcert") {
+        if may_name_a_certificate(text) {
             around.demand_host(&entry, "A file of certificates")?;
         }
         return DestinationAddress::parse(text, folder)
@@ -434,6 +438,14 @@ fn read_url(entry: Entry<'_>, around: &Surroundings<'_>) -> Result<ParsedAddress
     let parsed = parsed.map_err(|error| section.error(error.to_string(), error.hint()))?;
     section.finish()?;
     Ok(parsed)
+}
+
+/// Whether an address may name a file of certificates. Names that are written with `%` count as one: what they say is known
+/// only when they are read.
+fn may_name_a_certificate(text: &str) -> bool {
+    let parameters = text.split_once('?').map_or("", |(_, parameters)| parameters);
+    let mut names = parameters.split('&').map(|one| one.split('=').next().unwrap_or_default());
+    text.contains("sslrootcert") || names.any(|name| name.contains('%'))
 }
 
 fn read_schema(name: &str, section: &mut Section<'_>) -> Result<SchemaName, ConfigError> {

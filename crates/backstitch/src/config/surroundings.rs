@@ -56,6 +56,11 @@ impl<'s> Surroundings<'s> {
         self.secrets.is_some()
     }
 
+    /// Whether the settings are of who wrote the file on this host.
+    pub(crate) fn is_host(&self) -> bool {
+        self.reach == Reach::Host
+    }
+
     /// Refuses what only the host's own file may say.
     ///
     /// # Errors

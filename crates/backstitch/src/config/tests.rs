@@ -123,6 +123,7 @@ fn what_reaches_into_the_host_is_for_its_file_alone() {
         ("duckdb:/etc/w.duckdb", "/settings/destination"),
         ("duckdb:control.db", "/settings/destination"),
         ("postgres://u@h/d?sslrootcert=/etc/passwd", "/settings/destination"),
+        ("postgres://u@h/d?connect_timeout=5&sslroot%63ert=/etc/passwd", "/settings/destination"),
     ] {
         let error = refused(&inline.replace("duckdb:warehouse.duckdb", place));
         assert_eq!(error.pointer, pointer, "{place}");
@@ -130,6 +131,10 @@ fn what_reaches_into_the_host_is_for_its_file_alone() {
     }
     let within = stored(&inline, Origin::Api).unwrap().destination;
     assert_eq!(within.to_string(), "duckdb:/var/lib/backstitch/warehouse.duckdb");
+    let server = inline.replace("duckdb:warehouse.duckdb", "postgres://u@example.com/d");
+    let asks = |origin| stored(&server, origin).unwrap().target().unwrap().asks_environment;
+    assert!(asks(Origin::File), "the host's own passwords are its own");
+    assert!(!asks(Origin::Api), "what a user declares gets no password of the host's");
     let tap = "[integration.Shop]\ndestination = \"duckdb:w.duckdb\"\n\
                source = { type = \"singer\", command = [\"tap-x\"], config = { password = \"hunter2\" } }";
     let error = stored(tap, Origin::File).map(|_| ()).unwrap_err();

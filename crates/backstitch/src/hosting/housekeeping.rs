@@ -30,9 +30,16 @@ pub(super) async fn keep_house(
             _ = rounds.tick() => {}
         }
         let now = Utc::now();
-        let logs = store.prune_logs(&retention.logs, now).await;
-        let rest = store.prune(now - retention.runs, now - retention.loads).await;
-        match (logs, rest) {
+        let pruning = async {
+            let logs = store.prune_logs(&retention.logs, now).await;
+            (logs, store.prune(now - retention.runs, now - retention.loads).await)
+        };
+        // It is made of small transactions: what is left has time until the next start.
+        let pruned = select! {
+            () = stop.cancelled() => return,
+            pruned = pruning => pruned,
+        };
+        match pruned {
             (Ok(logs), Ok(rest)) => {
                 tracing::debug!(
                     logs,

@@ -173,15 +173,25 @@ impl Mirror {
 
     /// Stores what the destination has and the control store hasn't.
     async fn catch_up(&self) {
+        // What is missed from now on may not be found here.
+        self.missed.store(false, Ordering::Release);
+        if !self.caught_up().await {
+            // Until all is here, what comes later waits: else the gap would never be seen again.
+            self.missed.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether all was stored.
+    async fn caught_up(&self) -> bool {
         let found = match timeout(LOOK, self.missing()).await {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => {
                 tracing::warn!("Loads that may be missing can't be looked for: {error}");
-                return;
+                return false;
             }
             Err(_) => {
                 tracing::warn!("Loads that may be missing could not be looked for in time");
-                return;
+                return false;
             }
         };
         let mut found = found;
@@ -198,11 +208,11 @@ impl Mirror {
             let recorded = insist(|| self.store.record_loads(&self.integration.id, slice)).await;
             if let Err(error) = recorded {
                 self.note(Err(error), "Loads");
-                return;
+                return false;
             }
             begun = end;
         }
-        self.missed.store(false, Ordering::Release);
+        true
     }
 
     /// The loads from the newest to the first that is known, the newest first.

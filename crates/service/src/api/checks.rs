@@ -115,8 +115,9 @@ pub(super) async fn saved(
     };
     let settings = body.settings.as_ref().unwrap_or(&integration.settings);
     if integration.origin == Origin::File {
-        // Its secrets are where its file says, not in the store.
-        let draft = drafts::draft(&integration, settings, &body.secrets);
+        // Its secrets are where its file says, or stood in it and are sealed.
+        let secrets = drafts::open(&api, &integration.id).await?;
+        let draft = drafts::draft(&integration, settings, &secrets);
         let inspected = drafts::inspect(&api, &draft)?;
         return checked(&api, &draft, inspected).await;
     }

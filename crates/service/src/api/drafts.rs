@@ -105,12 +105,13 @@ pub(super) async fn revise(
     settings: &serde_json::Map<String, serde_json::Value>,
     given: &Secrets,
 ) -> Result<Revised, Problem> {
-    let stored = open(api, &old.id).await?;
-    // Settings that can't be read any more say nothing of where their secrets were sent.
-    let before = api.host.inspect(&draft(old, &old.settings, &stored)).ok();
-    let places = before.map(|before| before.secret_places).unwrap_or_default();
+    // One that is given anew may be one that can't be opened any more.
+    let stored = open_but(api, &old.id, given).await?;
     let mut secrets = stored;
     secrets.extend(given.iter().map(|(name, secret)| (name.clone(), secret.clone())));
+    // Settings that can't be read any more say nothing of where their secrets were sent.
+    let before = api.host.inspect(&draft(old, &old.settings, &secrets)).ok();
+    let places = before.map(|before| before.secret_places).unwrap_or_default();
     let inspected = inspect(api, &draft(old, settings, &secrets))?;
     let moved = |name: &String, place: &String| {
         !given.contains_key(name) && places.get(name).is_none_or(|before| before != place)
@@ -135,8 +136,16 @@ pub(super) async fn revise(
 
 /// Opens the secrets of an integration.
 pub(super) async fn open(api: &Api, integration_id: &str) -> Result<Secrets, Problem> {
+    open_but(api, integration_id, &Secrets::new()).await
+}
+
+/// Opens the secrets of an integration, but for those that are given otherwise.
+async fn open_but(api: &Api, integration_id: &str, given: &Secrets) -> Result<Secrets, Problem> {
     let mut secrets = Secrets::new();
     for sealed in api.store.secrets(integration_id).await? {
+        if given.contains_key(&sealed.name) {
+            continue;
+        }
         let secret: SecretString = api
             .host
             .open(integration_id, &sealed)

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::schedules::ScheduleBody;
 use crate::{
     Paused, PendingReason, Status,
-    integration::{Integration, PausedBy},
+    integration::{Integration, Origin, PausedBy},
     run::{Progress, Run},
     status,
 };
@@ -187,7 +187,7 @@ pub(super) fn integration(
         name: integration.name,
         schema_name: integration.schema_name,
         origin: integration.origin.name(),
-        settings: integration.settings,
+        settings: shown(integration.origin, integration.settings),
         schedule: integration.schedule.map(|schedule| schedule.fields().into()),
         schedule_fault: integration.schedule_fault,
         start_date: integration.start_date,
@@ -201,6 +201,17 @@ pub(super) fn integration(
         last_run: last_run.map(|last| run(last, now)),
         warnings: schedule_warning.map(str::to_owned).into_iter().collect(),
     }
+}
+
+/// The settings without what programs on the host are given: it may hold secrets that nothing tells from other values.
+fn shown(origin: Origin, mut settings: Map<String, Value>) -> Map<String, Value> {
+    let source = settings.get_mut("source").and_then(Value::as_object_mut);
+    if let Some(source) = source.filter(|_| origin == Origin::File) {
+        for hidden in ["command", "config"] {
+            source.remove(hidden);
+        }
+    }
+    settings
 }
 
 fn state(status: Status) -> StatusView {
