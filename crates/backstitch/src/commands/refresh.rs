@@ -88,7 +88,7 @@ pub(crate) async fn forget(
     Ok(())
 }
 
-/// The claim for an edit that comes before a run with these options.
+/// The claim for what is done to a schema beside its runs, or before a run with these options.
 pub(super) fn request(options: &RunOptions, source_fingerprint: String) -> ClaimRequest {
     ClaimRequest {
         integration_id: options.integration_id.clone(),

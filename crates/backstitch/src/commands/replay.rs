@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use replication::{
-    claim::{ClaimRequest, Holder},
+    claim::ClaimRequest,
     clock::SystemClock,
     destination::Destination,
     reject::RejectFilter,
@@ -14,6 +14,7 @@ use replication::{
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::refresh;
 use crate::{
     command_line::RejectsArguments,
     config::{self, Integration},
@@ -89,18 +90,7 @@ async fn request(
             (owner.unwrap_or_else(|| schema.to_owned()), SINGER_FINGERPRINT.to_owned())
         }
     };
-    let options = RunOptions::new(name);
-    Ok(ClaimRequest {
-        integration_id: options.integration_id,
-        source_fingerprint,
-        holder: Holder::current(&options.run_id),
-        run_id: options.run_id,
-        lease: options.lease,
-        take_over: false,
-        accept_source_change: false,
-        start_date: None,
-        reset_start_date: false,
-    })
+    Ok(refresh::request(&RunOptions::new(name), source_fingerprint))
 }
 
 fn show(arguments: &RejectsArguments, report: &ReplayReport) -> Result<ExitStatus, Failure> {

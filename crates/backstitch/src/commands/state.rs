@@ -2,15 +2,19 @@
 
 use chrono::{DateTime, Utc};
 use replication::{
-    claim::{ClaimRequest, Holder},
+    claim::ClaimRequest,
     destination::{Destination, DestinationError, DestinationErrorKind, StateRow},
     edit,
     ledger::LoadRecord,
     row,
+    run::RunOptions,
 };
 use serde_json::{Value, json};
 
-use super::state_edit::{Change, Edits, Move};
+use super::{
+    refresh,
+    state_edit::{Change, Edits, Move},
+};
 use crate::{
     command_line::StateArguments,
     config, connect,
@@ -52,7 +56,8 @@ pub(crate) fn execute(arguments: &StateArguments) -> Result<ExitStatus, Failure>
             changes.iter().map(|change| Preview::of(change, &loads)).collect();
         let tap_state = arguments.remove_tap_state.then(|| tap_state(&shown)).transpose()?;
         if arguments.yes {
-            let request = request(&integration.name, connect::source(&integration)?.fingerprint());
+            let options = RunOptions::new(&integration.name);
+            let request = refresh::request(&options, connect::source(&integration)?.fingerprint());
             let destination = connect::destination(&target)?;
             write(destination.as_ref(), &request, &edits, tap_state.as_ref()).await?;
         }
@@ -75,21 +80,6 @@ fn kept_by_tap(states: &[StateRow]) -> Option<&Value> {
 
 async fn read_states(destination: &dyn Destination) -> Result<Vec<StateRow>, Failure> {
     destination.states().await.map_err(|error| Failure::from(&error))
-}
-
-fn request(integration: &str, source_fingerprint: String) -> ClaimRequest {
-    let options = replication::run::RunOptions::new(integration);
-    ClaimRequest {
-        integration_id: options.integration_id,
-        source_fingerprint,
-        holder: Holder::current(&options.run_id),
-        run_id: options.run_id,
-        lease: options.lease,
-        take_over: false,
-        accept_source_change: false,
-        start_date: None,
-        reset_start_date: false,
-    }
 }
 
 /// Writes the edit, made anew from what is stored now that nobody else can change it.

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
+use schedule::Schedule;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::{
     host::Draft,
-    integration::{Integration, IntegrationEdit, NewIntegration, Origin},
+    integration::{Integration, IntegrationEdit, NewIntegration, Origin, PausedBy},
     store::{NewSecrets, Store},
 };
 
@@ -140,32 +141,36 @@ pub(super) async fn create(
         settings: &body.settings,
         secrets: &body.secrets,
     };
-    let inspected = drafts::inspect(&api, &draft)?;
-    drafts::match_secrets(&inspected, &body.secrets)?;
+    let made = make(&api, &draft, schedule, start_date, None).await?;
+    api.wake();
+    Ok(made)
+}
+
+/// Makes an integration of a draft, paused by somebody or not, and shows it.
+pub(super) async fn make(
+    api: &Api,
+    draft: &Draft<'_>,
+    schedule: Option<Schedule>,
+    start_date: DateTime<Utc>,
+    paused: Option<PausedBy>,
+) -> Result<Response, Problem> {
+    let now = api.now();
+    let inspected = drafts::inspect(api, draft)?;
+    drafts::match_secrets(&inspected, draft.secrets)?;
     let id = Store::new_integration_id();
-    let sealed = drafts::seal(&api, &id, &body.secrets)?;
+    let sealed = drafts::seal(api, &id, draft.secrets)?;
     let new = NewIntegration {
-        name: name.to_owned(),
+        name: draft.name.to_owned(),
         schema_name: inspected.schema_name,
-        origin: Origin::Api,
+        origin: draft.origin,
         settings: inspected.settings,
         schedule,
         start_date,
     };
-    let made = api.store.create_integration_with(&id, &new, &sealed, None, now).await?;
-    api.wake();
-    made_anew(made, inspected.warnings, now)
-}
-
-/// An integration that was just made.
-pub(super) fn made_anew(
-    made: Integration,
-    warnings: Vec<String>,
-    now: DateTime<Utc>,
-) -> Result<Response, Problem> {
+    let made = api.store.create_integration_with(&id, &new, &sealed, paused, now).await?;
     let location = format!("/api/v1/integrations/{}", made.id);
     let mut view = view::integration(made, None, now);
-    view.warnings.extend(warnings);
+    view.warnings.extend(inspected.warnings);
     let mut response = shown(StatusCode::CREATED, view);
     let location = location.parse().map_err(|_| Problem::new(Kind::Unexpected, "An id is none"))?;
     response.headers_mut().insert(header::LOCATION, location);

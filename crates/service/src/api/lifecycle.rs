@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     host::Draft,
-    integration::{Integration, IntegrationEdit, NewIntegration, Origin, PausedBy},
-    store::{Start, Store},
+    integration::{Integration, IntegrationEdit, Origin, PausedBy},
+    store::Start,
 };
 
 pub(super) async fn pause(
@@ -141,28 +141,13 @@ pub(super) async fn clone(
     Body(body): Body<CloneBody>,
 ) -> Result<Response, Problem> {
     let original = drafts::existing(&api, &id).await?;
-    let now = api.now();
-    let name = drafts::name(&body.name)?;
     let draft = Draft {
-        name,
+        name: drafts::name(&body.name)?,
         schema_name: body.schema_name.as_deref(),
         origin: Origin::Api,
         settings: body.settings.as_ref().unwrap_or(&original.settings),
         secrets: &body.secrets,
     };
-    let inspected = drafts::inspect(&api, &draft)?;
-    drafts::match_secrets(&inspected, &body.secrets)?;
-    let id = Store::new_integration_id();
-    let sealed = drafts::seal(&api, &id, &body.secrets)?;
-    let new = NewIntegration {
-        name: name.to_owned(),
-        schema_name: inspected.schema_name,
-        origin: Origin::Api,
-        settings: inspected.settings,
-        schedule: original.schedule,
-        start_date: original.start_date,
-    };
     let by = Some(PausedBy::User);
-    let made = api.store.create_integration_with(&id, &new, &sealed, by, now).await?;
-    integrations::made_anew(made, inspected.warnings, now)
+    integrations::make(&api, &draft, original.schedule, original.start_date, by).await
 }
