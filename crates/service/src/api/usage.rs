@@ -137,21 +137,22 @@ pub(super) async fn usage(
         let detail = format!("`until` must lie 0 to {LONGEST_DAYS} days after `from`");
         return Err(Problem::invalid(vec![Fault::new("?until", detail, "Ask for fewer days")]));
     }
-    let mut found = api.store.usage(from, until).await?;
-    if let Some(id) = &query.integration_id {
+    let found = if let Some(id) = &query.integration_id {
         if let Err(StoreError::NotFound { .. }) = api.store.integration(id).await {
             let detail = "There is no integration of this id";
             let fault = Fault::new("?integration_id", detail, "Look at the list of integrations");
             return Err(Problem::invalid(vec![fault]));
         }
-        found.retain(|usage| usage.integration_id == *id);
-    }
+        api.store.usage_of(id, from, until).await?
+    } else {
+        api.store.usage(from, until).await?
+    };
     let mut total = RowsView::default();
     found.iter().for_each(|usage| total.add(usage));
     let budget = match api.options.row_budget {
         Some(rows) => {
-            let this = api.store.usage(period.from.date_naive(), tomorrow).await?;
-            Some(budget(rows, this.iter().map(|usage| usage.counted).sum(), period))
+            let used = api.store.rows_counted(period.from.date_naive(), tomorrow).await?;
+            Some(budget(rows, used, period))
         }
         None => None,
     };

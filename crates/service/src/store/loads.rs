@@ -11,6 +11,16 @@ use super::{
 /// How long the rows of a schema are free, from the first load into it.
 const FREE: TimeDelta = TimeDelta::days(7);
 
+/// The columns in the order in which [`usage`] reads them.
+macro_rules! usage {
+    ($rest:literal) => {
+        concat!(
+            "select integration_id, table_name, day, rows_counted, rows_free, rows_reread from usage_days ",
+            $rest
+        )
+    };
+}
+
 /// One table's part of a commit unit, as the destination's ledger has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Load {
@@ -221,18 +231,45 @@ impl Store {
     /// # Errors
     /// When the store can't be read.
     pub async fn usage(&self, from: NaiveDate, until: NaiveDate) -> Result<Vec<Usage>, StoreError> {
-        let sql = "select integration_id, table_name, day, rows_counted, rows_free, rows_reread from usage_days \
-                   where day >= $1 and day < $2 order by integration_id, table_name, day";
-        let read = |mut row: Row| {
-            let (integration_id, table_name) = (row.text()?, row.text()?);
-            let day = TimeDelta::try_days(row.integer()?)
-                .and_then(|days| NaiveDate::default().checked_add_signed(days))
-                .ok_or_else(|| StoreError::corrupt("a day beyond the calendar"))?;
-            let (counted, free, reread) = (row.count()?, row.count()?, row.count()?);
-            Ok(Usage { integration_id, table_name, day, counted, free, reread })
-        };
-        self.read(sql, values![day_number(from), day_number(until)], read).await
+        let sql = usage!("where day >= $1 and day < $2 order by integration_id, table_name, day");
+        self.read(sql, values![day_number(from), day_number(until)], usage).await
     }
+
+    /// The usage of one integration from one day until before another, by table and day.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn usage_of(
+        &self,
+        integration_id: &str,
+        from: NaiveDate,
+        until: NaiveDate,
+    ) -> Result<Vec<Usage>, StoreError> {
+        let sql =
+            usage!("where integration_id = $1 and day >= $2 and day < $3 order by table_name, day");
+        let values = values![integration_id, day_number(from), day_number(until)];
+        self.read(sql, values, usage).await
+    }
+
+    /// The rows of all integrations that count, from one day until before another.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn rows_counted(&self, from: NaiveDate, until: NaiveDate) -> Result<u64, StoreError> {
+        let sql = "select cast(coalesce(sum(rows_counted), 0) as bigint) from usage_days where day >= $1 and day < $2";
+        let values = values![day_number(from), day_number(until)];
+        let sums = self.read(sql, values, |mut row| row.count()).await?;
+        Ok(sums.into_iter().sum())
+    }
+}
+
+fn usage(mut row: Row) -> Result<Usage, StoreError> {
+    let (integration_id, table_name) = (row.text()?, row.text()?);
+    let day = TimeDelta::try_days(row.integer()?)
+        .and_then(|days| NaiveDate::default().checked_add_signed(days))
+        .ok_or_else(|| StoreError::corrupt("a day beyond the calendar"))?;
+    let (counted, free, reread) = (row.count()?, row.count()?, row.count()?);
+    Ok(Usage { integration_id, table_name, day, counted, free, reread })
 }
 
 /// Days since 1970, which is chrono's default date.

@@ -115,6 +115,9 @@ macro_rules! lines {
     };
 }
 
+/// How many runs are looked at together when logs are deleted.
+const PRUNED_AT_ONCE: i64 = 100;
+
 /// What a line needs in the store beside its text, roughly.
 const LINE_OVERHEAD: usize = 64;
 
@@ -215,27 +218,38 @@ impl Store {
         limits: &LogLimits,
         now: DateTime<Utc>,
     ) -> Result<u64, StoreError> {
-        let sql = "select id, log_bytes, ended_at from runs where log_lines > 0 and ended_at is not null \
-                   order by ended_at desc, id desc";
+        let sum = "select cast(coalesce(sum(log_bytes), 0) as bigint) from runs where log_lines > 0 and ended_at is null \
+                   union all \
+                   select cast(coalesce(sum(log_bytes), 0) as bigint) from runs where log_lines > 0 and ended_at is not null";
+        let sums = self.read(sum, values![], |mut row: Row| row.count()).await?;
+        let mut bytes = sums.into_iter().fold(0_u64, u64::saturating_add);
+        let oldest = "select id, log_bytes, ended_at from runs where log_lines > 0 and ended_at is not null \
+                      order by ended_at, id limit $1";
         let read = |mut row: Row| Ok((row.text()?, row.count()?, row.instant()?));
-        let alive = "select log_bytes from runs where log_lines > 0 and ended_at is null";
-        let alive = self.read(alive, values![], |mut row: Row| row.count()).await?;
-        let mut kept_bytes = alive.into_iter().fold(0_u64, u64::saturating_add);
         let mut pruned = 0;
-        for (run_id, bytes, ended_at) in self.read(sql, values![], read).await? {
-            kept_bytes = kept_bytes.saturating_add(bytes);
-            if now - ended_at <= limits.age && kept_bytes <= limits.bytes {
-                continue;
+        loop {
+            let runs = self.read(oldest, values![PRUNED_AT_ONCE], read).await?;
+            if runs.is_empty() {
+                return Ok(pruned);
             }
-            // A transaction per run, so that no other waits long.
-            let mut transaction = self.database.begin().await?;
-            transaction.change("delete from log_lines where run_id = $1", values![&run_id]).await?;
-            let forget = "update runs set log_lines_dropped = log_lines_dropped + log_lines, log_lines = 0, log_bytes = 0 \
-                          where id = $1";
-            transaction.change(forget, values![&run_id]).await?;
-            transaction.commit().await?;
-            pruned += 1;
+            for (run_id, bytes_of_run, ended_at) in runs {
+                if now - ended_at <= limits.age && bytes <= limits.bytes {
+                    return Ok(pruned);
+                }
+                self.forget_log(&run_id).await?;
+                bytes = bytes.saturating_sub(bytes_of_run);
+                pruned += 1;
+            }
         }
-        Ok(pruned)
+    }
+
+    /// Deletes the lines of a run, in a transaction of its own, so that no other waits long.
+    async fn forget_log(&self, run_id: &str) -> Result<(), StoreError> {
+        let mut transaction = self.database.begin().await?;
+        transaction.change("delete from log_lines where run_id = $1", values![run_id]).await?;
+        let forget = "update runs set log_lines_dropped = log_lines_dropped + log_lines, log_lines = 0, log_bytes = 0 \
+                      where id = $1";
+        transaction.change(forget, values![run_id]).await?;
+        transaction.commit().await
     }
 }

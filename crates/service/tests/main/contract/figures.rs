@@ -135,6 +135,20 @@ pub(super) async fn loads_count_once(subject: &Subject) {
         ]
     );
     assert_eq!(subject.store.usage(day("2026-05-21"), day("2026-05-22")).await.unwrap().len(), 1);
+    let two = made(subject, "Two").await;
+    let others = [load("b1", "contact", "2026-05-30 12:00", [40, 2, 0])];
+    subject.store.record_loads(&two.id, &others).await.unwrap();
+    let (from, until) = (day("2026-05-01"), day("2026-06-01"));
+    assert_eq!(subject.store.usage_of(&one.id, from, until).await.unwrap(), usage);
+    assert!(subject.store.usage_of("nothing", from, until).await.unwrap().is_empty());
+    assert_eq!(subject.store.rows_counted(from, until).await.unwrap(), 0);
+    let beyond = [load("b4", "contact", "2026-06-01 00:00", [500, 60, 7])];
+    subject.store.record_loads(&two.id, &beyond).await.unwrap();
+    let late = [load("b5", "contact", "2026-06-30 00:00", [500, 60, 7])];
+    subject.store.record_loads(&two.id, &late).await.unwrap();
+    let (from, until) = (day("2026-06-30"), day("2026-07-01"));
+    assert_eq!(subject.store.rows_counted(from, until).await.unwrap(), 560);
+    assert_eq!(subject.store.rows_counted(day("2026-05-01"), from).await.unwrap(), 0);
     assert!(subject.store.record_loads("nothing", &[]).await.is_err());
 }
 
