@@ -23,6 +23,7 @@ Commands:
   soak service [--kills N] Kill the service N times during runs into each destination (25 by default)
   bench extract [PARTS…]   Measure extraction: processor time, requests and memory, as Markdown
   bench load [SIZES…]      Measure loading beside other people's targets and floors, as Markdown
+  bench service [PARTS…]   Measure the service: reads of a large store, idling, logs, as Markdown
   fuzz [TARGET] [--seconds N]
                            Fuzz one target, or all, for N seconds each (60 by default); needs
                            nightly and cargo-fuzz

@@ -37,9 +37,10 @@ pub(crate) struct Benchmark {
 }
 
 /// All benchmarks.
-pub(crate) const BENCHMARKS: [Benchmark; 2] = [
+pub(crate) const BENCHMARKS: [Benchmark; 3] = [
     Benchmark { name: "extract", package: "tap-bronto", target: "extract" },
     Benchmark { name: "load", package: "backstitch", target: "load" },
+    Benchmark { name: "service", package: "backstitch", target: "service" },
 ];
 
 impl Benchmark {
