@@ -145,7 +145,7 @@ impl Handle {
     /// Reads something; nothing, from a file that doesn't exist: looking at it must not create it.
     async fn read<T: Default + Send + 'static>(
         &self,
-        read: impl FnOnce(&Session) -> Result<T, DestinationError> + Send + 'static,
+        read: impl Fn(&Session) -> Result<T, DestinationError> + Send + 'static,
     ) -> Result<T, DestinationError> {
         if self.exists().await { self.look(read).await } else { Ok(T::default()) }
     }
@@ -153,16 +153,16 @@ impl Handle {
     /// Writes something in a transaction of its own.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        write: impl FnOnce(&Session) -> Result<T, DestinationError> + Send + 'static,
+        write: impl Fn(&Session) -> Result<T, DestinationError> + Send + 'static,
     ) -> Result<T, DestinationError> {
         let turn = self.turn().await?;
-        self.work(Access::Write, Some(turn), move |session| session.in_transaction(write)).await
+        self.work(Access::Write, Some(turn), move |session| session.in_transaction(&write)).await
     }
 
     /// Does work that need not be able to write.
     pub(crate) async fn look<T: Send + 'static>(
         &self,
-        look: impl FnOnce(&Session) -> Result<T, DestinationError> + Send + 'static,
+        look: impl Fn(&Session) -> Result<T, DestinationError> + Send + 'static,
     ) -> Result<T, DestinationError> {
         self.work(Access::Read, None, look).await
     }
@@ -170,7 +170,7 @@ impl Handle {
     /// Does work in a transaction that is rolled back.
     pub(crate) async fn try_out(
         &self,
-        work: impl FnOnce(&Session) -> Result<(), DestinationError> + Send + 'static,
+        work: impl Fn(&Session) -> Result<(), DestinationError> + Send + 'static,
     ) -> Result<(), DestinationError> {
         let turn = self.turn().await?;
         let tried = move |session: &Session| {
@@ -186,10 +186,15 @@ impl Handle {
         &self,
         access: Access,
         turn: Option<OwnedMutexGuard<()>>,
-        work: impl FnOnce(&Session) -> Result<T, DestinationError> + Send + 'static,
+        work: impl Fn(&Session) -> Result<T, DestinationError> + Send + 'static,
     ) -> Result<T, DestinationError> {
         let session = self.session(access, turn).await?;
-        blocking(move || work(&session)).await
+        let worked = move || match work(&session) {
+            // Inside the file nothing else is worth another try than what lacked memory, and may have more now.
+            Err(error) if error.kind == DestinationErrorKind::Busy => work(&session),
+            done => done,
+        };
+        blocking(worked).await
     }
 
     /// Waits for the turn to write the file.

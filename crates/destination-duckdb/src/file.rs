@@ -8,6 +8,7 @@
 //! checkpoint; it is closed when its time is up and nobody is inside, or when its last user has gone.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
@@ -110,6 +111,8 @@ pub(crate) struct User {
 #[derive(Debug)]
 pub(crate) struct Pass {
     user: Arc<User>,
+    /// How much memory the database might use when that was last looked at from here.
+    memory: Cell<Memory>,
 }
 
 impl User {
@@ -165,7 +168,8 @@ impl User {
             .try_clone()
             .map_err(|error| failure::failed(&file.path, "connect to the database", error))?;
         open.sessions += 1;
-        Ok((connection, open.catalog.clone(), Pass { user: Arc::clone(self) }))
+        let pass = Pass { user: Arc::clone(self), memory: Cell::new(open.memory) };
+        Ok((connection, open.catalog.clone(), pass))
     }
 }
 
@@ -187,13 +191,15 @@ impl Pass {
         }
     }
 
-    /// Gives the database as much memory as DuckDB itself would take, and tells whether that is more than it had.
+    /// Gives the database as much memory as DuckDB itself would take, and tells whether that is more than it had when this
+    /// place was taken: another session, with which this one ran out of memory, may have been the first to say so.
     pub(crate) fn raise_memory(&self) -> bool {
         let mut state = self.user.file.state();
-        let Some(open) = state.open.as_mut().filter(|open| open.memory == Memory::Frugal) else {
-            return false;
-        };
-        open.memory = Memory::Raised;
+        let Some(open) = state.open.as_mut() else { return false };
+        let before = self.memory.replace(Memory::Raised);
+        if open.memory != Memory::Frugal {
+            return before == Memory::Frugal && open.memory == Memory::Raised;
+        }
         tracing::info!(file = %self.user.file.path.display(), "DuckDB needs more memory for this file, and gets it");
         let raise = || {
             // `reset` alone changes the setting, and not what holds to it.
@@ -201,7 +207,11 @@ impl Pass {
             let limit: String = open.root.query_row(sql::MEMORY_LIMIT, [], |row| row.get(0))?;
             open.root.execute_batch(&sql::set_memory_limit(&limit))
         };
-        raise().is_ok()
+        let is_raised = raise().is_ok();
+        if is_raised {
+            open.memory = Memory::Raised;
+        }
+        is_raised
     }
 }
 
@@ -397,6 +407,20 @@ fn identity(_path: &Path) -> Option<(u64, u64)> {
 #[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn sessions_that_run_out_of_memory_together_all_try_again_with_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w.duckdb");
+        let config = DuckDbConfig::new(&path, "s");
+        let user = Arc::new(User::join(&path).unwrap());
+        let enter = || user.enter(&config, Access::Write).unwrap().2;
+        let (first, second) = (enter(), enter());
+        assert!(first.raise_memory(), "there is more");
+        assert!(second.raise_memory(), "somebody else was a moment faster");
+        assert!(!first.raise_memory() && !second.raise_memory(), "there is no more");
+        assert!(!enter().raise_memory(), "who comes later has it from the start");
+    }
 
     #[test]
     fn every_name_of_a_file_is_one_path() {

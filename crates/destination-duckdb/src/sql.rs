@@ -38,6 +38,10 @@ pub(crate) const FIND_TABLE: &str = "select table_name from duckdb_tables() \
 /// The columns of a table, with the spelling of its name; parameters as for [`FIND_TABLE`].
 pub(crate) const FIND_COLUMNS: &str = "select table_name, column_name, data_type from duckdb_columns() \
      where database_name = ? and lower(schema_name) = lower(?) and lower(table_name) = lower(?) order by column_index";
+/// Finds a column called like DuckDB's row numbers, which hides them; parameters as for [`FIND_TABLE`].
+pub(crate) const FIND_OWN_ROWID: &str = "select 1 from duckdb_columns() \
+     where database_name = ? and lower(schema_name) = lower(?) and lower(table_name) = lower(?) \
+     and lower(column_name) = 'rowid'";
 /// The comment of a table; parameters: database, schema, and the table as it is spelled.
 pub(crate) const FIND_COMMENT: &str = "select comment from duckdb_tables() \
      where database_name = ? and lower(schema_name) = lower(?) and table_name = ? and comment is not null";
@@ -193,13 +197,19 @@ pub(crate) const PLACE: &str = "_sdc_place";
 pub(crate) const SPOT: &str = "_sdc_spot";
 
 /// Merges the rows of `source`, which has the column [`SPOT`], into a table; returns for each row that it changed whether
-/// it was inserted.
-pub(crate) fn merge(place: &Place, table: &str, schema: &StreamSchema, source: &str) -> String {
+/// it was inserted. `by_number`: whether [`SPOT`] holds row numbers.
+pub(crate) fn merge(
+    place: &Place,
+    table: &str,
+    schema: &StreamSchema,
+    source: &str,
+    by_number: bool,
+) -> String {
     let names = column_names(schema);
     let updates = list(names.iter().map(|name| format!("{name} = {LOADED}.{name}")));
     let values = list(names.iter().map(|name| format!("{LOADED}.{name}")));
     // Joined by number, parts of the table that have none of the rows aren't read.
-    let same_row = if has_row_numbers(schema) {
+    let same_row = if by_number {
         format!("({LOADED}.{SPOT} = {STORED}.rowid)")
     } else {
         same_key(schema, LOADED, STORED)
@@ -216,11 +226,6 @@ pub(crate) fn merge(place: &Place, table: &str, schema: &StreamSchema, source: &
     )
 }
 
-/// Whether DuckDB's row numbers can be asked for: a column of that name would hide them.
-fn has_row_numbers(schema: &StreamSchema) -> bool {
-    !schema.columns.iter().any(|column| column.name.eq_ignore_ascii_case("rowid"))
-}
-
 /// Appends the rows of `source` to a table.
 pub(crate) fn append(place: &Place, table: &str, schema: &StreamSchema, source: &str) -> String {
     let names = column_names(schema).join(", ");
@@ -228,9 +233,15 @@ pub(crate) fn append(place: &Place, table: &str, schema: &StreamSchema, source: 
 }
 
 /// The rows of `source`, which has the column [`PLACE`], whose key is in the table: the place of each, and the number of the
-/// stored row.
-pub(crate) fn find(place: &Place, table: &str, schema: &StreamSchema, source: &str) -> String {
-    let number = if has_row_numbers(schema) { format!("{STORED}.rowid") } else { "0".to_owned() };
+/// stored row, or 0 if rows aren't told `by_number`.
+pub(crate) fn find(
+    place: &Place,
+    table: &str,
+    schema: &StreamSchema,
+    source: &str,
+    by_number: bool,
+) -> String {
+    let number = if by_number { format!("{STORED}.rowid") } else { "0".to_owned() };
     format!(
         "select {LOADED}.{PLACE}, {number}::bigint from {source} as {LOADED} join {} as {STORED} on {}",
         place.table(table),
@@ -283,7 +294,7 @@ pub(crate) fn scan(place: &Place, schema: &StreamSchema, span: Option<Span>) -> 
     let from = format!("select {columns} from {}", place.table(schema.table()));
     let key = schema.replication_key.as_ref().and_then(|key| schema.position(key));
     let (Some(span), Some(key)) = (span, key) else { return from };
-    let Column { name, column_type } = &schema.columns[key];
+    let Column { name, column_type, .. } = &schema.columns[key];
     let bound = |second: DateTime<Utc>| match column_type {
         ColumnType::Timestamp => format!("to_timestamp({})", second.timestamp()),
         _ => format!("'{}'", text_bound(second)),
@@ -311,15 +322,18 @@ pub(crate) fn compare_versions(
     schema: &StreamSchema,
 ) -> String {
     let differs = differs(schema, LOADED, STORED);
-    let both = format!("{LOADED}.rowid is not null and {STORED}.rowid is not null");
+    // A mark of our own: anything else, a key or DuckDB's `rowid`, may be a column of somebody's that holds null.
+    let mark = quoted(PLACE);
+    let marked = |table: &str| format!("(select *, true as {mark} from {})", place.table(table));
+    let both = format!("{LOADED}.{mark} and {STORED}.{mark}");
     format!(
-        "select count(*) filter (where {STORED}.rowid is null),\n\
+        "select count(*) filter (where {STORED}.{mark} is null),\n\
          count(*) filter (where {both} and ({differs})),\n\
          count(*) filter (where {both} and not ({differs})),\n\
-         count(*) filter (where {LOADED}.rowid is null)\n\
+         count(*) filter (where {LOADED}.{mark} is null)\n\
          from {} as {LOADED} full join {} as {STORED} on {}",
-        place.table(waiting),
-        place.table(live),
+        marked(waiting),
+        marked(live),
         same_key(schema, LOADED, STORED),
     )
 }

@@ -107,13 +107,18 @@ pub(crate) fn merge(session: &Session, rows: &Rows) -> Result<MergeOutcome, Dest
     for batch in &rows.batches {
         check_version(rows, batch)?;
     }
-    let spots = if before == 0 || !rows.schema.is_keyed() {
-        None
-    } else {
-        find(session, rows, &table, &doing)?
-    };
+    let may_be_known = before > 0 && rows.schema.is_keyed();
+    // A column of that name, the source's or somebody's own, hides the numbers of the rows.
+    let by_number = may_be_known
+        && session
+            .rows(sql::FIND_OWN_ROWID, session.place.named(&table), &doing, |_| Ok(()))?
+            .is_empty();
+    let spots = if may_be_known { find(session, rows, &table, by_number, &doing)? } else { None };
     match spots {
-        Some(spots) => merge_known(session, rows, &table, &spots, &doing, &mut outcome)?,
+        Some(spots) => {
+            let source = Known { spots, by_number };
+            merge_known(session, rows, &table, &source, &doing, &mut outcome)?;
+        }
         None => outcome.inserted = append(session, rows, &table, &doing)?,
     }
     outcome.growth = growth(before, session.count(&table)?)?;
@@ -176,20 +181,28 @@ fn append(
     session.execute(&append, [], doing)
 }
 
-/// Where the table has each of the rows, by DuckDB's own number (`rowid`), which holds within the transaction until the
-/// row is written; null for those that are new. None if all of them are.
+/// Where the table has rows of a load.
+struct Known {
+    /// Null for those that are new.
+    spots: Int64Array,
+    /// Whether these are DuckDB's own numbers (`rowid`), which hold within the transaction until a row is written.
+    by_number: bool,
+}
+
+/// Where the table has each of the rows; null for those that are new. None if all of them are.
 ///
 /// This reads the key columns only, a small part of what a merge reads.
 fn find(
     session: &Session,
     rows: &Rows,
     table: &str,
+    by_number: bool,
     doing: &str,
 ) -> Result<Option<Int64Array>, DestinationError> {
     let count = rows.batches.iter().map(RecordBatch::num_rows).sum();
     let places = Int64Array::from_iter_values((0..).take(count));
     let Some(offer) = rows.offer_with(sql::PLACE, &places)? else { return Ok(None) };
-    let query = sql::find(&session.place, table, &rows.schema, &offer.table());
+    let query = sql::find(&session.place, table, &rows.schema, &offer.table(), by_number);
     let mut spots = vec![None; count];
     let mut are_new = true;
     for found in read_batches(session, &query, doing)? {
@@ -210,14 +223,15 @@ fn merge_known(
     session: &Session,
     rows: &Rows,
     table: &str,
-    spots: &Int64Array,
+    known: &Known,
     doing: &str,
     outcome: &mut MergeOutcome,
 ) -> Result<(), DestinationError> {
     let (schema, place) = (&rows.schema, &session.place);
-    let Some(offer) = rows.offer_with(sql::SPOT, spots)? else { return Ok(()) };
+    let Some(offer) = rows.offer_with(sql::SPOT, &known.spots)? else { return Ok(()) };
     let source = &offer.table();
-    for changed in read_batches(session, &sql::merge(place, table, schema, source), doing)? {
+    let merge = sql::merge(place, table, schema, source, known.by_number);
+    for changed in read_batches(session, &merge, doing)? {
         let is_insert = changed.column(0).as_boolean();
         outcome.inserted += is_insert.true_count() as u64;
         outcome.updated += is_insert.false_count() as u64;

@@ -40,7 +40,7 @@ fn tables_hold_every_column_in_its_type() {
 #[test]
 fn merging_compares_sequences() {
     let schema = schema(&["id"], WinnerRule::Sequence);
-    insta::assert_snapshot!(merge(&place(), "contact", &schema, "backstitch_batch(7::ubigint)"), @r#"
+    insta::assert_snapshot!(merge(&place(), "contact", &schema, "backstitch_batch(7::ubigint)", true), @r#"
     merge into "ware"."bronto"."contact" as stored using backstitch_batch(7::ubigint) as loaded on (loaded._sdc_spot = stored.rowid)
     when matched and (loaded."modified" is distinct from stored."modified" or loaded."li""st" is distinct from stored."li""st") and (loaded."_sdc_sequence" > coalesce(stored."_sdc_sequence", -1)) then update set "id" = loaded."id", "modified" = loaded."modified", "li""st" = loaded."li""st", "_sdc_extracted_at" = loaded."_sdc_extracted_at", "_sdc_received_at" = loaded."_sdc_received_at", "_sdc_batched_at" = loaded."_sdc_batched_at", "_sdc_sequence" = loaded."_sdc_sequence", "_sdc_table_version" = loaded."_sdc_table_version"
     when not matched then insert ("id", "modified", "li""st", "_sdc_extracted_at", "_sdc_received_at", "_sdc_batched_at", "_sdc_sequence", "_sdc_table_version") values (loaded."id", loaded."modified", loaded."li""st", loaded."_sdc_extracted_at", loaded."_sdc_received_at", loaded."_sdc_batched_at", loaded."_sdc_sequence", loaded."_sdc_table_version")
@@ -75,11 +75,11 @@ fn keys_of_several_columns_are_compared_one_by_one() {
     from backstitch_batch(7::ubigint) as loaded join "ware"."bronto"."contact" as stored on (loaded."id" = stored."id" and loaded."modified" = stored."modified" and loaded."li""st" = stored."li""st")
     "#);
     insta::assert_snapshot!(compare_versions(&place(), "_sdc_next_contact", "contact", &schema), @r#"
-    select count(*) filter (where stored.rowid is null),
-    count(*) filter (where loaded.rowid is not null and stored.rowid is not null and (false)),
-    count(*) filter (where loaded.rowid is not null and stored.rowid is not null and not (false)),
-    count(*) filter (where loaded.rowid is null)
-    from "ware"."bronto"."_sdc_next_contact" as loaded full join "ware"."bronto"."contact" as stored on (loaded."id" = stored."id" and loaded."modified" = stored."modified" and loaded."li""st" = stored."li""st")
+    select count(*) filter (where stored."_sdc_place" is null),
+    count(*) filter (where loaded."_sdc_place" and stored."_sdc_place" and (false)),
+    count(*) filter (where loaded."_sdc_place" and stored."_sdc_place" and not (false)),
+    count(*) filter (where loaded."_sdc_place" is null)
+    from (select *, true as "_sdc_place" from "ware"."bronto"."_sdc_next_contact") as loaded full join (select *, true as "_sdc_place" from "ware"."bronto"."contact") as stored on (loaded."id" = stored."id" and loaded."modified" = stored."modified" and loaded."li""st" = stored."li""st")
     "#);
 }
 

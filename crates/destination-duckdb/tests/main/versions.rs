@@ -130,6 +130,38 @@ async fn views_and_indexes_survive_an_activation() {
 }
 
 #[tokio::test]
+async fn a_column_called_like_the_row_number_hides_no_row() {
+    let warehouse = Warehouse::new();
+    let schema = contacts(WinnerRule::Sequence);
+    let destination = warehouse.open();
+    let claim = claimed(&destination).await;
+    let rows = [("a", None, Some("a"), None), ("b", None, Some("b"), None)];
+    commit(&destination, &claim, &contact_load(&schema, &rows, 1), "1").await.unwrap();
+    destination.close().await;
+    let people = duckdb::Connection::open(warehouse.path()).unwrap();
+    people.execute_batch("alter table stitch_bronto.contact add column RowId bigint").unwrap();
+    drop(people);
+    // Somebody's own column, which holds null: rows are found all the same.
+    let again =
+        [("a", None, Some("A"), None), ("b", None, Some("b"), None), ("c", None, None, None)];
+    let outcome = commit(&destination, &claim, &contact_load(&schema, &again, 10), "2").await;
+    assert_eq!(figures(&outcome.unwrap()), [1, 1, 1, 0]);
+    stage(
+        &destination,
+        &claim,
+        &schema,
+        3,
+        &[("a", None, Some("A"), None), ("d", None, None, None)],
+    )
+    .await;
+    let mut unit = destination.begin(&claim).await.unwrap();
+    let outcome = unit.activate(&schema, 3).await.unwrap();
+    finish(unit, &claim, "3").await.unwrap();
+    assert_eq!((outcome.inserted, outcome.updated, outcome.unchanged), (1, 0, 1));
+    assert_eq!((outcome.deleted, outcome.growth), (2, -1));
+}
+
+#[tokio::test]
 async fn without_a_key_everything_is_new() {
     let warehouse = Warehouse::new();
     let schema =
