@@ -23,7 +23,7 @@ use replication::{
 use service::{
     Store, StoreError,
     integration::Integration,
-    store::{Load, SchemaChange, SchemaEvent},
+    store::{Load, LoadCounts, SchemaChange, SchemaEvent},
     worker::Reports,
 };
 use tokio::{
@@ -264,14 +264,16 @@ fn load(record: &LoadRecord) -> Load {
         run_id: record.run_id.clone(),
         stream: record.stream.clone(),
         table_version: record.table_version,
-        received: counts.received,
-        inserted: counts.inserted,
-        updated: counts.updated,
-        unchanged: counts.unchanged,
-        superseded: counts.superseded,
-        rejected: counts.rejected,
-        deleted: counts.deleted,
-        bytes: counts.bytes,
+        counts: LoadCounts {
+            received: counts.received,
+            inserted: counts.inserted,
+            updated: counts.updated,
+            unchanged: counts.unchanged,
+            superseded: counts.superseded,
+            rejected: counts.rejected,
+            deleted: counts.deleted,
+            bytes: counts.bytes,
+        },
         bookmark: record.bookmark.clone(),
         started_at: record.started_at,
         committed_at: record.committed_at,

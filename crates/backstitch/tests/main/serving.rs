@@ -118,10 +118,10 @@ impl Control {
                 i64::try_from(loads.iter().map(figure).sum::<u64>()).unwrap()
             };
             assert_eq!(i64::try_from(loads.len()).unwrap(), ledger("1"), "loads of `{table}`");
-            assert_eq!(mirrored(|load| load.inserted), ledger("inserted"), "`{table}`");
-            assert_eq!(mirrored(|load| load.updated), ledger("updated"), "`{table}`");
-            assert_eq!(mirrored(|load| load.unchanged), ledger("unchanged"), "`{table}`");
-            assert_eq!(mirrored(|load| load.rejected), ledger("rejected"), "`{table}`");
+            assert_eq!(mirrored(|load| load.counts.inserted), ledger("inserted"), "`{table}`");
+            assert_eq!(mirrored(|load| load.counts.updated), ledger("updated"), "`{table}`");
+            assert_eq!(mirrored(|load| load.counts.unchanged), ledger("unchanged"), "`{table}`");
+            assert_eq!(mirrored(|load| load.counts.rejected), ledger("rejected"), "`{table}`");
             let rows = warehouse.number(&format!("select count(*) from {SCHEMA}.{table}"));
             assert_eq!(ledger("inserted - deleted"), rows, "rows of `{table}`");
             let (from, until) = ("2000-01-01".parse().unwrap(), "2100-01-01".parse().unwrap());

@@ -50,33 +50,33 @@ pub(super) struct SavedCheckBody {
 }
 
 /// What a check found.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct CheckView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct CheckView {
     /// Whether every step went well.
-    is_ok: bool,
+    pub is_ok: bool,
     /// The steps, in their order.
-    steps: Vec<StepView>,
+    pub steps: Vec<StepView>,
     /// The schema that it would fill.
-    schema_name: String,
+    pub schema_name: String,
     /// The tables that it would fill.
-    tables: Vec<String>,
+    pub tables: Vec<String>,
     /// What its owner should know though it is valid.
-    warnings: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 /// A step of a check.
-#[derive(Debug, Serialize, ToSchema)]
-struct StepView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct StepView {
     /// `source` or `destination`.
-    side: String,
+    pub side: String,
     /// What was tried.
-    name: String,
+    pub name: String,
     /// Whether it went well.
-    is_ok: bool,
+    pub is_ok: bool,
     /// What was found, or what went wrong.
-    message: String,
+    pub message: String,
     /// What to do about it.
-    remedy: Option<String>,
+    pub remedy: Option<String>,
 }
 
 impl From<CheckStep> for StepView {

@@ -77,14 +77,14 @@ pub(super) struct ResetBody {
 }
 
 /// What a reset does, or has done.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ResetView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ResetView {
     /// Whether it was done.
-    is_done: bool,
+    pub is_done: bool,
     /// What it means.
-    consequences: Vec<String>,
+    pub consequences: Vec<String>,
     /// What to send to have it done.
-    confirm: Option<String>,
+    pub confirm: Option<String>,
 }
 
 pub(super) async fn reset(

@@ -1,6 +1,6 @@
 //! Loading reports: all tables, one table by day, and how tables changed.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use axum::{Json, extract::State};
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
@@ -15,42 +15,42 @@ use super::{
     runs::PageQuery,
     usage::{PeriodView, period_of},
 };
-use crate::store::{Load, TableReport};
+use crate::store::{Load, LoadCounts, TableReport};
 
 /// What is shown where there is no bookmark, in Stitch's words.
 const NO_BOOKMARK: &str = "Bookmark Unavailable";
 
 /// What has been loaded into the tables of an integration.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct TablesView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TablesView {
     /// The billing period that goes on.
-    this_period: PeriodView,
+    pub this_period: PeriodView,
     /// The one before.
-    previous_period: PeriodView,
+    pub previous_period: PeriodView,
     /// The tables, by name; subtables stand within theirs.
-    tables: Vec<TableView>,
+    pub tables: Vec<TableView>,
 }
 
 /// What has been loaded into a table.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(no_recursion)]
-pub(super) struct TableView {
+pub struct TableView {
     /// The table.
-    name: String,
+    pub name: String,
     /// Rows inserted and updated in the last 24 hours.
-    rows_last_day: u64,
+    pub rows_last_day: u64,
     /// Those of this billing period.
-    rows_this_period: u64,
+    pub rows_this_period: u64,
     /// Those of the billing period before.
-    rows_previous_period: u64,
+    pub rows_previous_period: u64,
     /// Rows that could not be loaded, in this billing period.
-    rows_rejected: u64,
+    pub rows_rejected: u64,
     /// When it was loaded last.
-    last_load_at: DateTime<Utc>,
+    pub last_load_at: DateTime<Utc>,
     /// The greatest bookmark, or `Bookmark Unavailable`.
-    bookmark: String,
+    pub bookmark: String,
     /// The tables made from its lists.
-    subtables: Vec<TableView>,
+    pub subtables: Vec<TableView>,
 }
 
 pub(super) async fn tables(
@@ -118,40 +118,29 @@ pub(super) struct LoadsQuery {
 }
 
 /// A load of a table.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct LoadView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LoadView {
     /// The id of the unit in which it was committed.
-    batch_id: String,
+    pub batch_id: String,
+    /// The table.
+    pub table: String,
     /// The run.
-    run_id: String,
+    pub run_id: String,
     /// The stream.
-    stream: String,
+    pub stream: String,
     /// The version of the table.
-    table_version: i64,
+    pub table_version: i64,
     /// When the unit was begun.
-    started_at: DateTime<Utc>,
+    pub started_at: DateTime<Utc>,
     /// When it was committed.
-    committed_at: DateTime<Utc>,
+    pub committed_at: DateTime<Utc>,
     /// How long it took.
-    duration_ms: i64,
-    /// Rows that came.
-    received: u64,
-    /// Rows that were new.
-    inserted: u64,
-    /// Rows that were changed.
-    updated: u64,
-    /// Rows that were there already, just so.
-    unchanged: u64,
-    /// Rows that lost against a better version.
-    superseded: u64,
-    /// Rows that could not be loaded.
-    rejected: u64,
-    /// Rows that were deleted.
-    deleted: u64,
-    /// Their bytes.
-    bytes: u64,
+    pub duration_ms: i64,
+    /// What was counted.
+    #[serde(flatten)]
+    pub counts: LoadCounts,
     /// The bookmark, or `Bookmark Unavailable`.
-    bookmark: String,
+    pub bookmark: String,
 }
 
 impl From<Load> for LoadView {
@@ -159,19 +148,13 @@ impl From<Load> for LoadView {
         Self {
             duration_ms: (load.committed_at - load.started_at).num_milliseconds(),
             batch_id: load.batch_id,
+            table: load.table_name,
             run_id: load.run_id,
             stream: load.stream,
             table_version: load.table_version,
             started_at: load.started_at,
             committed_at: load.committed_at,
-            received: load.received,
-            inserted: load.inserted,
-            updated: load.updated,
-            unchanged: load.unchanged,
-            superseded: load.superseded,
-            rejected: load.rejected,
-            deleted: load.deleted,
-            bytes: load.bytes,
+            counts: load.counts,
             bookmark: load.bookmark.unwrap_or_else(|| NO_BOOKMARK.to_owned()),
         }
     }
@@ -196,20 +179,20 @@ pub(super) async fn of_table(
 }
 
 /// How a table changed.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct SchemaEventView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SchemaEventView {
     /// The run.
-    run_id: String,
+    pub run_id: String,
     /// The table.
-    table: String,
+    pub table: String,
     /// The column.
-    column: String,
+    pub column: String,
     /// `column added`, `column split` or `column widened`.
-    change: &'static str,
+    pub change: Cow<'static, str>,
     /// From what to what.
-    detail: String,
+    pub detail: String,
     /// When.
-    happened_at: DateTime<Utc>,
+    pub happened_at: DateTime<Utc>,
 }
 
 pub(super) async fn schema_events(
@@ -228,7 +211,7 @@ pub(super) async fn schema_events(
         run_id: event.run_id,
         table: event.table_name,
         column: event.column_name,
-        change: event.change.name(),
+        change: event.change.name().into(),
         detail: event.detail,
         happened_at: event.happened_at,
     };

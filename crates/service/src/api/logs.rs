@@ -1,5 +1,7 @@
 //! Extraction logs: lines by level and words, and the whole as a file in Stitch's form.
 
+use std::borrow::Cow;
+
 use axum::{
     Json,
     body::{Body, Bytes},
@@ -18,7 +20,7 @@ use super::{
     page::{self, Page},
     problem::{Fault, Problem},
 };
-use crate::store::{LogLevel, LogLine};
+use crate::store::{LogLevel, LogLine, NewLogLine};
 
 /// Lines that are read at once.
 const CHUNK: u32 = 1_000;
@@ -44,24 +46,33 @@ pub(super) struct LogQuery {
 }
 
 /// A line of a log.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct LineView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LineView {
     /// Its number in the run, from 1. Numbers are left out where lines were not kept.
-    pub(super) number: u64,
+    pub number: u64,
     /// When it was written.
-    logged_at: DateTime<Utc>,
+    pub logged_at: DateTime<Utc>,
     /// `main`, `tap` or `target`.
-    location: String,
+    pub location: String,
     /// `DEBUG`, `INFO`, `WARNING`, `ERROR` or `CRITICAL`.
-    level: &'static str,
+    pub level: Cow<'static, str>,
     /// What it says, as it came: text from outside.
-    body: String,
+    pub body: String,
 }
 
 impl From<LogLine> for LineView {
     fn from(LogLine { number, line }: LogLine) -> Self {
-        let (logged_at, level) = (line.logged_at, line.level.name());
+        let (logged_at, level) = (line.logged_at, line.level.name().into());
         Self { number, logged_at, location: line.location, level, body: line.body }
+    }
+}
+
+/// The line in the form in which it was stored, which its text shows to people. A level of a later program counts as
+/// `INFO`.
+impl From<LineView> for NewLogLine {
+    fn from(line: LineView) -> Self {
+        let LineView { number: _, logged_at, location, level, body } = line;
+        Self { logged_at, location, level: LogLevel::named(&level).unwrap_or(LogLevel::Info), body }
     }
 }
 

@@ -113,6 +113,25 @@ impl Default for ApiOptions {
     }
 }
 
+/// What the API answers, for programs in Rust that ask it: the service writes these, and they read what it wrote.
+pub mod shapes {
+    pub use super::{
+        checks::{CheckView, StepView},
+        lifecycle::ResetView,
+        loads::{LoadView, SchemaEventView, TableView, TablesView},
+        logs::LineView,
+        page::Page,
+        problem::{Fault, ProblemView},
+        runs::SlotView,
+        schedules::{PreviewView, ScheduleBody},
+        usage::{BudgetView, DayView, PeriodView, RowsView, UsageView},
+        view::{
+            IntegrationView, LogSizeView, PausedView, ProgressView, RunErrorView, RunView,
+            StatusView, TableProgressView,
+        },
+    };
+}
+
 /// Connection checks that go on at once.
 const CHECKS: usize = 4;
 /// Logs that are followed at once.

@@ -1,7 +1,7 @@
 //! Lists in pages: each ends with the place at which the next begins, which says nothing to anybody but this program.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::problem::{Fault, Problem};
 
@@ -11,12 +11,12 @@ pub(crate) const LARGEST: u32 = 500;
 const USUAL: u32 = 50;
 
 /// A page of a list.
-#[derive(Debug, Serialize)]
-pub(crate) struct Page<T> {
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Page<T> {
     /// What is in it.
-    pub(crate) items: Vec<T>,
+    pub items: Vec<T>,
     /// The cursor of the next, if there is one.
-    pub(crate) next: Option<String>,
+    pub next: Option<String>,
 }
 
 /// How many a page is to have.

@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{host::SettingError, store::StoreError};
@@ -98,14 +98,33 @@ impl Kind {
 }
 
 /// A fault at a place of the request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Fault {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
     /// Where, as a JSON pointer into the body, or `?NAME` for a parameter.
-    pub(crate) pointer: String,
+    pub pointer: String,
     /// What is wrong.
-    pub(crate) detail: String,
+    pub detail: String,
     /// What to do about it.
-    pub(crate) remedy: String,
+    pub remedy: String,
+}
+
+/// What is answered when something goes wrong: problem details (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemView {
+    /// The kind, as a URN that never changes.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind, for people.
+    pub title: String,
+    /// The status of the answer.
+    pub status: u16,
+    /// What happened.
+    pub detail: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// Where in the request the faults are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<Fault>,
 }
 
 impl Fault {
@@ -217,17 +236,16 @@ impl From<StoreError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Details { kind, detail, remedy, faults, more, retry_after_seconds } = *self.0;
-        let mut body = json!({
-            "type": kind.urn(),
-            "title": kind.title(),
-            "status": kind.status().as_u16(),
-            "detail": detail,
-            "remedy": remedy.unwrap_or_else(|| kind.remedy().to_owned()),
-        });
+        let view = ProblemView {
+            kind: kind.urn(),
+            title: kind.title().to_owned(),
+            status: kind.status().as_u16(),
+            detail,
+            remedy: remedy.unwrap_or_else(|| kind.remedy().to_owned()),
+            errors: faults,
+        };
+        let mut body = json!(view);
         if let Some(fields) = body.as_object_mut() {
-            if !faults.is_empty() {
-                fields.insert("errors".to_owned(), json!(faults));
-            }
             fields.extend(more);
         }
         let mut response = (kind.status(), body.to_string()).into_response();

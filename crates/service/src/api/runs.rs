@@ -1,5 +1,7 @@
 //! Runs and slots.
 
+use std::borrow::Cow;
+
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -87,18 +89,18 @@ pub(super) async fn stop(
 }
 
 /// What became of a slot, or of several that nobody was there for.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct SlotView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SlotView {
     /// The slot; the last where there are several.
-    slot: DateTime<Utc>,
+    pub slot: DateTime<Utc>,
     /// The first of them.
-    first_slot: DateTime<Utc>,
+    pub first_slot: DateTime<Utc>,
     /// How many.
-    count: u64,
+    pub count: u64,
     /// `started`, `skipped` or `missed`.
-    outcome: &'static str,
+    pub outcome: Cow<'static, str>,
     /// The run that was started.
-    run_id: Option<String>,
+    pub run_id: Option<String>,
 }
 
 /// Which part of a list.
@@ -127,7 +129,7 @@ pub(super) async fn slots(
         slot,
         first_slot,
         count,
-        outcome: outcome.name(),
+        outcome: outcome.name().into(),
         run_id,
     };
     Ok(Json(page.map(view)))

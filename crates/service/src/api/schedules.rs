@@ -14,22 +14,22 @@ use super::{
 
 /// When runs start: `every` and perhaps `anchor`, or `cron`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub(super) struct ScheduleBody {
+pub struct ScheduleBody {
     /// A frequency: `30m`, `1h`, `3h`, `6h`, `12h` or `24h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    every: Option<String>,
+    pub every: Option<String>,
     /// An RFC 3339 date-time: starts are at this time plus and minus multiples of `every`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    anchor: Option<String>,
+    pub anchor: Option<String>,
     /// An expression in Quartz' form, with six or seven fields: `0 0 9 ? * MON-FRI`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    cron: Option<String>,
+    pub cron: Option<String>,
     /// An IANA time zone; UTC if it isn't given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    zone: Option<String>,
+    pub zone: Option<String>,
     /// Whether a slot that was missed while nobody was there is made up for.
     #[serde(default)]
-    catch_up: bool,
+    pub catch_up: bool,
 }
 
 impl From<ScheduleFields> for ScheduleBody {
@@ -39,11 +39,16 @@ impl From<ScheduleFields> for ScheduleBody {
     }
 }
 
+impl From<ScheduleBody> for ScheduleFields {
+    fn from(body: ScheduleBody) -> Self {
+        let ScheduleBody { every, anchor, cron, zone, catch_up } = body;
+        Self { every, anchor, cron, zone, catch_up }
+    }
+}
+
 /// Reads a schedule, or says what of it can't be taken.
 pub(super) fn parse(body: ScheduleBody) -> Result<Schedule, Problem> {
-    let ScheduleBody { every, anchor, cron, zone, catch_up } = body;
-    Schedule::parse(&ScheduleFields { every, anchor, cron, zone, catch_up })
-        .map_err(|error| Problem::invalid(vec![fault(&error)]))
+    Schedule::parse(&body.into()).map_err(|error| Problem::invalid(vec![fault(&error)]))
 }
 
 fn fault(error: &ScheduleError) -> Fault {
@@ -66,14 +71,14 @@ pub(super) struct PreviewBody {
 }
 
 /// The next starts of a schedule.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct PreviewView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct PreviewView {
     /// The starts, in UTC.
-    starts: Vec<DateTime<Utc>>,
+    pub starts: Vec<DateTime<Utc>>,
     /// The same, by the clock of the schedule's zone.
-    local_starts: Vec<String>,
+    pub local_starts: Vec<String>,
     /// What its owner should know though it is valid.
-    warnings: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 pub(super) async fn preview(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 /// A form, and those that it refers to.
@@ -24,8 +24,32 @@ pub(crate) fn form<T: ToSchema>() -> Form {
     T::schemas(&mut referred);
     referred.push((name.clone(), T::schema()));
     let json = |schema| serde_json::to_value(schema).unwrap_or_default();
-    let components = referred.into_iter().map(|(name, schema)| (name, json(schema))).collect();
-    Form { name, components }
+    let forms: BTreeMap<String, Value> =
+        referred.into_iter().map(|(name, schema)| (name, json(schema))).collect();
+    let plain = |(name, schema): (&String, &Value)| (name.clone(), with_embedded(schema, &forms));
+    Form { name, components: forms.iter().map(plain).collect() }
+}
+
+/// A form with the fields of those that it embeds among its own.
+fn with_embedded(schema: &Value, forms: &BTreeMap<String, Value>) -> Value {
+    let Some(parts) = schema.get("allOf").and_then(Value::as_array) else { return schema.clone() };
+    let (mut properties, mut required) = (BTreeMap::new(), Vec::new());
+    let mut whole = Map::new();
+    for part in parts {
+        let name =
+            part.get("$ref").and_then(Value::as_str).and_then(|name| name.strip_prefix(FOLDER));
+        let part = name.and_then(|name| forms.get(name)).unwrap_or(part);
+        properties.extend(part["properties"].as_object().cloned().into_iter().flatten());
+        required.extend(part["required"].as_array().cloned().into_iter().flatten());
+        // The form's own part, which says what it is, comes last.
+        whole.extend(part.as_object().cloned().unwrap_or_default());
+    }
+    whole.extend([
+        ("properties".to_owned(), Value::Object(properties.into_iter().collect())),
+        ("required".to_owned(), Value::Array(required)),
+    ]);
+    whole.extend(schema.get("description").map(|text| ("description".to_owned(), text.clone())));
+    Value::Object(whole)
 }
 
 /// A reference to a form.

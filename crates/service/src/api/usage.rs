@@ -27,12 +27,12 @@ pub(super) fn period_of(anchor: DateTime<Utc>, now: DateTime<Utc>) -> Period {
 }
 
 /// A billing period.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct PeriodView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct PeriodView {
     /// Its first instant.
-    from: DateTime<Utc>,
+    pub from: DateTime<Utc>,
     /// The first instant after it.
-    until: DateTime<Utc>,
+    pub until: DateTime<Utc>,
 }
 
 impl From<Period> for PeriodView {
@@ -56,29 +56,29 @@ pub(super) struct UsageQuery {
 }
 
 /// Rows replicated.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct UsageView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct UsageView {
     /// The first day.
-    from: NaiveDate,
+    pub from: NaiveDate,
     /// The first day after it.
-    until: NaiveDate,
+    pub until: NaiveDate,
     /// All of it.
-    total: RowsView,
+    pub total: RowsView,
     /// The budget of this billing period, if there is one.
-    budget: Option<BudgetView>,
+    pub budget: Option<BudgetView>,
     /// By integration, table and day.
-    days: Vec<DayView>,
+    pub days: Vec<DayView>,
 }
 
 /// Rows, by how they count.
-#[derive(Debug, Default, Clone, Copy, Serialize, ToSchema)]
-pub(super) struct RowsView {
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize, ToSchema)]
+pub struct RowsView {
     /// Rows inserted and updated.
-    counted: u64,
+    pub counted: u64,
     /// Those of the first seven days of a schema, which are free.
-    free: u64,
+    pub free: u64,
     /// Rows that were read again and changed nothing; Stitch counts them, this doesn't.
-    reread: u64,
+    pub reread: u64,
 }
 
 impl RowsView {
@@ -90,37 +90,37 @@ impl RowsView {
 }
 
 /// The usage of a table on a day.
-#[derive(Debug, Serialize, ToSchema)]
-struct DayView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct DayView {
     /// The integration.
-    integration_id: String,
+    pub integration_id: String,
     /// The table.
-    table: String,
+    pub table: String,
     /// The day, in UTC.
-    day: NaiveDate,
+    pub day: NaiveDate,
     /// Rows inserted and updated.
-    counted: u64,
+    pub counted: u64,
     /// Those of the first seven days of a schema, which are free.
-    free: u64,
+    pub free: u64,
     /// Rows that were read again and changed nothing.
-    reread: u64,
+    pub reread: u64,
 }
 
 /// How much of a budget is used.
-#[derive(Debug, Serialize, ToSchema)]
-struct BudgetView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct BudgetView {
     /// The billing period.
-    period: PeriodView,
+    pub period: PeriodView,
     /// Rows that may be used in it.
-    rows: u64,
+    pub rows: u64,
     /// Rows that are used, by all integrations.
-    used: u64,
+    pub used: u64,
     /// How much that is.
-    percent: u64,
+    pub percent: u64,
     /// The highest of 70, 90 and 100 percent that is reached.
-    warning_percent: Option<u64>,
+    pub warning_percent: Option<u64>,
     /// What that means.
-    warning: Option<String>,
+    pub warning: Option<String>,
 }
 
 pub(super) async fn usage(

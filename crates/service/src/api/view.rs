@@ -1,9 +1,9 @@
 //! What is shown of integrations and runs.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -16,162 +16,162 @@ use crate::{
 };
 
 /// An integration.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct IntegrationView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct IntegrationView {
     /// The id.
-    pub(super) id: String,
+    pub id: String,
     /// The name, as people read it.
-    name: String,
+    pub name: String,
     /// The schema that it fills; never changed.
-    schema_name: String,
+    pub schema_name: String,
     /// Where it is declared: `api`, or `file`, which is read-only here.
-    origin: &'static str,
+    pub origin: Cow<'static, str>,
     /// The settings of its source and destination, without secrets.
     #[schema(value_type = Object)]
-    settings: Map<String, Value>,
+    pub settings: Map<String, Value>,
     /// When it runs by itself, if it does.
-    schedule: Option<ScheduleBody>,
+    pub schedule: Option<ScheduleBody>,
     /// Why its schedule can't be read, if it can't: then no run starts by itself until it is set anew.
-    schedule_fault: Option<String>,
+    pub schedule_fault: Option<String>,
     /// From when to read what has no bookmark.
-    start_date: DateTime<Utc>,
+    pub start_date: DateTime<Utc>,
     /// Since when the next run is to read all tables again, because the start date was changed.
-    reset_requested_at: Option<DateTime<Utc>>,
+    pub reset_requested_at: Option<DateTime<Utc>>,
     /// Raised by every change; the `ETag` of the answer.
-    pub(super) version: i64,
+    pub version: i64,
     /// When it was made.
-    created_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
     /// When it was changed last.
-    updated_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
     /// Since when it is paused, and by whom.
-    paused: Option<PausedView>,
+    pub paused: Option<PausedView>,
     /// When it was deleted; its runs and figures stay.
-    deleted_at: Option<DateTime<Utc>>,
+    pub deleted_at: Option<DateTime<Utc>>,
     /// Its state, in Stitch's words.
-    status: StatusView,
+    pub status: StatusView,
     /// The run that was begun last.
-    last_run: Option<RunView>,
+    pub last_run: Option<RunView>,
     /// What its owner should know though it is valid.
-    pub(super) warnings: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 /// A pause.
-#[derive(Debug, Serialize, ToSchema)]
-struct PausedView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct PausedView {
     /// Since when.
-    since: DateTime<Utc>,
+    pub since: DateTime<Utc>,
     /// `user` or `system`.
-    by: &'static str,
+    pub by: Cow<'static, str>,
 }
 
 /// A state.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct StatusView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct StatusView {
     /// `Pending`, `In Progress` or `Not Syncing`.
-    pub(super) label: &'static str,
+    pub label: Cow<'static, str>,
     /// Why, as a word that doesn't change.
-    pub(super) reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// Why, in a sentence.
-    pub(super) explanation: &'static str,
+    pub explanation: Cow<'static, str>,
     /// When the next run is expected to start.
-    pub(super) expected_start: Option<DateTime<Utc>>,
+    pub expected_start: Option<DateTime<Utc>>,
     /// Since when the run is worked on.
-    pub(super) since: Option<DateTime<Utc>>,
+    pub since: Option<DateTime<Utc>>,
 }
 
 /// A run.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct RunView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RunView {
     /// The id; later runs have greater ones.
-    id: String,
+    pub id: String,
     /// The integration.
-    integration_id: String,
+    pub integration_id: String,
     /// The slot, or the instant of a manual start.
-    slot: DateTime<Utc>,
+    pub slot: DateTime<Utc>,
     /// `schedule` or `hand`.
-    started_by: &'static str,
+    pub started_by: Cow<'static, str>,
     /// `due`, `running`, `succeeded`, `failed`, `stopped`, `timed out` or `lost`.
-    state: &'static str,
+    pub state: Cow<'static, str>,
     /// When it was made due.
-    begun_at: DateTime<Utc>,
+    pub begun_at: DateTime<Utc>,
     /// When a worker took it last.
-    claimed_at: Option<DateTime<Utc>>,
+    pub claimed_at: Option<DateTime<Utc>>,
     /// When it ended.
-    ended_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
     /// How many workers have taken it.
-    attempt: i64,
+    pub attempt: i64,
     /// Why it was asked to stop: `hand` or `time limit`.
-    stop: Option<&'static str>,
+    pub stop: Option<Cow<'static, str>>,
     /// The token that the destination gave it.
-    destination_token: Option<i64>,
+    pub destination_token: Option<i64>,
     /// How far it is.
-    progress: Option<ProgressView>,
+    pub progress: Option<ProgressView>,
     /// What went wrong.
-    error: Option<RunErrorView>,
+    pub error: Option<RunErrorView>,
     /// What is kept of its log.
-    log: LogSizeView,
+    pub log: LogSizeView,
 }
 
 /// How far a run is.
-#[derive(Debug, Serialize, ToSchema)]
-struct ProgressView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ProgressView {
     /// What it is doing.
-    phase: String,
+    pub phase: String,
     /// Requests that were made.
-    requests: u64,
+    pub requests: u64,
     /// Rows that were loaded.
-    rows: u64,
+    pub rows: u64,
     /// Rows a second: those that are read, where that is measured, else those that were loaded.
-    rows_per_second: Option<u64>,
+    pub rows_per_second: Option<u64>,
     /// How much of all that is to be read has been, where that is known.
-    percent: Option<u8>,
+    pub percent: Option<u8>,
     /// When it is expected to end, where that can be estimated.
-    estimated_end: Option<DateTime<Utc>>,
+    pub estimated_end: Option<DateTime<Utc>>,
     /// How far it is, by table.
-    tables: BTreeMap<String, TableProgressView>,
+    pub tables: BTreeMap<String, TableProgressView>,
 }
 
 /// How far a run is with one table.
-#[derive(Debug, Default, Serialize, ToSchema)]
-struct TableProgressView {
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct TableProgressView {
     /// What the source is at, in words.
-    activity: String,
+    pub activity: String,
     /// Rows that were read.
-    extracted: u64,
+    pub extracted: u64,
     /// Rows that were loaded.
-    loaded: u64,
+    pub loaded: u64,
     /// Rows that could not be loaded.
-    rejected: u64,
+    pub rejected: u64,
     /// Requests that were made.
-    requests: u64,
+    pub requests: u64,
     /// Requests that were repeated after a failure.
-    retries: u64,
+    pub retries: u64,
     /// How much has been read, where that is known.
-    percent: Option<u8>,
+    pub percent: Option<u8>,
     /// Whether all has been read.
-    is_done: bool,
+    pub is_done: bool,
 }
 
 /// What went wrong with a run.
-#[derive(Debug, Serialize, ToSchema)]
-struct RunErrorView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RunErrorView {
     /// The kind, in one word.
-    code: String,
+    pub code: String,
     /// What happened.
-    message: String,
+    pub message: String,
     /// What to do about it.
-    remedy: String,
+    pub remedy: String,
 }
 
 /// What is kept of a log.
-#[derive(Debug, Serialize, ToSchema)]
-struct LogSizeView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LogSizeView {
     /// Lines.
-    lines: u64,
+    pub lines: u64,
     /// Their bytes.
-    bytes: u64,
+    pub bytes: u64,
     /// Lines that were not kept, because the run had too many or they were too old.
-    dropped: u64,
+    pub dropped: u64,
 }
 
 /// What is shown of an integration.
@@ -186,7 +186,7 @@ pub(super) fn integration(
         id: integration.id,
         name: integration.name,
         schema_name: integration.schema_name,
-        origin: integration.origin.name(),
+        origin: integration.origin.name().into(),
         settings: shown(integration.origin, integration.settings),
         schedule: integration.schedule.map(|schedule| schedule.fields().into()),
         schedule_fault: integration.schedule_fault,
@@ -195,7 +195,7 @@ pub(super) fn integration(
         version: integration.version,
         created_at: integration.created_at,
         updated_at: integration.updated_at,
-        paused: integration.paused.map(|(since, by)| PausedView { since, by: by.name() }),
+        paused: integration.paused.map(|(since, by)| PausedView { since, by: by.name().into() }),
         deleted_at: integration.deleted_at,
         status,
         last_run: last_run.map(|last| run(last, now)),
@@ -248,7 +248,13 @@ fn state(status: Status) -> StatusView {
         ),
         Status::NotSyncing(Paused::Deleted) => ("deleted", "It is deleted", None, None),
     };
-    StatusView { label, reason, explanation, expected_start, since }
+    StatusView {
+        label: label.into(),
+        reason: reason.into(),
+        explanation: explanation.into(),
+        expected_start,
+        since,
+    }
 }
 
 /// What is shown of a run.
@@ -259,13 +265,13 @@ pub(super) fn run(run: Run, now: DateTime<Utc>) -> RunView {
         id: run.id,
         integration_id: run.integration_id,
         slot: run.slot,
-        started_by: run.started_by.name(),
-        state: run.state.name(),
+        started_by: run.started_by.name().into(),
+        state: run.state.name().into(),
         begun_at: run.begun_at,
         claimed_at: run.claimed_at,
         ended_at: run.ended_at,
         attempt: run.attempt,
-        stop: run.stop.map(crate::run::StopReason::name),
+        stop: run.stop.map(|reason| reason.name().into()),
         destination_token: run.destination_token,
         progress,
         error: run.error.map(|error| RunErrorView {

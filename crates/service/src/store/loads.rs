@@ -1,6 +1,8 @@
 //! Loads, mirrored from the destinations' ledgers, and the usage that follows from them.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     Store, StoreError,
@@ -34,6 +36,19 @@ pub struct Load {
     pub stream: String,
     /// The version of the table.
     pub table_version: i64,
+    /// What was counted.
+    pub counts: LoadCounts,
+    /// The bookmark, as people read it.
+    pub bookmark: Option<String>,
+    /// When the unit was begun.
+    pub started_at: DateTime<Utc>,
+    /// When it was committed.
+    pub committed_at: DateTime<Utc>,
+}
+
+/// The figures of a load.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LoadCounts {
     /// Rows that came.
     pub received: u64,
     /// Rows that were new.
@@ -50,12 +65,6 @@ pub struct Load {
     pub deleted: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// The bookmark, as people read it.
-    pub bookmark: Option<String>,
-    /// When the unit was begun.
-    pub started_at: DateTime<Utc>,
-    /// When it was committed.
-    pub committed_at: DateTime<Utc>,
 }
 
 /// The usage of one table on one day.
@@ -113,14 +122,14 @@ impl Store {
                 &load.run_id,
                 &load.stream,
                 load.table_version,
-                load.received,
-                load.inserted,
-                load.updated,
-                load.unchanged,
-                load.superseded,
-                load.rejected,
-                load.deleted,
-                load.bytes,
+                load.counts.received,
+                load.counts.inserted,
+                load.counts.updated,
+                load.counts.unchanged,
+                load.counts.superseded,
+                load.counts.rejected,
+                load.counts.deleted,
+                load.counts.bytes,
                 load.bookmark.as_ref(),
                 load.started_at,
                 load.committed_at,
@@ -129,7 +138,7 @@ impl Store {
                 continue;
             }
             recorded += 1;
-            let rows = load.inserted + load.updated;
+            let rows = load.counts.inserted + load.counts.updated;
             let (counted, free) =
                 if load.committed_at < free_until { (0, rows) } else { (rows, 0) };
             let add = "insert into usage_days (integration_id, table_name, day, rows_counted, rows_free, rows_reread) \
@@ -138,8 +147,14 @@ impl Store {
                        rows_free = usage_days.rows_free + excluded.rows_free, \
                        rows_reread = usage_days.rows_reread + excluded.rows_reread";
             let day = day_number(load.committed_at.date_naive());
-            let values =
-                values![integration_id, &load.table_name, day, counted, free, load.unchanged];
+            let values = values![
+                integration_id,
+                &load.table_name,
+                day,
+                counted,
+                free,
+                load.counts.unchanged
+            ];
             transaction.change(add, values).await?;
         }
         transaction.commit().await?;
@@ -200,14 +215,16 @@ impl Store {
                 run_id: row.text()?,
                 stream: row.text()?,
                 table_version: row.integer()?,
-                received: row.count()?,
-                inserted: row.count()?,
-                updated: row.count()?,
-                unchanged: row.count()?,
-                superseded: row.count()?,
-                rejected: row.count()?,
-                deleted: row.count()?,
-                bytes: row.count()?,
+                counts: LoadCounts {
+                    received: row.count()?,
+                    inserted: row.count()?,
+                    updated: row.count()?,
+                    unchanged: row.count()?,
+                    superseded: row.count()?,
+                    rejected: row.count()?,
+                    deleted: row.count()?,
+                    bytes: row.count()?,
+                },
                 bookmark: row.optional_text()?,
                 started_at: row.instant()?,
                 committed_at: row.instant()?,

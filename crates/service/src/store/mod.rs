@@ -35,7 +35,7 @@ pub use self::{
     error::StoreError,
     idempotency::{Admission, Reply},
     integrations::NewSecrets,
-    loads::{Load, Usage},
+    loads::{Load, LoadCounts, Usage},
     logs::{LogLevel, LogLimits, LogLine, NewLogLine},
     reports::{Period, SchemaChange, SchemaEvent, TableReport},
     retention::Pruned,

@@ -18,11 +18,14 @@ async fn loaded() -> (Service, String) {
         started_at: at("2026-05-01 11:59"),
         ..load("b0", "contact", "2026-05-01 12:00", [1, 0, 0])
     };
+    let mut lists = load("b3", "list", "2026-06-29 11:00", [7, 0, 0]);
+    lists.counts.rejected = 2;
+    lists.bookmark = None;
     let loads = [
         first,
         load("b1", "contact", "2026-06-28 23:59", [500, 250, 9]),
         load("b2", "contact", "2026-06-29 00:00", [10, 0, 0]),
-        Load { rejected: 2, bookmark: None, ..load("b3", "list", "2026-06-29 11:00", [7, 0, 0]) },
+        lists,
         load("b3", "contact__listIds", "2026-06-29 11:00", [30, 0, 0]),
         load("b4", "contact", "2026-06-29 11:30", [20, 3, 5]),
     ];

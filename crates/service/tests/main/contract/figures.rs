@@ -5,7 +5,8 @@ use service::{
     StoreError,
     run::{RunError, RunState, StopReason},
     store::{
-        Load, LogLevel, LogLimits, NewLogLine, Period, SchemaChange, SchemaEvent, TableReport,
+        Load, LoadCounts, LogLevel, LogLimits, NewLogLine, Period, SchemaChange, SchemaEvent,
+        TableReport,
     },
 };
 
@@ -84,14 +85,14 @@ pub(crate) fn load(batch: &str, table: &str, committed_at: &str, counts: [u64; 3
         run_id: "r".to_owned(),
         stream: table.to_owned(),
         table_version: 1,
-        received: inserted + updated + unchanged,
-        inserted,
-        updated,
-        unchanged,
-        superseded: 0,
-        rejected: 0,
-        deleted: 0,
-        bytes: 100,
+        counts: LoadCounts {
+            received: inserted + updated + unchanged,
+            inserted,
+            updated,
+            unchanged,
+            bytes: 100,
+            ..LoadCounts::default()
+        },
         bookmark: Some("2026-05-01T12:00:00Z".to_owned()),
         started_at: at(committed_at),
         committed_at: at(committed_at),
@@ -173,7 +174,7 @@ pub(super) async fn the_first_days_of_a_schema_are_free_once(subject: &Subject) 
 pub(super) async fn tables_are_reported(subject: &Subject) {
     let (one, two) = (made(subject, "One").await, made(subject, "Two").await);
     let mut rejecting = load("b4", "contact", "2026-06-29 11:00", [7, 0, 50]);
-    (rejecting.rejected, rejecting.bookmark) = (3, Some("later".to_owned()));
+    (rejecting.counts.rejected, rejecting.bookmark) = (3, Some("later".to_owned()));
     let mut list = load("b4", "list", "2026-06-29 11:00", [2, 0, 0]);
     list.bookmark = None;
     let loads = [
