@@ -8,7 +8,7 @@ use service::{
     Store,
     integration::Integration,
     run::{Run, RunState},
-    store::{Load, LogLevel, SealedSecret, Start},
+    store::{Load, LogLevel, SchemaEvent, SealedSecret, Start},
 };
 use tokio::runtime::Runtime;
 
@@ -130,6 +130,12 @@ impl Control {
             let used: u64 = used.map(|day| day.counted + day.free).sum();
             assert_eq!(i64::try_from(used).unwrap(), ledger("inserted + updated"), "`{table}`");
         }
+    }
+
+    /// What is told of tables that changed, the last first.
+    pub(crate) fn schema_events(&self) -> Vec<SchemaEvent> {
+        let integration = self.integration().unwrap();
+        self.runtime.block_on(self.store.schema_events(&integration.id, 100)).unwrap()
     }
 
     /// The sealed secrets of the integration.

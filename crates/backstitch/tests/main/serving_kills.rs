@@ -54,6 +54,7 @@ fn kills_at_any_moment_lose_no_run(warehouse: &Warehouse) {
         assert!(run.lapses <= 1, "{run:?}");
         in_the_middle += run.lapses;
     }
+    eprintln!("{} kills, {in_the_middle} of them in the middle of a run", kills());
     assert!(in_the_middle > 0, "every run had ended before the kill");
     serving.signal("TERM");
     serving.wait().expect(143);
@@ -62,16 +63,16 @@ fn kills_at_any_moment_lose_no_run(warehouse: &Warehouse) {
 }
 
 /// A control store in a PostgreSQL server of its own.
-struct Server(Cluster);
+pub(crate) struct Server(pub(crate) Cluster);
 
 impl Server {
-    fn control(&self) -> Control {
+    pub(crate) fn control(&self) -> Control {
         let mut config: tokio_postgres::Config = self.0.url().parse().unwrap();
         config.password(self.0.password());
         Control::with(async { Store::postgres(config, None, Utc::now()).await.unwrap() })
     }
 
-    fn command(&self, workplace: &Workplace, role: &str) -> std::process::Command {
+    pub(crate) fn command(&self, workplace: &Workplace, role: &str) -> std::process::Command {
         let mut command = workplace.command(&[role, "--store", &self.0.url()]);
         command.env("PGPASSWORD", self.0.password());
         command
