@@ -37,7 +37,7 @@ impl Session<'_> {
         if !self.table_exists(name).await? {
             return Ok(None);
         }
-        let doing = Doing::task(format!("count the rows of `{name}`"));
+        let doing = Doing::work(format!("count the rows of `{name}`"));
         let row = self.connection.query_one(&tables::count(self.schema, name), &[], &doing).await?;
         let [count] = figures(&row).ok_or_else(|| unexpected(&doing))?;
         Ok(Some(count))
@@ -50,7 +50,7 @@ impl Session<'_> {
         version: i64,
     ) -> Result<ActivationOutcome, DestinationError> {
         let layout = Layout::new(schema)?;
-        let doing = Doing::task(format!("replace the rows of `{}`", layout.table));
+        let doing = Doing::work(format!("replace the rows of `{}`", layout.table));
         // A version without a row, whose tables were dropped by hand or never made, still is a version.
         self.prepare(&layout, Some(version)).await?;
         let (waiting, live) = (layout.waiting(), self.live(&layout).await?);

@@ -1,6 +1,6 @@
 //! Trying whether a database can be written, step by step, leaving nothing behind.
 
-use std::error::Error;
+use std::{error::Error, sync::Arc};
 
 use replication::{
     destination::DestinationError,
@@ -17,7 +17,7 @@ use crate::{
 const OLDEST_VERSION: i32 = 120_000;
 
 /// Connects, looks at the server, and writes into the schema in a transaction that is rolled back.
-pub(crate) async fn check(connector: &Connector) -> Vec<CheckStep> {
+pub(crate) async fn check(connector: &Arc<Connector>) -> Vec<CheckStep> {
     let mut steps = Vec::new();
     let connection = match connector.open().await {
         Ok(connection) => connection,

@@ -117,7 +117,7 @@ impl Session<'_> {
 
     /// Drops tables in which versions wait that will never be complete: their run is over.
     async fn drop_unfinished_versions(&self) -> Result<(), DestinationError> {
-        let doing = Doing::task("drop unfinished versions");
+        let doing = Doing::work("drop unfinished versions");
         let parameters = [text(&self.schema), text(&NEXT_VERSION_PREFIX)];
         let rows = self.connection.query(tables::NAMES_BY_PREFIX, &parameters, &doing).await?;
         let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();

@@ -50,6 +50,9 @@ pub(crate) enum Host {
 pub(crate) struct Deadlines {
     /// For a connection, including signing in.
     pub(crate) connect: Duration,
+    /// For a statement that takes the same short time however many rows there are, beside the wait for locks. So often the
+    /// server is asked whether it is at work on one that takes longer.
+    pub(crate) answer: Duration,
     /// For one statement.
     pub(crate) statement: Duration,
     /// For a lock that somebody else holds.
@@ -63,6 +66,7 @@ impl Default for Deadlines {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(20),
+            answer: Duration::from_secs(60),
             statement: Duration::from_secs(1_800),
             lock: Duration::from_secs(120),
             idle_transaction: Duration::from_secs(60),
@@ -148,6 +152,15 @@ impl PostgresConfig {
     #[must_use]
     pub fn with_statement_timeout(mut self, timeout: Duration) -> Self {
         self.deadlines.statement = timeout;
+        self
+    }
+
+    /// How long to wait for an answer that needs no work; one minute by default. So often, too, the server is asked by a
+    /// connection of its own whether it is still at work on a statement that takes long; if it three times says nothing,
+    /// or says that it isn't, the statement is given up.
+    #[must_use]
+    pub fn with_answer_timeout(mut self, timeout: Duration) -> Self {
+        self.deadlines.answer = timeout;
         self
     }
 

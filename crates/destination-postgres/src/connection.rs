@@ -1,6 +1,13 @@
 //! Connections: opened with deadlines for everything, owned by whoever uses them, thrown away when in doubt.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::SinkExt;
@@ -21,11 +28,10 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     config::{Deadlines, Host, PostgresConfig},
     failure::{self, Doing, Trouble},
+    patience::{Effort, Patience},
     sql,
 };
 
-/// By how much our own deadline for a statement lies behind the server's, which tells more.
-const GRACE: Duration = Duration::from_secs(15);
 /// How our sessions are called in `pg_stat_activity`.
 const APPLICATION_NAME: &str = "backstitch";
 
@@ -64,21 +70,26 @@ impl Connector {
     }
 
     /// Opens a connection and sets it up.
-    pub(crate) async fn open(&self) -> Result<Connection, DestinationError> {
+    pub(crate) async fn open(self: &Arc<Self>) -> Result<Connection, DestinationError> {
         let deadlines = self.config.deadlines;
         let opened =
             timeout(deadlines.connect, self.connect()).await.unwrap_or(Err(Trouble::Deadline));
         let (client, task) =
             opened.map_err(|trouble| failure::connecting(trouble, &self.config))?;
-        let connection = Connection { client, _task: task, deadline: deadlines.statement + GRACE };
-        connection.run(&sql::session(&deadlines), &Doing::task("set up a session")).await?;
-        if connection.try_run(sql::NOTICE_VANISHED_CLIENT).await.is_err() {
+        let patience = Patience::new(Arc::clone(self));
+        let mut connection = Connection { client, _task: task, patience };
+        let doing = Doing::task("set up a session");
+        connection.run(&sql::session(&deadlines), &doing).await?;
+        if connection.try_run(sql::NOTICE_VANISHED_CLIENT, Effort::Brief).await.is_err() {
             tracing::debug!("The server notices only between statements when a client has gone");
         }
+        let backend = connection.query_one(sql::BACKEND, &[], &doing).await?;
+        connection.patience.watch(backend.get(0));
         Ok(connection)
     }
 
-    async fn connect(&self) -> Result<(Client, AbortOnDropHandle<()>), Trouble> {
+    /// Opens a connection as it is.
+    pub(crate) async fn connect(&self) -> Result<(Client, AbortOnDropHandle<()>), Trouble> {
         let config = client_config(&self.config);
         let (client, task) = match &self.tls {
             Some(tls) => {
@@ -132,18 +143,18 @@ async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error
 pub(crate) struct Connection {
     client: Client,
     _task: AbortOnDropHandle<()>,
-    deadline: Duration,
+    patience: Patience,
 }
 
 impl Connection {
     /// Runs statements that return nothing of interest.
     pub(crate) async fn run(&self, sql: &str, doing: &Doing) -> Result<(), DestinationError> {
-        self.try_run(sql).await.map_err(|trouble| trouble.of(doing))
+        self.try_run(sql, doing.effort).await.map_err(|trouble| trouble.of(doing))
     }
 
     /// As [`Connection::run`], for those who must know how it failed.
-    pub(crate) async fn try_run(&self, sql: &str) -> Result<(), Trouble> {
-        self.bounded(self.client.batch_execute(sql)).await
+    pub(crate) async fn try_run(&self, sql: &str, effort: Effort) -> Result<(), Trouble> {
+        self.bounded(effort, self.client.batch_execute(sql)).await
     }
 
     /// Runs one statement and returns the number of rows that it wrote.
@@ -154,7 +165,7 @@ impl Connection {
         doing: &Doing,
     ) -> Result<u64, DestinationError> {
         let written = self.client.execute_typed(sql, parameters);
-        self.bounded(written).await.map_err(|trouble| trouble.of(doing))
+        self.bounded(doing.effort, written).await.map_err(|trouble| trouble.of(doing))
     }
 
     /// Runs one statement and returns its rows.
@@ -165,7 +176,7 @@ impl Connection {
         doing: &Doing,
     ) -> Result<Vec<Row>, DestinationError> {
         let rows = self.client.query_typed(sql, parameters);
-        self.bounded(rows).await.map_err(|trouble| trouble.of(doing))
+        self.bounded(doing.effort, rows).await.map_err(|trouble| trouble.of(doing))
     }
 
     /// Runs one statement that returns one row.
@@ -186,7 +197,8 @@ impl Connection {
         chunks: impl Iterator<Item = Result<Bytes, DestinationError>> + Send,
         doing: &Doing,
     ) -> Result<u64, DestinationError> {
-        let copied = timeout(self.deadline, async {
+        let sent = AtomicU64::new(0);
+        let copied = self.patience.wait(doing.effort, &sent, async {
             let sink = self.client.copy_in::<_, Bytes>(sql).await;
             let sink = sink.map_err(|error| Trouble::Client(error).of(doing))?;
             let mut sink = std::pin::pin!(sink);
@@ -196,10 +208,11 @@ impl Connection {
                 if sink.as_mut().feed(chunk).await.is_err() {
                     break;
                 }
+                sent.fetch_add(1, Relaxed);
             }
             sink.finish().await.map_err(|error| Trouble::Client(error).of(doing))
         });
-        copied.await.unwrap_or_else(|_| Err(Trouble::Deadline.of(doing)))
+        copied.await.unwrap_or_else(|| Err(Trouble::Deadline.of(doing)))
     }
 
     /// Whether the server answers.
@@ -209,11 +222,12 @@ impl Connection {
 
     async fn bounded<T>(
         &self,
+        effort: Effort,
         answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, Trouble> {
-        match timeout(self.deadline, answer).await {
-            Ok(answer) => answer.map_err(Trouble::Client),
-            Err(_) => Err(Trouble::Deadline),
+        match self.patience.wait(effort, &AtomicU64::new(0), answer).await {
+            Some(answer) => answer.map_err(Trouble::Client),
+            None => Err(Trouble::Deadline),
         }
     }
 }
@@ -226,7 +240,7 @@ pub(crate) struct Slot {
 
 impl Slot {
     /// Takes the connection, which is opened anew if it is missing or broken. Only one caller has it at a time.
-    pub(crate) async fn take(&self, connector: &Connector) -> Result<Taken, DestinationError> {
+    pub(crate) async fn take(&self, connector: &Arc<Connector>) -> Result<Taken, DestinationError> {
         let Deadlines { connect, lock, .. } = connector.config.deadlines;
         let mut room = timeout(lock, Arc::clone(&self.connection).lock_owned()).await.map_err(|_| {
             DestinationError::new(

@@ -44,7 +44,7 @@ const UNIT_LIMITS: UnitLimits =
 ///
 /// Keeps two connections: one for the transactions of units, one for claims and for what is read in between.
 pub struct Postgres {
-    connector: Connector,
+    connector: Arc<Connector>,
     units: Slot,
     side: Slot,
 }
@@ -57,7 +57,7 @@ impl Postgres {
     pub fn new(config: PostgresConfig) -> Result<Self, DestinationError> {
         let tls = tls::connector(&config)?;
         Ok(Self {
-            connector: Connector::new(config, tls),
+            connector: Arc::new(Connector::new(config, tls)),
             units: Slot::default(),
             side: Slot::default(),
         })

@@ -9,24 +9,33 @@ use replication::{
 };
 use tokio_postgres::{Error, error::DbError, error::Severity};
 
-use crate::config::{PASSWORD_REMEDY, PostgresConfig, WRONG_PASSWORD_REMEDY};
+use crate::{
+    config::{PASSWORD_REMEDY, PostgresConfig, WRONG_PASSWORD_REMEDY},
+    patience::Effort,
+};
 
 /// What was being done when something went wrong; completes the sentence "PostgreSQL refused to …".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Doing {
     text: String,
     with_rows: bool,
+    pub(crate) effort: Effort,
 }
 
 impl Doing {
-    /// Anything but writing rows.
+    /// Anything but writing rows, done at once.
     pub(crate) fn task(text: impl Into<String>) -> Self {
-        Self { text: text.into(), with_rows: false }
+        Self { text: text.into(), with_rows: false, effort: Effort::Brief }
+    }
+
+    /// Anything but writing rows, which takes the longer the more rows there are.
+    pub(crate) fn work(text: impl Into<String>) -> Self {
+        Self { effort: Effort::Lasting, ..Self::task(text) }
     }
 
     /// Writing rows of a table: the one task in which a bad value can be at fault.
     pub(crate) fn rows(table: &str) -> Self {
-        Self { text: format!("write rows of `{table}`"), with_rows: true }
+        Self { with_rows: true, ..Self::work(format!("write rows of `{table}`")) }
     }
 }
 
@@ -47,6 +56,11 @@ impl Trouble {
             let fatal = matches!(answer.parsed_severity(), Some(Severity::Fatal | Severity::Panic));
             !fatal && !matches!(class(answer), "08" | "57" | "58")
         })
+    }
+
+    /// Whether the server said it.
+    pub(crate) fn is_answer(&self) -> bool {
+        matches!(self, Self::Client(error) if error.as_db_error().is_some())
     }
 
     /// The failure of a task.

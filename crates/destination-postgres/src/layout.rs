@@ -182,6 +182,8 @@ pub(crate) struct Layout {
     pub(crate) documents: Vec<Scalar>,
     /// The subtables of these.
     pub(crate) nested: Vec<Nested>,
+    /// Columns that are fields of objects: the object's name, and the column's.
+    pub(crate) of_objects: Vec<(String, String)>,
     /// Who wins.
     pub(crate) winner: Winner,
 }
@@ -249,6 +251,11 @@ impl Layout {
                 None => lists.push(List { name, item: item_type(table, column)?, position }),
             }
         }
+        let of_objects = schema
+            .columns
+            .iter()
+            .filter_map(|column| Some((column.object.clone()?, column.name.clone())))
+            .collect();
         let system = system::row_columns().into_iter().zip(schema.columns.len()..).filter_map(
             |(column, position)| {
                 Some(Scalar {
@@ -266,6 +273,7 @@ impl Layout {
             lists,
             documents,
             nested,
+            of_objects,
             winner: Winner::Sequence,
         };
         layout.winner = layout.winner_by(schema);

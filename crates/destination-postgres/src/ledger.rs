@@ -91,7 +91,7 @@ impl Session<'_> {
 
     /// How many of these rejects are there.
     pub(crate) async fn count_rejects(&self, ids: &[String]) -> Result<u64, DestinationError> {
-        let doing = Doing::task(format!("count the rows of `{}`", REJECTED.name));
+        let doing = Doing::work(format!("count the rows of `{}`", REJECTED.name));
         let sql = system::count_rejects(self.schema);
         let row = self.connection.query_one(&sql, &[texts(&ids)], &doing).await?;
         let [count] = figures(&row).ok_or_else(|| unexpected(&doing))?;
@@ -100,13 +100,13 @@ impl Session<'_> {
 
     /// Marks rejects as replayed.
     pub(crate) async fn mark_replayed(&self, ids: &[String]) -> Result<u64, DestinationError> {
-        let doing = Doing::task("mark replayed rejects");
+        let doing = Doing::work("mark replayed rejects");
         self.connection.execute(&system::mark_replayed(self.schema), &[texts(&ids)], &doing).await
     }
 
     /// Removes rejects.
     pub(crate) async fn remove_rejects(&self, ids: &[String]) -> Result<u64, DestinationError> {
-        let doing = Doing::task("remove rejects");
+        let doing = Doing::work("remove rejects");
         self.connection.execute(&system::remove_rejects(self.schema), &[texts(&ids)], &doing).await
     }
 
@@ -117,7 +117,7 @@ impl Session<'_> {
         replayed_before: DateTime<Utc>,
         most: u32,
     ) -> Result<u64, DestinationError> {
-        let doing = Doing::task("remove old rejects");
+        let doing = Doing::work("remove old rejects");
         let most = i64::from(most);
         let parameters: [Parameter<'_>; 3] = [
             (&rejected_before, Type::TIMESTAMPTZ),
@@ -181,7 +181,7 @@ impl Session<'_> {
         sql: &str,
         rows: &[[Cell; WIDTH]],
     ) -> Result<u64, DestinationError> {
-        let doing = Doing::task(format!("write `{}`", table.name));
+        let doing = Doing::work(format!("write `{}`", table.name));
         let parameters: Vec<_> = rows.iter().flatten().map(Cell::parameter).collect();
         self.connection.execute(sql, &parameters, &doing).await
     }

@@ -24,6 +24,7 @@ mod merge;
 mod nested;
 mod numeric;
 mod password;
+mod patience;
 mod prepare;
 mod reading;
 mod scan;

@@ -62,7 +62,7 @@ impl Session<'_> {
             // Made a moment ago, and nobody else has them.
             return Ok(Found::new(vec![None; rows.count()], vec![false; tables], false));
         }
-        let doing = Doing::task(format!("look for rows of `{}`", sql.layout.table));
+        let doing = Doing::work(format!("look for rows of `{}`", sql.layout.table));
         let filled = self.connection.query_one(&sql.are_filled(), &[], &doing).await?;
         let filled: Vec<bool> = (0..tables).map(|column| filled.get(column)).collect();
         let mut spots = vec![None; rows.count()];

@@ -170,7 +170,7 @@ impl Session<'_> {
     ) -> Result<RetractionOutcome, DestinationError> {
         let layout = Layout::new(schema)?;
         let live = self.live(&layout).await?;
-        let doing = Doing::task(format!("take rows of `{}` back", layout.table));
+        let doing = Doing::work(format!("take rows of `{}` back", layout.table));
         let before = self.net_rows(&live).await?;
         let delete = async |table: &str| {
             let sql = tables::delete_after(self.schema, table);
@@ -207,7 +207,7 @@ impl Session<'_> {
 
     /// How many rows each table has gained, up to a constant, in the order of [`Tables::names`].
     pub(crate) async fn net_rows(&self, tables: &Tables) -> Result<Vec<i64>, DestinationError> {
-        let doing = Doing::task(format!("count the rows of `{}`", tables.parent));
+        let doing = Doing::work(format!("count the rows of `{}`", tables.parent));
         let sql = tables::net_rows(self.schema, tables.names());
         let row = self.connection.query_one(&sql, &[], &doing).await?;
         Ok((0..row.len()).map(|column| row.get(column)).collect())

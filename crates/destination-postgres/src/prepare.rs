@@ -22,6 +22,8 @@ use crate::{
 #[derive(Debug, Default)]
 struct Relation {
     kind: String,
+    /// Whether other tables inherit from it.
+    has_heirs: bool,
     columns: BTreeMap<String, RelationColumn>,
 }
 
@@ -46,7 +48,7 @@ impl Session<'_> {
         if self.is_waiting(&waiting.parent, version).await? {
             return self.fit(layout, &waiting).await;
         }
-        let doing = Doing::task(format!("prepare table `{}`", waiting.parent));
+        let doing = Doing::work(format!("prepare table `{}`", waiting.parent));
         self.connection.run(&tables::drop_tables(self.schema, waiting.names()), &doing).await?;
         self.fit(layout, &waiting).await?;
         let mark = tables::mark_version(self.schema, &waiting.parent, version);
@@ -165,7 +167,7 @@ impl Session<'_> {
             && table.lacks_any_key()
         {
             // The stream had no array until now.
-            let doing = Doing::task(format!("give the rows of table `{}` a key", names.parent));
+            let doing = Doing::work(format!("give the rows of table `{}` a key", names.parent));
             let add = tables::add_generated_key(self.schema, &names.parent);
             self.connection.run(&add, &doing).await?;
             let key = RelationColumn { type_name: SqlType::Text.name().to_owned(), is_key: true };
@@ -245,6 +247,7 @@ impl Session<'_> {
         for row in self.connection.query(tables::COLUMNS, &parameters, &doing).await? {
             let relation = relations.entry(row.get(0)).or_default();
             relation.kind = row.get(1);
+            relation.has_heirs = row.get(5);
             if let (Some(column), Some(type_name)) = (row.get::<_, Option<String>>(2), row.get(3)) {
                 relation.columns.insert(column, RelationColumn { type_name, is_key: row.get(4) });
             }
@@ -272,6 +275,15 @@ impl Relation {
             return Err(refused(
                 format!("`{name}` exists, but is no ordinary table"),
                 "Rename it, so that the table can be created",
+            ));
+        }
+        if self.has_heirs {
+            // Their rows show in it, under numbers of their own, and its key says nothing about them.
+            return Err(refused(
+                format!(
+                    "Other tables inherit from `{name}`, so its rows can't be told from theirs"
+                ),
+                "Let them not (`alter table … no inherit`), and put a view over all of them",
             ));
         }
         for (column, sql_type) in wanted {
@@ -308,11 +320,19 @@ fn of_fields(layout: &Layout, others: &[String]) -> Vec<String> {
     };
     let lists = layout.lists.iter().map(|list| &list.name);
     let columns = layout.scalars.iter().chain(&layout.documents).map(|column| &column.name);
-    let fields: Vec<String> =
-        columns.chain(lists).map(|column| child_table(&layout.table, column)).collect();
+    let subtable = |column: &String| child_table(&layout.table, column);
+    let fields: Vec<String> = columns.chain(lists).map(subtable).collect();
+    let of_objects: Vec<(String, String)> = layout
+        .of_objects
+        .iter()
+        .map(|(object, field)| (subtable(object), subtable(field)))
+        .collect();
     let is_of_field = |other: &&String| {
-        // An object's fields are columns under its name.
-        fields.iter().any(|field| is_within(other, field) || is_within(field, other))
+        // The object, or one within it, was an array once; a field of its own that is called like one was not.
+        let is_object = |(object, field): &(String, String)| {
+            is_within(other, object) && is_within(field, other)
+        };
+        fields.iter().any(|field| is_within(other, field)) || of_objects.iter().any(is_object)
     };
     let roots: Vec<&String> = others.iter().filter(is_of_field).collect();
     let is_below = |other: &&String| roots.iter().any(|root| is_within(other, root));

@@ -116,7 +116,7 @@ impl Session<'_> {
         if !self.table_exists(table).await? {
             return Ok(Vec::new());
         }
-        let doing = Doing::task(format!("read `{table}`"));
+        let doing = Doing::work(format!("read `{table}`"));
         let rows = self.connection.query(sql, parameters, &doing).await?;
         rows.iter().map(convert).collect::<Result<_, _>>().map_err(|_| {
             DestinationError::new(

@@ -50,7 +50,7 @@ pub(crate) async fn open(
     span: Option<Span>,
 ) -> Result<Box<dyn RowScan>, DestinationError> {
     let layout = Layout::new(schema)?;
-    let doing = Doing::task(format!("read table `{}`", layout.table));
+    let doing = Doing::work(format!("read table `{}`", layout.table));
     connection.run(scan::BEGIN, &doing).await?;
     let parameters = [text(&place), text(&layout.table)];
     if !connection.query_one(scan::EXISTS, &parameters, &doing).await?.get::<_, bool>(0) {

@@ -69,6 +69,9 @@ pub(crate) fn session(deadlines: &Deadlines) -> String {
 /// Lets the server notice in the middle of a statement that we have gone. Not every server can.
 pub(crate) const NOTICE_VANISHED_CLIENT: &str = "set client_connection_check_interval = 5000";
 
+/// The server's number of the connection.
+pub(crate) const BACKEND: &str = "select pg_catalog.pg_backend_pid()";
+
 /// Begins a transaction whatever the server's defaults are.
 pub(crate) const BEGIN: &str = "begin transaction isolation level read committed read write";
 

@@ -22,6 +22,7 @@ use crate::{
     connection::Taken,
     failure::Doing,
     layout::{Layout, digest},
+    patience::Effort,
     session::Session,
     sql,
 };
@@ -186,7 +187,7 @@ impl UnitTransaction for Unit {
         if self.state == State::Spoilt {
             return Err(spoilt());
         }
-        match self.taken.connection.try_run("commit").await {
+        match self.taken.connection.try_run("commit", Effort::Lasting).await {
             Ok(()) => {
                 self.taken.put_back();
                 Ok(())

@@ -84,12 +84,22 @@ pub struct Column {
     pub name: String,
     /// The type of its values; every column may also be null.
     pub column_type: ColumnType,
+    /// The field of the record in which it stands, where that is an object whose fields are columns: `address` of
+    /// `address__city`.
+    pub object: Option<String>,
 }
 
 impl Column {
     /// A column of this name and type.
     pub fn new(name: impl Into<String>, column_type: ColumnType) -> Self {
-        Self { name: name.into(), column_type }
+        Self { name: name.into(), column_type, object: None }
+    }
+
+    /// The same as a field of an object.
+    #[must_use]
+    pub fn within(mut self, object: Option<String>) -> Self {
+        self.object = object;
+        self
     }
 }
 

@@ -13,11 +13,12 @@ use super::{comma, identifier, literal, table};
 pub(crate) const SCHEMA_EXISTS: &str = "select 1 from pg_catalog.pg_namespace where nspname = $1";
 
 /// The relations of schema `$1` whose names are in `$2`, by column: name, kind, column, type, whether in the primary
-/// key.
+/// key, whether other tables inherit from it.
 pub(crate) const COLUMNS: &str = "\
     select c.relname::text, c.relkind::text, a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), \
     coalesce((select a.attnum = any(i.indkey) from pg_catalog.pg_index i \
-    where i.indrelid = c.oid and i.indisprimary), false) \
+    where i.indrelid = c.oid and i.indisprimary), false), \
+    exists (select from pg_catalog.pg_inherits h where h.inhparent = c.oid) \
     from pg_catalog.pg_class c \
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
     left join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped \

@@ -7,6 +7,7 @@ mod crashes;
 mod loads;
 mod refusals;
 mod secrets;
+mod silence;
 mod subject;
 mod tables;
 mod units;

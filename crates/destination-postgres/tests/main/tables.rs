@@ -152,6 +152,10 @@ async fn tables_that_do_not_fit_are_refused_by_name() {
     for change in [
         "alter table contact drop constraint contact_pkey",
         "alter table contact add constraint contact_pkey primary key (id), alter column email type varchar(10)",
+        "alter table contact rename column email to short; alter table contact add email text; \
+         create table heir () inherits (contact); insert into heir (id, email) values ('a', 'theirs')",
+        "create table items () inherits (\"contact__listIds\"); \
+         drop table heir",
         "drop table contact; create view contact as select 1 as id",
     ] {
         server.query(change);
@@ -162,6 +166,8 @@ async fn tables_that_do_not_fit_are_refused_by_name() {
     insta::assert_snapshot!(refusals.join("\n"), @"
         The primary key of `contact` is not (`id`). Put it back, or drop the table and replicate it from the start
         Column `email` of `contact` is `character varying(10)`, but its values are `text`. Rename the column in the database; a new one will be made
+        Other tables inherit from `contact`, so its rows can't be told from theirs. Let them not (`alter table … no inherit`), and put a view over all of them
+        Other tables inherit from `contact__listIds`, so its rows can't be told from theirs. Let them not (`alter table … no inherit`), and put a view over all of them
         `contact` exists, but is no ordinary table. Rename it, so that the table can be created
     ");
     let long = Arc::new(StreamSchema {

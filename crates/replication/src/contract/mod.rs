@@ -78,6 +78,7 @@ macro_rules! contract_tests {
             takes_arrays_of_objects_apart,
             keeps_arrays_whole_that_can_not_be_taken_apart,
             keeps_subtables_of_one_name_apart,
+            keeps_items_of_an_array_that_comes_no_more,
             leaves_no_items_of_another_shape_behind,
             replaces_nested_rows_with_their_version,
             alters_nothing_whatever_comes,

@@ -109,6 +109,40 @@ pub async fn takes_arrays_of_objects_apart(subject: &dyn Subject) {
     }
 }
 
+/// The items of an array that comes no more stay, also where another field's name begins with the array's. Those of an array
+/// that has become an object don't.
+pub async fn keeps_items_of_an_array_that_comes_no_more(subject: &dyn Subject) {
+    let input = |fields: &str, record: &str| {
+        format!(
+            r#"{{"type":"SCHEMA","stream":"things","key_properties":["id"],"schema":{{"properties":{{"id":{{"type":"integer"}},{fields}}}}}}}
+{{"type":"RECORD","stream":"things","record":{{"id":1,{record}}}}}"#
+        )
+    };
+    let (tags, color) = (
+        r#""tag":{"type":"array","items":{"type":"string"}}"#,
+        r#""tag__color":{"type":"string"}"#,
+    );
+    let both = input(&format!("{tags},{color}"), r#""tag":["x","y"],"tag__color":"red""#);
+    load(subject, both).await;
+    load(subject, input(color, r#""tag__color":"blue""#)).await;
+    let items = async || match subject.has_subtables() {
+        true => nested(subject, "things__tag", &["value"]).await.len(),
+        false => {
+            let rows = by("id", subject.rows("things").await);
+            rows["1"]["tag"].as_array().map_or(0, Vec::len)
+        }
+    };
+    assert_eq!(items().await, 2);
+    let rows = by("id", subject.rows("things").await);
+    assert_eq!(rows["1"]["tag__color"], json!("blue"));
+    // In a column of its own an array stays whatever becomes of its field.
+    if subject.has_subtables() {
+        let object = r#""tag":{"properties":{"color":{"type":"string"}}}"#;
+        load(subject, input(object, r#""tag":{"color":"green"}"#)).await;
+        assert_eq!(items().await, 0, "the field is an object now");
+    }
+}
+
 /// Arrays of objects that can't be subtables, because of a field's name or of the number of fields, stay documents.
 pub async fn keeps_arrays_whole_that_can_not_be_taken_apart(subject: &dyn Subject) {
     // With its key, its level and the five system columns, this is more than a table holds where there are subtables.

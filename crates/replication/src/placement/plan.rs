@@ -365,7 +365,7 @@ impl<'a> Plan<'a> {
                 // Lists and objects of one name share their subtable.
                 continue;
             }
-            self.columns.push(Column { name, column_type: stored_type(stored)? });
+            self.columns.push(Column::new(name, stored_type(stored)?));
             self.origins.push(Origin::Nothing);
         }
         Ok(())
@@ -416,7 +416,8 @@ impl<'a> Plan<'a> {
 
     fn give(&mut self, position: usize, name: String, column_type: ColumnType, origin: Origin) {
         self.names[position] = Some(name.clone());
-        self.columns.push(Column { name, column_type });
+        let object = self.source.columns[position].object.as_deref().map(self.dialect.canonical);
+        self.columns.push(Column::new(name, column_type).within(object));
         self.origins.push(origin);
     }
 

@@ -94,6 +94,8 @@ impl ValueKind {
 pub(super) struct PlannedColumn {
     pub(super) name: String,
     pub(super) kind: ValueKind,
+    /// The field of the record in which it stands, where that is an object.
+    pub(super) object: Option<String>,
 }
 
 /// The columns of a stream, and where each field of a record goes.
@@ -162,9 +164,9 @@ impl Layout {
                 layout.left_out.push(name.clone());
                 FieldTarget::Nowhere
             } else if kept_whole.contains(name.as_str()) {
-                layout.add_column(name.clone(), ValueKind::Json)
+                layout.add_column(name.clone(), ValueKind::Json, None)
             } else {
-                layout.target_of(property, name, &format!("{name}."))
+                layout.target_of(property, name, &format!("{name}."), None)
             };
             fields.add(name, target);
         }
@@ -177,7 +179,8 @@ impl Layout {
         let mut layout =
             Self { columns: Vec::new(), fields: FieldTree::default(), left_out: Vec::new() };
         for column in columns {
-            layout.add_column(column.name.clone(), ValueKind::of(&column.column_type));
+            let kind = ValueKind::of(&column.column_type);
+            layout.add_column(column.name.clone(), kind, column.object.as_deref());
         }
         layout.take_columns();
         layout
@@ -197,25 +200,34 @@ impl Layout {
     pub(super) fn stream_columns(&self) -> Vec<Column> {
         self.columns
             .iter()
-            .map(|column| Column::new(&column.name, column.kind.column_type()))
+            .map(|column| {
+                Column::new(&column.name, column.kind.column_type()).within(column.object.clone())
+            })
             .collect()
     }
 
-    fn target_of(&mut self, property: &PropertyType, column: &str, path: &str) -> FieldTarget {
+    fn target_of(
+        &mut self,
+        property: &PropertyType,
+        column: &str,
+        path: &str,
+        object: Option<&str>,
+    ) -> FieldTarget {
         let Some(properties) = flattened(property) else {
-            return self.add_column(column.to_owned(), value_kind(property));
+            return self.add_column(column.to_owned(), value_kind(property), object);
         };
         let mut fields = FieldTree { path: path.to_owned(), ..FieldTree::default() };
         for (name, property) in properties {
-            let target =
-                self.target_of(property, &nested_name(column, name), &format!("{path}{name}."));
+            let (column_name, path) = (nested_name(column, name), format!("{path}{name}."));
+            let object = Some(object.unwrap_or(column));
+            let target = self.target_of(property, &column_name, &path, object);
             fields.add(name, target);
         }
         FieldTarget::Object(fields)
     }
 
-    fn add_column(&mut self, name: String, kind: ValueKind) -> FieldTarget {
-        self.columns.push(PlannedColumn { name, kind });
+    fn add_column(&mut self, name: String, kind: ValueKind, object: Option<&str>) -> FieldTarget {
+        self.columns.push(PlannedColumn { name, kind, object: object.map(str::to_owned) });
         FieldTarget::Column(self.columns.len() - 1)
     }
 }
