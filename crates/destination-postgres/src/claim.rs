@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use replication::{
-    claim::{Claim, ClaimMemory, ClaimRequest, ClaimRow, decide},
+    claim::{Claim, ClaimMemory, ClaimRequest, ClaimRow, Holder, decide},
     destination::{DestinationError, DestinationErrorKind},
     stream::StreamName,
     system::{self as names, NEXT_VERSION_PREFIX},
 };
 use serde_json::Value;
+use tokio_postgres::Row;
 
 use crate::{
     connection::{bigint, boolean, text},
@@ -17,8 +18,20 @@ use crate::{
     layout::digest,
     ledger::lease_micros,
     session::Session,
-    sql::{self, system, tables},
+    sql::{
+        self,
+        system::{self, Lock},
+        tables,
+    },
 };
+
+/// What a claim that may be taken is taken with.
+struct Decided {
+    unreleased: Option<Holder>,
+    memory: ClaimMemory,
+    states: BTreeMap<StreamName, Value>,
+    is_filled: bool,
+}
 
 impl Session<'_> {
     /// Claims the schema within the transaction that is open.
@@ -29,23 +42,21 @@ impl Session<'_> {
         self.create_what_is_missing().await?;
         self.connection.execute(&system::insert_claim(self.schema), &[], &doing).await?;
 
-        let row = self.connection.query_one(&system::lock_claim(self.schema), &[], &doing).await?;
-        let memory = memory_of(row.get(5), self.schema)?;
-        let states = self.bookmarks().await?;
-        let is_filled = memory.is_of_a_filled_schema() || !states.is_empty();
-        let found = ClaimRow {
-            token: row.get::<_, Option<i64>>(0).unwrap_or(0),
-            holder: row.get(1),
-            lease_expires_at: row.get(2),
-            integration_id: row.get(3),
-            source_fingerprint: row.get(4),
-            is_filled,
+        let free = system::find_claim(self.schema, Lock::IfFree);
+        let row = match self.connection.query(&free, &[], &doing).await?.into_iter().next() {
+            Some(row) => row,
+            None => {
+                // Somebody is about to commit. Who may be overtaken is not waited for, perhaps paused and for long.
+                let seen = system::find_claim(self.schema, Lock::None);
+                let seen = self.connection.query_one(&seen, &[], &doing).await?;
+                self.decided(&seen, request, &doing).await?;
+                self.connection.run(&sql::end_units(digest(self.schema)), &doing).await?;
+                let locked = system::find_claim(self.schema, Lock::Wait);
+                self.connection.query_one(&locked, &[], &doing).await?
+            }
         };
-        // After the lock: waiting for it took its time.
-        let now: DateTime<Utc> =
-            self.connection.query_one("select clock_timestamp()", &[], &doing).await?.get(0);
-        let unreleased = decide(&found, request, now)
-            .map_err(|refusal| DestinationError::claim_refused(refusal, self.schema))?;
+        let Decided { unreleased, memory, states, is_filled } =
+            self.decided(&row, request, &doing).await?;
 
         let keeps_start_date = is_filled && !request.reset_start_date;
         let (holder, lease) = (request.holder.stored(), lease_micros(request.lease));
@@ -72,6 +83,32 @@ impl Session<'_> {
             start_date: taken.get(1),
             unreleased,
         })
+    }
+
+    /// Decides about a claim on the row that was found.
+    async fn decided(
+        &self,
+        row: &Row,
+        request: &ClaimRequest,
+        doing: &Doing,
+    ) -> Result<Decided, DestinationError> {
+        let memory = memory_of(row.get(5), self.schema)?;
+        let states = self.bookmarks().await?;
+        let is_filled = memory.is_of_a_filled_schema() || !states.is_empty();
+        let found = ClaimRow {
+            token: row.get::<_, Option<i64>>(0).unwrap_or(0),
+            holder: row.get(1),
+            lease_expires_at: row.get(2),
+            integration_id: row.get(3),
+            source_fingerprint: row.get(4),
+            is_filled,
+        };
+        // After the lock: waiting for it took its time.
+        let now: DateTime<Utc> =
+            self.connection.query_one("select clock_timestamp()", &[], doing).await?.get(0);
+        let unreleased = decide(&found, request, now)
+            .map_err(|refusal| DestinationError::claim_refused(refusal, self.schema))?;
+        Ok(Decided { unreleased, memory, states, is_filled })
     }
 
     /// What the claim row remembers; nothing if there is none.

@@ -204,6 +204,10 @@ fn judge(answer: &DbError, doing: &Doing) -> (Kind, &'static str) {
             Kind::Refused,
             "Something was dropped or renamed while the run went on; start it again",
         ),
+        "25P03" => (
+            Kind::Unavailable,
+            "The run stood still within a transaction, as when its process is paused; it can be tried again",
+        ),
         "21000" => (Kind::Bug, "Report this defect"),
         _ => match class(answer) {
             "08" | "53" | "57" | "58" => {

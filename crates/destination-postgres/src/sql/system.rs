@@ -4,19 +4,36 @@ use replication::system::{LOADS, REJECTED, STATE, SystemTable};
 
 use super::{comma, identifier, table};
 
-/// Makes sure that the claim's row is there.
+/// Makes sure that the claim's row is there. One that is there isn't tried: an insert would wait for whoever changes it.
 pub(crate) fn insert_claim(schema: &str) -> String {
+    let table = table(schema, STATE.name);
     format!(
-        "insert into {} (stream, token, updated_at) values ('', 0, clock_timestamp()) on conflict (stream) do nothing",
-        table(schema, STATE.name)
+        "insert into {table} (stream, token, updated_at) select '', 0, clock_timestamp() \
+         where not exists (select from {table} where stream = '') on conflict (stream) do nothing"
     )
 }
 
-/// Reads the claim's row and locks it until the end of the transaction.
-pub(crate) fn lock_claim(schema: &str) -> String {
+/// Whether a row is locked that is read, until the end of the transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lock {
+    /// It isn't: it is read as it was committed last.
+    None,
+    /// It is, and is not found if somebody else has locked it.
+    IfFree,
+    /// It is, and whoever else has locked it is waited for.
+    Wait,
+}
+
+/// Reads the claim's row.
+pub(crate) fn find_claim(schema: &str, lock: Lock) -> String {
+    let lock = match lock {
+        Lock::None => "",
+        Lock::IfFree => " for update skip locked",
+        Lock::Wait => " for update",
+    };
     format!(
         "select token, holder, lease_expires_at, integration_id, source_fingerprint, state from {} \
-         where stream = '' for update",
+         where stream = ''{lock}",
         table(schema, STATE.name)
     )
 }

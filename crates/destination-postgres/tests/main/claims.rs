@@ -14,6 +14,9 @@ use crate::{
     subject::Server,
 };
 
+/// Far less than after what the server ends a transaction in which nothing happens.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
 #[tokio::test]
 async fn of_two_first_runs_at_once_one_gets_the_schema() {
     let server = Server::start();
@@ -87,6 +90,29 @@ async fn taking_over_ends_the_unit_of_a_paused_run_at_once() {
     assert_eq!(paused.renew(&old).await.unwrap_err().kind, DestinationErrorKind::Fenced);
     paused.release(&old).await.unwrap();
     taker.renew(&new).await.unwrap();
+    assert_eq!(server.query("select email from contact"), "taker");
+}
+
+#[tokio::test]
+async fn taking_over_does_not_wait_for_a_run_that_is_paused_before_its_commit() {
+    let server = Server::start();
+    let (paused, taker) = (server.postgres(), server.postgres());
+    let old = paused.claim(&request("paused")).await.unwrap();
+    let rows = load(&contacts(), &[contact("a", "paused", 1)]);
+    let (mut unit, _) = merged(&paused, &old, &rows).await.unwrap();
+    // The claim's own row is locked, too.
+    unit.fence(&old, &ClaimMemory::default()).await.unwrap();
+
+    // Whoever may not take over hears so at once.
+    let other = request("other");
+    let refused = tokio::time::timeout(PATIENCE, taker.claim(&other)).await.unwrap().unwrap_err();
+    assert!(matches!(refused.kind, DestinationErrorKind::Claim(Refusal::Held { .. })));
+    // Another attempt at the same run.
+    let again = request("paused");
+    let new = tokio::time::timeout(PATIENCE, taker.claim(&again)).await.unwrap().unwrap();
+    assert_eq!(new.token, 2);
+    unit.commit().await.unwrap_err();
+    commit(&taker, &new, &load(&contacts(), &[contact("a", "taker", 2)])).await.unwrap();
     assert_eq!(server.query("select email from contact"), "taker");
 }
 
