@@ -39,6 +39,8 @@ pub struct Integration {
     pub deleted_at: Option<DateTime<Utc>>,
     /// Up to when slots have been decided about.
     pub decided_until: DateTime<Utc>,
+    /// Since when the file that declared it doesn't any more.
+    pub undeclared_at: Option<DateTime<Utc>>,
 }
 
 /// What a new integration is made of.
@@ -67,7 +69,7 @@ pub struct IntegrationEdit {
     pub settings: Option<Map<String, Value>>,
     /// A new schedule, or none.
     pub schedule: Option<Option<Schedule>>,
-    /// A new start date: a reset.
+    /// A start date from which all is read again: a reset, also where it is the one that it has.
     pub start_date: Option<DateTime<Utc>>,
 }
 

@@ -67,13 +67,20 @@ pub struct Scheduler<'s, D> {
     store: &'s Store,
     dispatch: D,
     limits: SchedulerLimits,
+    is_dead: fn(&str) -> bool,
     wake: Arc<Notify>,
 }
 
 impl<'s, D: Dispatch> Scheduler<'s, D> {
     /// A scheduler over a store.
     pub fn new(store: &'s Store, dispatch: D, limits: SchedulerLimits) -> Self {
-        Self { store, dispatch, limits, wake: Arc::default() }
+        Self { store, dispatch, limits, is_dead: |_| false, wake: Arc::default() }
+    }
+
+    /// The same with a way to tell by its name that a worker is dead: its lease is not waited for.
+    #[must_use]
+    pub fn telling_the_dead(self, is_dead: fn(&str) -> bool) -> Self {
+        Self { is_dead, ..self }
     }
 
     /// Ticks whenever it is time, until it is told to stop; then it ends between two ticks. A store that can't be reached
@@ -115,7 +122,7 @@ impl<'s, D: Dispatch> Scheduler<'s, D> {
     /// # Errors
     /// When the store can't be read or changed.
     pub async fn tick(&self, now: DateTime<Utc>) -> Result<Tick, StoreError> {
-        let recovered = self.store.recover(now).await?;
+        let recovered = self.store.recover(now, self.is_dead).await?;
         self.store.stop_overdue(self.limits.run_time, now).await?;
         let mut next = now + self.limits.longest_sleep;
         let mut begun = Vec::new();

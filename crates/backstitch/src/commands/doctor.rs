@@ -10,7 +10,11 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use rustix::fs::{statfs, statvfs};
 use serde_json::{Value, json};
-use service::{Store, StoreError, run::RunState, store::SealedSecret};
+use service::{
+    Store, StoreError,
+    run::RunState,
+    store::{MigrationDue, SealedSecret},
+};
 use tokio::time::timeout;
 
 use super::serve::configured_by;
@@ -20,7 +24,7 @@ use crate::{
     connect, display,
     exit::ExitStatus,
     failure::Failure,
-    hosting::{KEY_FILE_VARIABLE, KeyRing, open_store},
+    hosting::{KEY_FILE_VARIABLE, KeyRing, look_at_store, short_name},
     pipeline, telemetry,
 };
 
@@ -176,8 +180,8 @@ async fn control_store(settings: &ServiceSettings, keys: Option<&KeyRing>) -> Ve
         let message = format!("`{}` is not there yet; `backstitch serve` makes it", path.display());
         return vec![Finding::good(what, message)];
     }
-    let store = match timeout(DEADLINE, open_store(&settings.store)).await {
-        Ok(Ok(store)) => store,
+    let (store, due) = match timeout(DEADLINE, look_at_store(&settings.store)).await {
+        Ok(Ok(found)) => found,
         Ok(Err(failure)) => return vec![Finding::bad(what, &failure)],
         Err(_) => {
             let failure = Failure::new(ExitStatus::Destination, "It does not answer");
@@ -187,6 +191,15 @@ async fn control_store(settings: &ServiceSettings, keys: Option<&KeyRing>) -> Ve
             )];
         }
     };
+    if let Some(MigrationDue { found, known }) = due {
+        let message = format!(
+            "It is {}, with tables of version {found}; this program works on version {known}",
+            store.place()
+        );
+        let remedy =
+            "Make a copy of it; then start `backstitch serve`, which brings the tables up to date";
+        return vec![Finding::doubtful(what, message, remedy)];
+    }
     let mut found = vec![Finding::good(what, format!("It is {}, and up to date", store.place()))];
     match in_the_store(&store, keys, Utc::now()).await {
         Ok(more) => found.extend(more),
@@ -217,7 +230,7 @@ async fn in_the_store(
         }
         let Some(run) = store.last_run(&integration.id).await? else { continue };
         latest = latest.max(Some(run.begun_at));
-        let worker = run.worker.as_deref().unwrap_or("nobody");
+        let worker = run.worker.as_deref().map_or("nobody", short_name);
         match run.state {
             RunState::Running if run.lease_expires_at.is_some_and(|end| end < now) => {
                 found.push(Finding::doubtful(

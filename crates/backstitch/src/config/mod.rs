@@ -19,6 +19,7 @@ pub(crate) use address::{DestinationAddress, ParsedAddress};
 pub(crate) use document::ConfigError;
 pub(crate) use integration::{BrontoSettings, Integration, Nested, SourceSettings};
 pub(crate) use schema_name::SchemaName;
+pub(crate) use secret::Secret;
 pub(crate) use service::{LogForm, ServiceSettings, StoreAddress, Tls};
 pub(crate) use stored::{Declaration, Stored};
 pub(crate) use surroundings::{PASSWORD, TOKEN};

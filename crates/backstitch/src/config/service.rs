@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{NaiveDate, NaiveTime, TimeDelta};
 use service::store::{LogLevel, LogLimits};
 
 use super::{
@@ -59,8 +59,8 @@ pub(crate) struct ServiceSettings {
     pub(crate) tls: Option<Tls>,
     /// Rows that may be used in a billing period, if somebody watches that.
     pub(crate) row_budget: Option<u64>,
-    /// An instant at which a billing period begins, if one is set.
-    pub(crate) billing_anchor: Option<DateTime<Utc>>,
+    /// A day, in UTC, with which a billing period begins, if one is set.
+    pub(crate) billing_anchor: Option<NaiveDate>,
 }
 
 /// A certificate with its chain, and its key, as files in PEM form.
@@ -193,7 +193,7 @@ impl ServiceSettings {
         settings.row_budget =
             budget.map(|entry| whole(&entry, 1..=i64::MAX.unsigned_abs())).transpose()?;
         settings.billing_anchor =
-            section.take("billing_anchor").map(|entry| entry.instant()).transpose()?;
+            section.take("billing_anchor").map(|entry| midnight(&entry)).transpose()?;
         section.finish()?;
         Ok(settings)
     }
@@ -299,6 +299,18 @@ impl StoreAddress {
             )),
         }
     }
+}
+
+/// A day, as its first instant in UTC.
+fn midnight(entry: &Entry<'_>) -> Result<NaiveDate, ConfigError> {
+    let at = entry.instant()?;
+    if at.time() == NaiveTime::MIN {
+        return Ok(at.date_naive());
+    }
+    Err(entry.error(
+        format!("`{}` must be midnight in UTC: usage is kept by days of UTC", entry.name()),
+        format!("Write `\"{}T00:00:00Z\"`", at.date_naive()),
+    ))
 }
 
 /// A whole number within bounds.

@@ -192,15 +192,16 @@ impl SingerSettings {
         format!("singer:{program}:{digest}")
     }
 
-    /// The setting that holds a secret in the configuration itself, if one does.
-    pub(crate) fn inline_secret(&self) -> Option<&str> {
+    /// What may be a secret in the configuration itself, however deep it lies: the setting's path, or the command.
+    pub(crate) fn inline_secret(&self) -> Option<String> {
+        if self.command.iter().skip(1).any(|argument| holds_a_secret(argument)) {
+            return Some("`command`".to_owned());
+        }
         match &self.config {
-            TapConfig::Inline(config) => config
-                .iter()
-                .find(|(name, value)| tells_of_a_secret(name) && value.is_string())
-                .map(|(name, _)| name.as_str()),
+            TapConfig::Inline(config) => secret_within(config, "config"),
             TapConfig::File(_) => None,
         }
+        .map(|path| format!("`{path}`"))
     }
 
     /// What people call it.
@@ -234,6 +235,44 @@ fn tells_of_a_secret(name: &str) -> bool {
 fn may_hold_a_secret(name: &str) -> bool {
     let lower = name.to_lowercase();
     tells_of_a_secret(name) || SECRET_WITHIN_WORDS.iter().any(|word| lower.contains(word))
+}
+
+/// Whether a text tells of a secret in it: an address with a password, or an argument such as `--token=…`.
+fn holds_a_secret(text: &str) -> bool {
+    let authority = text.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or(rest));
+    let user_info = authority.and_then(|authority| authority.rsplit_once('@'));
+    user_info.is_some_and(|(user_info, _)| user_info.contains(':'))
+        || text.starts_with('-') && may_hold_a_secret(text)
+}
+
+/// The path of the first setting that may be a secret, within settings of this path.
+fn secret_within(object: &Map<String, Value>, path: &str) -> Option<String> {
+    object.iter().find_map(|(name, value)| {
+        let path = format!("{path}.{name}");
+        if may_hold_a_secret(name) { first_value(value, &path) } else { secret_in(value, &path) }
+    })
+}
+
+fn secret_in(value: &Value, path: &str) -> Option<String> {
+    match value {
+        Value::String(text) => holds_a_secret(text).then(|| path.to_owned()),
+        Value::Object(object) if reference(object).is_none() => secret_within(object, path),
+        Value::Array(items) => items.iter().find_map(|item| secret_in(item, path)),
+        _ => None,
+    }
+}
+
+/// The path of the first value that stands there itself.
+fn first_value(value: &Value, path: &str) -> Option<String> {
+    match value {
+        Value::Null | Value::Bool(_) => None,
+        Value::Object(object) if reference(object).is_some() => None,
+        Value::Object(object) => {
+            object.iter().find_map(|(name, value)| first_value(value, &format!("{path}.{name}")))
+        }
+        Value::Array(items) => items.iter().find_map(|item| first_value(item, path)),
+        Value::String(_) | Value::Number(_) => Some(path.to_owned()),
+    }
 }
 
 /// Collects what must not be shown of a setting that may hold a secret.
@@ -364,6 +403,28 @@ mod tests {
         assert_ne!(at("db://one"), at("db://other"), "an address is another account's");
         let with = |password: &str| fingerprint(&json!({"passwd": password}));
         assert_eq!(with("one"), with("other"));
+    }
+
+    #[test]
+    fn a_secret_is_found_however_deep_it_lies() {
+        let found = |config: Value| settings(&config, None).inline_secret();
+        for (config, path) in [
+            (json!({"host": "a", "password": "x"}), "`config.password`"),
+            (json!({"db": {"auth": {"user": "anna"}}}), "`config.db.auth.user`"),
+            (json!({"db": [{"pins": 1}, {"api_token": ["x"]}]}), "`config.db.api_token`"),
+            (json!({"credentials": 12_345}), "`config.credentials`"),
+            (json!({"url": "postgres://u:x@h/d"}), "`config.url`"),
+        ] {
+            assert_eq!(found(config).as_deref(), Some(path));
+        }
+        let harmless = json!({
+            "password": {"env": "A"}, "credentials": {"key": {"file": "B"}, "on": true}, "token": null,
+            "url": "https://example.com/a@b:c", "port": 5432,
+        });
+        assert_eq!(found(harmless), None);
+        let mut settings = settings(&json!({}), None);
+        settings.command.push("--api-token=x".to_owned());
+        assert_eq!(settings.inline_secret().as_deref(), Some("`command`"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 use service::{
     host::{Secrets, SettingError},
@@ -18,6 +19,11 @@ use super::{
 
 /// The setting that tells where relative paths start: the folder of the file that declares the integration.
 const FOLDER: &str = "folder";
+
+/// The name of the secret that is a Singer tap's program and settings, and of the setting that stands in their place.
+const SEALED_TAP: &str = "tap";
+/// What of a Singer tap is sealed: whatever it is given may be a secret, and nothing tells which.
+const SEALED_PARTS: [&str; 2] = ["command", "config"];
 
 /// What is stored apart from the settings: name by which it stands in a file, and what is to be set instead.
 const APART: [(&str, &str); 2] = [("schema", "`schema`"), ("schedule", "`schedule`")];
@@ -35,13 +41,15 @@ impl Declaration {
         Self { settings: section, folder: folder.to_owned() }
     }
 
-    /// The settings without what is stored apart, and the secrets that stood in them.
+    /// The settings without what is stored apart, and the secrets that stood in them. `seals` says whether there is a key
+    /// for them: then all that a Singer tap is given is among them.
     ///
     /// # Errors
     /// When they hold what can't be stored.
     pub(crate) fn stored(
         &self,
         integration: &Integration,
+        seals: bool,
     ) -> Result<(Map<String, Value>, Secrets), SettingError> {
         let refused = |message: String, remedy: &str| SettingError {
             pointer: "/settings".to_owned(),
@@ -61,16 +69,25 @@ impl Declaration {
                 source.remove("token");
                 secrets.insert(TOKEN.to_owned(), token.clone());
             }
-        }
-        if let SourceSettings::Singer(singer) = &integration.source
-            && let Some(name) = singer.inline_secret()
-        {
-            return Err(refused(
-                format!(
-                    "The tap's `{name}` stands in the configuration, from which the service would store it"
-                ),
-                "Write it like `{ env = \"TAP_PASSWORD\" }` or `{ file = \"PATH\" }`",
-            ));
+            if let SourceSettings::Singer(singer) = &integration.source {
+                if seals {
+                    let taken = SEALED_PARTS
+                        .into_iter()
+                        .filter_map(|part| Some((part.to_owned(), source.remove(part)?)));
+                    let tap: Map<String, Value> = taken.collect();
+                    secrets.insert(SEALED_TAP.to_owned(), Value::Object(tap).to_string().into());
+                    source.insert(SEALED_TAP.to_owned(), "sealed".into());
+                } else if let Some(name) = singer.inline_secret() {
+                    return Err(refused(
+                        format!(
+                            "The tap's {name} may be a secret and stands in the configuration, and there is no key to \
+                             seal it with"
+                        ),
+                        "Give the service a key (`backstitch key new FILE`), or write it like `{ env = \"TAP_PASSWORD\" }` or \
+                         `{ file = \"PATH\" }`",
+                    ));
+                }
+            }
         }
         // The folder of a file that is named without one is empty.
         let folder = Path::new(".").join(&self.folder);
@@ -117,6 +134,9 @@ impl Stored<'_> {
                 );
             }
         }
+        if self.origin == Origin::File {
+            self.put_tap_back(&document, &mut settings)?;
+        }
         if let Some(schema_name) = self.schema_name {
             settings.insert("schema".to_owned(), schema_name.into());
         }
@@ -132,5 +152,27 @@ impl Stored<'_> {
         };
         let around = Surroundings::with_secrets(&folder, self.secrets, reach);
         Integration::read(self.name, document.object(&settings), &around)
+    }
+
+    /// Puts what of a Singer tap was sealed back into its settings.
+    fn put_tap_back(
+        &self,
+        document: &Document<'_>,
+        settings: &mut Map<String, Value>,
+    ) -> Result<(), ConfigError> {
+        let Some(Value::Object(source)) = settings.get_mut("source") else { return Ok(()) };
+        if source.remove(SEALED_TAP).is_none() {
+            return Ok(());
+        }
+        let opened = self.secrets.get(SEALED_TAP);
+        let parts = opened.and_then(|tap| serde_json::from_str(tap.expose_secret()).ok());
+        let Some(Value::Object(parts)) = parts else {
+            return Err(document.error(
+                "What the tap is given is sealed, and is not there",
+                "Start the service with its key and the file that declares the integration",
+            ));
+        };
+        source.extend(parts);
+        Ok(())
     }
 }

@@ -4,7 +4,11 @@
 
 use std::path::Path;
 
-use ::service::{host::SettingError, integration::Origin};
+use ::service::{
+    host::{Secrets, SettingError},
+    integration::Origin,
+};
+use secrecy::ExposeSecret;
 
 use super::*;
 
@@ -76,7 +80,7 @@ fn an_inline_token_is_warned_about_and_not_shown() {
 fn stored(text: &str, origin: Origin) -> Result<Integration, SettingError> {
     let path = Path::new("/etc/backstitch/backstitch.toml");
     let (integration, declaration) = parse_all(path, text).unwrap().integrations.remove(0);
-    let (settings, secrets) = declaration.stored(&integration)?;
+    let (settings, secrets) = declaration.stored(&integration, false)?;
     let stored = Stored {
         name: &integration.name,
         schema_name: Some(integration.schema.as_str()),
@@ -138,9 +142,41 @@ fn what_reaches_into_the_host_is_for_its_file_alone() {
     let tap = "[integration.Shop]\ndestination = \"duckdb:w.duckdb\"\n\
                source = { type = \"singer\", command = [\"tap-x\"], config = { password = \"hunter2\" } }";
     let error = stored(tap, Origin::File).map(|_| ()).unwrap_err();
-    assert!(error.message.contains("`password`") && !error.message.contains("hunter2"), "{error}");
+    assert!(
+        error.message.contains("`config.password`") && !error.message.contains("hunter2"),
+        "{error}"
+    );
     let error = refused(&tap.replace("\"hunter2\"", "{ env = \"X\" }"));
     assert_eq!(error.pointer, "/settings/source/command");
+}
+
+#[test]
+fn what_a_tap_is_given_is_sealed_and_put_back() {
+    let text = "[integration.Shop]\ndestination = \"duckdb:w.duckdb\"\nsource = { type = \"singer\", account = \"a\", \
+                command = [\"tap-x\", \"--key=hunter2\"], config = { db = { pins = [1.50, \"hunter2\"] } } }";
+    let path = Path::new("/etc/backstitch/backstitch.toml");
+    let (file, declaration) = parse_all(path, text).unwrap().integrations.remove(0);
+    let (settings, secrets) = declaration.stored(&file, true).unwrap();
+    assert!(!serde_json::Value::Object(settings.clone()).to_string().contains("hunter2"));
+    let read = |secrets: &Secrets| {
+        let stored = Stored {
+            name: &file.name,
+            schema_name: Some(file.schema.as_str()),
+            origin: Origin::File,
+            settings: &settings,
+            start_date: None,
+            secrets,
+        };
+        stored.read(Path::new("/var/lib/backstitch"))
+    };
+    let tap = |integration: &Integration| {
+        let SourceSettings::Singer(singer) = &integration.source else { panic!("it is a tap") };
+        let tap = singer.tap().unwrap();
+        (tap.command, tap.config.expose_secret().to_owned(), tap.fingerprint)
+    };
+    assert_eq!(tap(&read(&secrets).unwrap()), tap(&file));
+    let error = Failure::from(read(&Secrets::new()).map(|_| ()).unwrap_err()).render();
+    assert!(error.contains("sealed") && error.contains("key"), "{error}");
 }
 
 #[test]
@@ -163,6 +199,7 @@ fn reads_how_the_service_goes_about_it() {
         ("retention = { load_days = 30 }", "from 61 to 3660"),
         ("store = \"postgres://u:hunter2@h/d\"", "holds a password"),
         ("store = \"mysql://h/d\"", "can't be there"),
+        ("billing_anchor = \"2026-11-01T06:00:00Z\"", "midnight in UTC"),
     ] {
         let error = read(&format!("[service]\n{wrong}")).map(|_| ()).unwrap_err();
         let error = Failure::from(error).render();

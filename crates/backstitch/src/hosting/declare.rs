@@ -38,23 +38,29 @@ pub(super) async fn apply(
     now: DateTime<Utc>,
 ) -> Result<(), Failure> {
     let known = store.integrations().await.map_err(|error| store_failure(&error))?;
-    let mut declared = Vec::new();
+    let seals = host.key_id().is_some();
+    let (mut declared, mut kept) = (Vec::new(), Vec::new());
     for (integration, declaration) in integrations {
         for warning in &integration.warnings {
             tracing::warn!("`{}`: {warning}", integration.name);
         }
-        match declaration.stored(integration) {
+        match declaration.stored(integration, seals) {
             Ok((settings, secrets)) => {
                 let old = known.iter().find(|old| old.name == integration.name);
                 declared.push(declare(integration, settings, secrets, old, now));
             }
             Err(error) => {
-                tracing::error!(remedy = error.remedy, "`{}`: {error}", integration.name);
+                tracing::error!(
+                    remedy = error.remedy,
+                    "`{}` stays as it was, if it was there: {error}",
+                    integration.name
+                );
+                kept.push(integration.name.as_str());
             }
         }
     }
     let news: Vec<NewIntegration> = declared.iter().map(|declared| declared.new.clone()).collect();
-    let refused = store.declare_integrations(&news, now).await;
+    let refused = store.declare_integrations(&news, &kept, now).await;
     for (name, error) in refused.map_err(|error| store_failure(&error))? {
         tracing::error!(remedy = error.remedy(), "`{name}` can't be taken from the file: {error}");
     }
@@ -111,7 +117,12 @@ async fn keep_secrets(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     use secrecy::ExposeSecret;
-    let sealed = store.secrets(&stored.id).await?;
+    let mut sealed = store.secrets(&stored.id).await?;
+    // One that the file no longer has came from it.
+    if sealed.iter().any(|sealed| !secrets.contains_key(&sealed.name)) {
+        store.forget_secrets(&stored.id).await?;
+        sealed.clear();
+    }
     for (name, secret) in secrets {
         let known = sealed.iter().find(|sealed| sealed.name == *name);
         let is_known = known
@@ -128,10 +139,6 @@ async fn keep_secrets(
                 stored.name
             ),
         }
-    }
-    // One that the file no longer has came from it.
-    if secrets.is_empty() && !sealed.is_empty() {
-        store.forget_secrets(&stored.id).await?;
     }
     Ok(())
 }

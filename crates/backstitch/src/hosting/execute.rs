@@ -22,12 +22,15 @@ use tokio::{
     pin, select,
     time::{MissedTickBehavior, interval, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 use tracing::Instrument;
 
 use super::{
     host::ServiceHost,
-    live::Watch,
+    live::{Watch, keep_alive},
     mirror::{Mirrored, mirror},
     run_log::{RunLog, RunLogs},
 };
@@ -68,6 +71,8 @@ struct Prepared {
 #[async_trait]
 impl Execute for Executor {
     async fn execute(&self, run: &Run, reports: Reports) -> Result<Ending, RunError> {
+        let reports = Arc::new(reports);
+        let alive = keep_alive(&reports);
         let stored = self.store.integration(&run.integration_id).await.map_err(unstored)?;
         let title = stored.name.clone();
         let (prepared, secrets) = match self.prepare(stored).await {
@@ -82,9 +87,10 @@ impl Execute for Executor {
             tracing::info_span!("run", run_id = run.id.as_str(), integration = title.as_str());
         let result = async {
             let prepared = prepared?;
-            Box::pin(self.replicate(run, prepared, reports)).await
+            Box::pin(self.replicate(run, prepared, &reports, alive)).await
         };
         let result = result.instrument(span).await;
+        let _alive = keep_alive(&reports);
         conclude(&log, &result);
         if let Err(RunError { message, remedy, .. }) = &result {
             // In the service's own log; the run's has it already.
@@ -119,7 +125,8 @@ impl Executor {
         &self,
         run: &Run,
         prepared: Prepared,
-        reports: Reports,
+        reports: &Arc<Reports>,
+        alive: AbortOnDropHandle<()>,
     ) -> Result<Ending, RunError> {
         let Prepared { stored, integration, .. } = prepared;
         tracing::info!(
@@ -136,7 +143,6 @@ impl Executor {
         let destination = connect::destination(&target).map_err(|failure| failed(&failure))?;
         let mut options = options(run, &stored, &integration);
         options.accept_source_change = integration.accepts(source.as_ref());
-        let reports = Arc::new(reports);
         let fingerprint = source.fingerprint();
         if options.reset_start_date {
             reports.progress(|progress| progress.phase = "resetting".to_owned());
@@ -153,7 +159,7 @@ impl Executor {
                 store: Arc::clone(&self.store),
                 destination: Arc::clone(&destination),
                 integration: stored.clone(),
-                reports: Arc::clone(&reports),
+                reports: Arc::clone(reports),
                 kept_from: Utc::now() - self.loads,
             },
         );
@@ -166,7 +172,10 @@ impl Executor {
         let watch = Watch::new(Arc::clone(&context.progress));
         let stop = context.stop.clone();
         let replication = replicate(source, destination, options, context);
-        let result = watched(replication, watch, &reports, &stop).await;
+        // From here on the board shows whether it lives.
+        drop(alive);
+        let result = watched(replication, watch, reports, &stop).await;
+        let _alive = keep_alive(reports);
         let result = match result {
             Ok(report) => Ok(report),
             Err(failure) => {

@@ -14,6 +14,7 @@ use replication::{
 };
 use secrecy::SecretString;
 use service::{
+    api::CHECK_DEADLINE,
     host::{CheckStep, Draft, Host, Inspected, Secrets, SettingError},
     integration::{Integration, Origin},
     store::SealedSecret,
@@ -31,8 +32,9 @@ use crate::{
     failure::Failure,
 };
 
-/// How long one side of a connection check may take.
-const CHECK_DEADLINE: Duration = Duration::from_secs(120);
+/// How long one side of a connection check may take: it ends, and says so, before the request does that asked for it. What
+/// is left is for the look-ups before.
+const SIDE_DEADLINE: Duration = CHECK_DEADLINE.saturating_sub(Duration::from_secs(30));
 
 /// The program around the service.
 #[derive(Debug)]
@@ -202,8 +204,10 @@ impl Host for ServiceHost {
     ) -> Vec<String> {
         let (from, to) = (integration.start_date, start_date);
         let text = |date: DateTime<Utc>| date.format("%Y-%m-%d %H:%M UTC").to_string();
+        let instead =
+            if to == from { String::new() } else { format!(" instead of {}", text(from)) };
         let mut sentences = vec![
-            format!("The next run reads all tables again, from {} instead of {}.", text(to), text(from)),
+            format!("The next run reads all tables again, from {}{instead}.", text(to)),
             "That may take as long as a first run; new rows come only after the old ones.".to_owned(),
             "Rows that come again and differ are updated, and count as usage like any other.".to_owned(),
             "Nothing is deleted: rows that the source can't give any more stay, such as activities of more than 30 days ago."
@@ -252,7 +256,7 @@ async fn one_side(
 ) -> Vec<CheckStep> {
     let tried = select! {
         () = stop.cancelled() => Err("The check was stopped"),
-        tried = timeout(CHECK_DEADLINE, check) => tried.map_err(|_| "The check took too long"),
+        tried = timeout(SIDE_DEADLINE, check) => tried.map_err(|_| "The check took too long"),
     };
     match tried {
         Ok(tried) => tried.into_iter().map(|step| shown(side, step)).collect(),
@@ -279,5 +283,21 @@ fn failed(side: &str, name: &str, message: String, remedy: String) -> CheckStep 
         is_ok: false,
         message,
         remedy: Some(remedy),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_takes_too_long_says_so_itself() {
+        let stop = CancellationToken::new();
+        let hangs = pending::<Vec<Tried>>();
+        let steps = timeout(CHECK_DEADLINE, one_side("source", hangs, &stop)).await;
+        let messages: Vec<String> = steps.into_iter().flatten().map(|step| step.message).collect();
+        assert_eq!(messages, ["The check took too long"]);
     }
 }

@@ -4,12 +4,34 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use replication::progress::{ProgressBoard, StreamProgress};
-use service::run::{Progress, TableProgress};
-use tokio::time::Instant;
+use service::{
+    run::{Progress, TableProgress},
+    worker::Reports,
+};
+use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
 
 /// For how long a run that shows no progress is believed to be at work: longer than any single wait of a source or a
 /// destination, each of which has a deadline and tries again.
 const PATIENCE: Duration = Duration::from_secs(45 * 60);
+
+/// How often a run that waits says that it lives; the lease is renewed as often as it needs.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// Shows that a run lives while it waits for others: for its destination, a lock, a control store, each of which has a
+/// deadline. It ends with what is answered, and by itself when the run must be taken for stuck.
+#[must_use = "it ends when it is dropped"]
+pub(crate) fn keep_alive(reports: &Arc<Reports>) -> AbortOnDropHandle<()> {
+    let reports = Arc::clone(reports);
+    // A task of its own: what is waited for may hold up the task that waits.
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            reports.progress(|_| ());
+            sleep(BEAT).await;
+        }
+    }))
+}
 
 /// Watches a run's board.
 pub(crate) struct Watch {

@@ -18,4 +18,4 @@ mod service;
 
 pub(crate) use keys::{KEY_FILE_VARIABLE, KeyRing, new_key};
 pub(crate) use run_log::{RunLogLayer, RunLogs, RunTitle};
-pub(crate) use service::{Role, Service, open_store};
+pub(crate) use service::{Role, Service, look_at_store, open_store, short_name};

@@ -9,8 +9,10 @@ use service::{
     Scheduler, SchedulerLimits, Store, StoreError,
     api::{ApiState, router, serve},
     host::Host,
+    store::MigrationDue,
     worker::{Clock, LocalWorkers, WorkerOptions},
 };
+use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -18,7 +20,7 @@ use super::{
     keys::KeyRing, listen::Listening, run_log::RunLogs,
 };
 use crate::{
-    config::{Declaration, Integration, ServiceSettings, StoreAddress},
+    config::{Declaration, Integration, Secret, ServiceSettings, StoreAddress},
     exit::ExitStatus,
     failure::Failure,
     interrupt::{Interrupts, Signal},
@@ -132,15 +134,16 @@ impl Service {
             longest_sleep: LONGEST_SLEEP.min(settings.lease / 2),
             ..SchedulerLimits::default()
         };
-        let scheduler = Scheduler::new(&store, &workers, limits);
+        let scheduler = Scheduler::new(&store, &workers, limits).telling_the_dead(is_dead);
         let listening = match role {
             Role::Serve => Some(Listening::new(&settings).await?),
             Role::Work => None,
         };
         let place = listening.as_ref().map(|listening| format!(" at {}", listening.url()));
         tracing::info!(
-            "Ready{}: `{name}` works on up to {} runs at once; the control store is {}",
+            "Ready{}: `{}` works on up to {} runs at once; the control store is {}",
             place.unwrap_or_default(),
+            short_name(&name),
             settings.concurrency,
             store.place()
         );
@@ -225,19 +228,42 @@ pub(crate) async fn open_store(address: &StoreAddress) -> Result<Store, Failure>
             Store::sqlite(path, now).await
         }
         StoreAddress::Postgres(url, password) => {
-            let failed = |error| Failure::from(&error);
-            let config = PostgresConfig::parse(url, "backstitch").map_err(failed)?;
-            let config = match password {
-                Some(password) => {
-                    config.with_password(password.read("The control store's password")?)
-                }
-                None => config.password_from_environment().map_err(failed)?,
-            };
-            let (config, tls) = config.client().map_err(failed)?;
+            let (config, tls) = client(url, password.as_ref())?;
             Box::pin(Store::postgres(config, tls, now)).await
         }
     };
     store.map_err(|error| store_failure(&error))
+}
+
+/// Opens the control store to look at it only. Its tables may be older than this program's.
+///
+/// # Errors
+/// When it can't be opened.
+pub(crate) async fn look_at_store(
+    address: &StoreAddress,
+) -> Result<(Store, Option<MigrationDue>), Failure> {
+    let found = match address {
+        StoreAddress::File(path) => Store::look_at_sqlite(path).await,
+        StoreAddress::Postgres(url, password) => {
+            let (config, tls) = client(url, password.as_ref())?;
+            Box::pin(Store::look_at_postgres(config, tls)).await
+        }
+    };
+    found.map_err(|error| store_failure(&error))
+}
+
+/// How a control store in PostgreSQL is connected to.
+fn client(
+    url: &str,
+    password: Option<&Secret>,
+) -> Result<(tokio_postgres::Config, Option<MakeRustlsConnect>), Failure> {
+    let failed = |error| Failure::from(&error);
+    let config = PostgresConfig::parse(url, "backstitch").map_err(failed)?;
+    let config = match password {
+        Some(password) => config.with_password(password.read("The control store's password")?),
+        None => config.password_from_environment().map_err(failed)?,
+    };
+    config.client().map_err(failed)
 }
 
 /// A failure of the control store.
@@ -249,8 +275,27 @@ pub(super) fn store_failure(error: &StoreError) -> Failure {
     Failure::new(exit, error.to_string()).caused_by(error).with_hint(error.remedy())
 }
 
-/// The name of this process's workers, for people and for telling it from others.
+/// The name of this process's workers, for people and for telling it from others; and what tells on its machine whether it
+/// still lives.
 fn worker_name() -> String {
-    let Holder { host, pid, .. } = Holder::current("");
-    format!("{host}/{pid}/{}", hex::encode(rand::random::<[u8; 3]>()))
+    let Holder { host, pid, incarnation, .. } = Holder::current("");
+    format!("{host}/{pid}/{}/{incarnation}", hex::encode(rand::random::<[u8; 3]>()))
+}
+
+/// The part of a worker's name that is for people.
+pub(crate) fn short_name(worker: &str) -> &str {
+    worker.match_indices('/').nth(2).and_then(|(end, _)| worker.get(..end)).unwrap_or(worker)
+}
+
+/// Whether a worker is known to be dead: its process ran on this machine and doesn't any more.
+fn is_dead(worker: &str) -> bool {
+    let mut parts = worker.splitn(4, '/');
+    let (Some(host), Some(pid), Some(_), Some(incarnation)) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return false;
+    };
+    let Ok(pid) = pid.parse() else { return false };
+    let (host, incarnation) = (host.to_owned(), incarnation.to_owned());
+    Holder { host, pid, incarnation, run_id: String::new() }.is_dead()
 }

@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 use chrono::Utc;
 use service::{
     Store,
-    integration::Integration,
+    integration::{Integration, IntegrationEdit},
     run::{Run, RunState},
     store::{Load, LogLevel, SchemaEvent, SealedSecret, Start},
 };
@@ -71,6 +71,15 @@ impl Control {
             Start::Begun { run_id } => run_id,
             Start::AlreadyRunning { run_id } => panic!("`{run_id}` is alive"),
         }
+    }
+
+    /// Asks for all to be read again from the start date that it has.
+    pub(crate) fn reset(&self) {
+        let known = self.integration().unwrap();
+        let start_date = Some(known.start_date);
+        let reset = IntegrationEdit { start_date, ..IntegrationEdit::default() };
+        let edit = self.store.edit_integration(&known.id, known.version, &reset, Utc::now());
+        self.runtime.block_on(edit).unwrap();
     }
 
     /// Waits until the last run is so.

@@ -178,6 +178,12 @@ pub(super) async fn changeable(api: &Api, id: &str) -> Result<Integration, Probl
     Ok(integration)
 }
 
+/// An integration that may be deleted here: one that no file declares any more is nobody else's.
+pub(super) async fn deletable(api: &Api, id: &str) -> Result<Integration, Problem> {
+    let integration = existing(api, id).await?;
+    if integration.undeclared_at.is_some() { Ok(integration) } else { changeable(api, id).await }
+}
+
 /// An integration that is not deleted.
 pub(super) async fn existing(api: &Api, id: &str) -> Result<Integration, Problem> {
     let integration = api.store.integration(id).await?;

@@ -225,7 +225,7 @@ pub(super) async fn delete(
     State(api): State<Shared>,
     Place(id): Place<String>,
 ) -> Result<StatusCode, Problem> {
-    drafts::changeable(&api, &id).await?;
+    drafts::deletable(&api, &id).await?;
     api.store.delete_integration(&id, api.now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -42,7 +42,7 @@ mod view;
 use std::{fmt, sync::Arc, time::Duration};
 
 use axum::Router;
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, SubsecRound, TimeDelta, Utc};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -50,7 +50,7 @@ pub use self::{
     access::Access,
     openapi::document,
     rate::{Allowance, RateLimits},
-    routes::{RouteAccess, route_table},
+    routes::{CHECK_DEADLINE, RouteAccess, route_table},
     server::{ServeOptions, serve},
 };
 use self::{metrics::Meters, rate::Rates};
@@ -94,8 +94,9 @@ pub struct ApiOptions {
     pub key_age: TimeDelta,
     /// Rows that may be used in a billing period, if somebody watches that.
     pub row_budget: Option<u64>,
-    /// An instant at which a billing period begins; they are 30 days long.
-    pub billing_anchor: DateTime<Utc>,
+    /// A day, in UTC, with which a billing period begins; they are 30 days long. Usage is kept by days, so no period begins
+    /// within one.
+    pub billing_anchor: NaiveDate,
 }
 
 impl Default for ApiOptions {
@@ -108,7 +109,7 @@ impl Default for ApiOptions {
             deadline: Duration::from_secs(30),
             key_age: TimeDelta::hours(24),
             row_budget: None,
-            billing_anchor: DateTime::UNIX_EPOCH,
+            billing_anchor: NaiveDate::default(),
         }
     }
 }

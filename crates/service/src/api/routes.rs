@@ -9,8 +9,8 @@ use super::{
     runs, schedules, sessions, usage,
 };
 
-/// A check has a deadline of its own, which comes before this.
-const CHECK: Duration = Duration::from_secs(120);
+/// How long a connection check may take as a request. Whoever does the check must end it before.
+pub const CHECK_DEADLINE: Duration = Duration::from_secs(120);
 
 const SIGN_IN: &str = "Signing in";
 const USERS: &str = "Users and tokens";
@@ -144,13 +144,13 @@ fn integration_routes() -> Vec<Route> {
             .does(INTEGRATIONS, "Tries the source and the destination of an integration, or of an edit of it")
             .body::<checks::SavedCheckBody>()
             .answers::<checks::CheckView>()
-            .within(CHECK)
+            .within(CHECK_DEADLINE)
             .replay(Replay::Never),
         route!(Post "/api/v1/integration-checks", CHANGE, checks::unsaved)
             .does(INTEGRATIONS, "Tries a source and a destination before they are saved")
             .body::<checks::CheckBody>()
             .answers::<checks::CheckView>()
-            .within(CHECK)
+            .within(CHECK_DEADLINE)
             .replay(Replay::Never),
         route!(Post "/api/v1/schedule-previews", LOOK, schedules::preview)
             .does(INTEGRATIONS, "Shows the next starts of a schedule")

@@ -1,7 +1,7 @@
 //! Usage: rows replicated, by integration, table and day, against a budget.
 
 use axum::{Json, extract::State};
-use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -20,8 +20,9 @@ const LONGEST_DAYS: i64 = 366;
 const WARNINGS: [u64; 3] = [70, 90, 100];
 
 /// The billing period in which an instant lies.
-pub(super) fn period_of(anchor: DateTime<Utc>, now: DateTime<Utc>) -> Period {
+pub(super) fn period_of(anchor: NaiveDate, now: DateTime<Utc>) -> Period {
     let length = PERIOD.num_milliseconds();
+    let anchor = anchor.and_time(NaiveTime::MIN).and_utc();
     let since = (now - anchor).num_milliseconds().rem_euclid(length);
     Period { from: now - TimeDelta::milliseconds(since), length: PERIOD }
 }
@@ -187,15 +188,15 @@ mod tests {
     fn billing_periods_are_thirty_days_from_an_anchor() {
         let at = |days: i64| DateTime::UNIX_EPOCH + TimeDelta::days(days);
         for (now, from) in [(0, 0), (29, 0), (30, 30), (-1, -30), (61, 60)] {
-            let period = period_of(at(0), at(now));
+            let period = period_of(at(0).date_naive(), at(now));
             assert_eq!((period.from, period.length), (at(from), PERIOD), "{now}");
         }
-        assert_eq!(period_of(at(1_000), at(10)).from, at(10));
+        assert_eq!(period_of(at(1_000).date_naive(), at(10)).from, at(10));
     }
 
     #[test]
     fn a_budget_warns_three_times() {
-        let period = period_of(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH);
+        let period = period_of(NaiveDate::default(), DateTime::UNIX_EPOCH);
         let warned = |used| budget(1_000, used, period).warning_percent;
         assert_eq!(
             [0, 699, 700, 899, 900, 999, 1_000, 5_000].map(warned),

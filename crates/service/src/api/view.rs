@@ -45,6 +45,8 @@ pub struct IntegrationView {
     pub updated_at: DateTime<Utc>,
     /// Since when it is paused, and by whom.
     pub paused: Option<PausedView>,
+    /// Since when the file that declared it doesn't any more: then it may be deleted here.
+    pub undeclared_at: Option<DateTime<Utc>>,
     /// When it was deleted; its runs and figures stay.
     pub deleted_at: Option<DateTime<Utc>>,
     /// Its state, in Stitch's words.
@@ -196,6 +198,7 @@ pub(super) fn integration(
         created_at: integration.created_at,
         updated_at: integration.updated_at,
         paused: integration.paused.map(|(since, by)| PausedView { since, by: by.name().into() }),
+        undeclared_at: integration.undeclared_at,
         deleted_at: integration.deleted_at,
         status,
         last_run: last_run.map(|last| run(last, now)),
@@ -207,7 +210,7 @@ pub(super) fn integration(
 fn shown(origin: Origin, mut settings: Map<String, Value>) -> Map<String, Value> {
     let source = settings.get_mut("source").and_then(Value::as_object_mut);
     if let Some(source) = source.filter(|_| origin == Origin::File) {
-        for hidden in ["command", "config"] {
+        for hidden in ["command", "config", "tap"] {
             source.remove(hidden);
         }
     }

@@ -19,7 +19,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "select id, name, schema_name, origin, settings, schedule, start_date, reset_requested_at, version, created_at, \
-             updated_at, paused_at, paused_by, deleted_at, decided_until from integrations ",
+             updated_at, paused_at, paused_by, deleted_at, decided_until, undeclared_at from integrations ",
             $rest
         )
     };
@@ -161,24 +161,23 @@ impl Store {
             return Err(StoreError::Taken { what: "an integration", name: name.clone() });
         }
         refuse_idle(edit.schedule.as_ref().and_then(Option::as_ref), name, now)?;
-        let decided_until = if edit.schedule.is_some() { now } else { old.decided_until };
-        let start_date = edit.start_date.unwrap_or(old.start_date);
-        let is_reset = start_date != old.start_date;
-        let reset_requested_at = if is_reset { Some(now) } else { old.reset_requested_at };
-        // One that can't be read stays as it is until it is set anew.
+        // What isn't edited stays as it is then, not as it was read: a schedule that can't be read, slots that were decided
+        // meanwhile, a reset that was done meanwhile.
         let update = "update integrations set name = $1, settings = $2, \
-                      schedule = case when cast($3 as bigint) = 1 then $4 else schedule end, start_date = $5, reset_requested_at = $6, \
-                      updated_at = $7, decided_until = $8, version = version + 1 \
+                      schedule = case when cast($3 as bigint) = 1 then $4 else schedule end, \
+                      decided_until = case when cast($3 as bigint) = 1 then $5 else decided_until end, \
+                      start_date = coalesce($6, start_date), reset_requested_at = coalesce($7, reset_requested_at), \
+                      updated_at = $8, version = version + 1 \
                       where id = $9 and version = $10 and deleted_at is null";
         let row = values![
             name,
             Json::Object(edit.settings.clone().unwrap_or(old.settings)).to_string(),
             i64::from(edit.schedule.is_some()),
             edit.schedule.as_ref().and_then(|schedule| schedule_text(schedule.as_ref())),
-            start_date,
-            reset_requested_at,
             now,
-            decided_until,
+            edit.start_date,
+            edit.start_date.map(|_| now),
+            now,
             id,
             seen,
         ];
@@ -198,15 +197,17 @@ impl Store {
     }
 
     /// Makes the integrations that a file declares what it says: those that are new are made, those that differ edited, and
-    /// those that it no longer has paused by the system; their data stays. Doing it again changes nothing. Answers the
-    /// names of those that could not be made so, each with its reason: a name or schema is taken by one that the API made,
-    /// a schedule has no start any more. They keep no other from being made.
+    /// those that it no longer has paused by the system; their data stays. `kept` are the names of those that stand in the
+    /// file and can't be taken from it: they stay as they are. Doing it again changes nothing. Answers the names of those
+    /// that could not be made so, each with its reason: a name or schema is taken by one that the API made, a schedule has
+    /// no start any more. They keep no other from being made.
     ///
     /// # Errors
     /// When the store can't be read or changed.
     pub async fn declare_integrations(
         &self,
         declared: &[NewIntegration],
+        kept: &[&str],
         now: DateTime<Utc>,
     ) -> Result<Vec<(String, StoreError)>, StoreError> {
         let known = self.integrations().await?;
@@ -220,15 +221,29 @@ impl Store {
                 Err(error) => refused.push((new.name.clone(), error)),
             }
         }
-        let is_gone = |old: &&Integration| {
-            old.origin == Origin::File
-                && old.paused.is_none()
-                && !declared.iter().any(|new| new.name == old.name)
-        };
-        for old in known.iter().filter(is_gone) {
-            self.pause(&old.id, PausedBy::System, now).await?;
+        for old in known.iter().filter(|old| old.origin == Origin::File) {
+            let is_gone = !declared.iter().any(|new| new.name == old.name)
+                && !kept.contains(&old.name.as_str());
+            self.note_undeclared(old, is_gone, now).await?;
         }
         Ok(refused)
+    }
+
+    /// Notes whether an integration has gone from its file, and pauses one that has.
+    async fn note_undeclared(
+        &self,
+        old: &Integration,
+        is_gone: bool,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        if old.undeclared_at.is_some() != is_gone {
+            let update = "update integrations set undeclared_at = $1, updated_at = $2, version = version + 1 where id = $3";
+            self.one(update, values![is_gone.then_some(now), now, &old.id], &old.id).await?;
+        }
+        if is_gone && old.paused.is_none() {
+            self.pause(&old.id, PausedBy::System, now).await?;
+        }
+        Ok(())
     }
 
     async fn declare(
@@ -405,6 +420,7 @@ fn integration(mut row: Row) -> Result<Integration, StoreError> {
         },
         deleted_at: row.optional_instant()?,
         decided_until: row.instant()?,
+        undeclared_at: row.optional_instant()?,
     })
 }
 

@@ -1,12 +1,14 @@
 //! The store's tables, version by version. A version that was released is never changed; what comes later is added.
 
+use std::cmp::Ordering;
+
 use super::{
     StoreError,
-    database::{Database, Dialect, values},
+    database::{Database, Dialect, Row, values},
 };
 
 /// All versions, the first first.
-const VERSIONS: [&str; 3] = [FIRST, SECOND, THIRD];
+const VERSIONS: [&str; 4] = [FIRST, SECOND, THIRD, FOURTH];
 
 /// Keeps two programs that start at once from making the tables twice. SQLite has one writer anyway.
 const LOCK_POSTGRES: &str = "select pg_advisory_xact_lock(7305798211);
@@ -209,6 +211,49 @@ create index schema_events_by_integration on schema_events (integration_id, happ
 create index usage_days_by_day on usage_days (day, rows_counted);
 ";
 
+const FOURTH: &str = "
+alter table integrations add column undeclared_at bigint;
+";
+
+/// Tables that are older than this program's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MigrationDue {
+    /// The version that they have; 0 where there are none.
+    pub found: i64,
+    /// The version that this program works on.
+    pub known: i64,
+}
+
+/// Whether the tables are older than this program's. Changes nothing.
+///
+/// # Errors
+/// When the store can't be read, or a later program made it.
+pub(super) async fn due(database: &dyn Database) -> Result<Option<MigrationDue>, StoreError> {
+    let is_there = match database.dialect() {
+        Dialect::Sqlite => "select count(*) from sqlite_master where name = 'store_version'",
+        Dialect::Postgres => {
+            "select count(*) from pg_tables where schemaname = 'backstitch' and tablename = 'store_version'"
+        }
+    };
+    let number = |rows: Vec<Row>| rows.into_iter().next().map_or(Ok(0), |mut row| row.integer());
+    let found = match number(database.rows(is_there, values![]).await?)? {
+        0 => 0,
+        _ => number(database.rows(LATEST, values![]).await?)?,
+    };
+    let known = newest();
+    match found.cmp(&known) {
+        Ordering::Less => Ok(Some(MigrationDue { found, known })),
+        Ordering::Equal => Ok(None),
+        Ordering::Greater => Err(StoreError::Newer { place: database.place(), found, known }),
+    }
+}
+
+const LATEST: &str = "select coalesce(max(version), 0) from store_version";
+
+fn newest() -> i64 {
+    i64::try_from(VERSIONS.len()).unwrap_or(i64::MAX)
+}
+
 /// Brings the tables up to the latest version, in one transaction.
 ///
 /// # Errors
@@ -219,10 +264,9 @@ pub(super) async fn apply(database: &dyn Database, now: i64) -> Result<(), Store
         transaction.script(LOCK_POSTGRES).await?;
     }
     transaction.script(VERSION_TABLE).await?;
-    let latest = "select coalesce(max(version), 0) from store_version";
-    let rows = transaction.rows(latest, values![]).await?;
+    let rows = transaction.rows(LATEST, values![]).await?;
     let found = rows.into_iter().next().map_or(Ok(0), |mut row| row.integer())?;
-    let known = i64::try_from(VERSIONS.len()).unwrap_or(i64::MAX);
+    let known = newest();
     if found > known {
         return Err(StoreError::Newer { place: database.place(), found, known });
     }

@@ -37,6 +37,7 @@ pub use self::{
     integrations::NewSecrets,
     loads::{Load, LoadCounts, Usage},
     logs::{LogLevel, LogLimits, LogLine, NewLogLine},
+    migrations::MigrationDue,
     reports::{Period, SchemaChange, SchemaEvent, TableReport},
     retention::Pruned,
     runs::{Figures, RunCursor},
@@ -69,6 +70,33 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
         Self::open(Box::new(postgres::Postgres::new(config, tls)), now).await
+    }
+
+    /// Opens a file that is there to look at it: nothing in it is changed, and whoever changes it is not held up. Answers
+    /// also whether its tables are older than this program's; then much can't be read.
+    ///
+    /// # Errors
+    /// When the file can't be opened, is no control store, or a later program made it.
+    pub async fn look_at_sqlite(path: &Path) -> Result<(Self, Option<MigrationDue>), StoreError> {
+        Self::looking(Box::new(sqlite::Sqlite::look(path).await?)).await
+    }
+
+    /// Opens a PostgreSQL database to look at it, as [`Store::look_at_sqlite`] does.
+    ///
+    /// # Errors
+    /// When the database can't be reached, or a later program made its tables.
+    pub async fn look_at_postgres(
+        config: tokio_postgres::Config,
+        tls: Option<MakeRustlsConnect>,
+    ) -> Result<(Self, Option<MigrationDue>), StoreError> {
+        Self::looking(Box::new(postgres::Postgres::look(config, tls))).await
+    }
+
+    async fn looking(
+        database: Box<dyn Database>,
+    ) -> Result<(Self, Option<MigrationDue>), StoreError> {
+        let due = migrations::due(database.as_ref()).await?;
+        Ok((Self { database }, due))
     }
 
     async fn open(database: Box<dyn Database>, now: DateTime<Utc>) -> Result<Self, StoreError> {

@@ -68,6 +68,14 @@ impl Postgres {
         }
     }
 
+    /// The same for who only looks: the server refuses whatever would change something.
+    pub(crate) fn look(mut config: Config, tls: Option<MakeRustlsConnect>) -> Self {
+        let options = config.get_options().unwrap_or_default();
+        let options = format!("{options} -c default_transaction_read_only=on");
+        config.options(options.trim());
+        Self::new(config, tls)
+    }
+
     async fn open(&self) -> Result<Session, tokio_postgres::Error> {
         let (client, driver) = match &self.tls {
             Some(tls) => {

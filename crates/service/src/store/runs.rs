@@ -322,27 +322,33 @@ impl Store {
         Ok(changed == 1)
     }
 
-    /// Takes the runs of workers whose lease has lapsed, and makes them due again; those whose leases
-    /// lapsed [`MOST_LAPSES`] times are lost. Answers the runs that are due again. A run that was to stop ends.
+    /// Takes the runs of workers whose lease has lapsed or who are known to be dead, and makes them due again; those whose
+    /// workers disappeared [`MOST_LAPSES`] times are lost. Answers the runs that are due again. A run that was to stop ends.
     ///
     /// Beginning again is safe, because bookmarks and the right to write are the destination's: the next attempt goes on
     /// from the last commit, and the former worker can't commit any more.
     ///
     /// # Errors
     /// When the store can't be changed.
-    pub async fn recover(&self, now: DateTime<Utc>) -> Result<Vec<String>, StoreError> {
-        let lapsed = select!(
-            "where ended_at is null and state = 'running' and lease_expires_at < $1 order by begun_at"
-        );
+    pub async fn recover(
+        &self,
+        now: DateTime<Utc>,
+        is_dead: impl Fn(&str) -> bool,
+    ) -> Result<Vec<String>, StoreError> {
+        let running = select!("where ended_at is null and state = 'running' order by begun_at");
         let mut due = Vec::new();
-        for run in self.read(lapsed, values![now], run).await? {
+        for run in self.read(running, values![], run).await? {
+            let has_lapsed = run.lease_expires_at.is_some_and(|end| end < now);
+            if !has_lapsed && !run.worker.as_deref().is_some_and(&is_dead) {
+                continue;
+            }
             let end = match run.stop {
                 Some(StopReason::Hand) => Some(RunState::Stopped),
                 Some(StopReason::TimeLimit) => Some(RunState::TimedOut),
                 None => (run.lapses + 1 >= MOST_LAPSES).then_some(RunState::Lost),
             };
             // Nobody saw it live after its lease.
-            let ended_at = end.map(|_| run.lease_expires_at.unwrap_or(now));
+            let ended_at = end.map(|_| run.lease_expires_at.map_or(now, |lease| lease.min(now)));
             let state = end.unwrap_or(RunState::Due);
             let [code, message, remedy] = match end {
                 Some(RunState::Lost) => LOST.map(Some),
@@ -350,7 +356,7 @@ impl Store {
             };
             let update = "update runs set state = $1, ended_at = $2, worker = null, lease_expires_at = null, \
                           error_code = $3, error_message = $4, error_remedy = $5, lapses = lapses + 1 \
-                          where id = $6 and state = 'running' and attempt = $7 and lease_expires_at < $8 \
+                          where id = $6 and state = 'running' and attempt = $7 and lease_expires_at = $8 \
                           and coalesce(stop_reason, '') = $9";
             let stop = run.stop.map_or("", StopReason::name);
             let values = values![
@@ -361,7 +367,7 @@ impl Store {
                 remedy,
                 &run.id,
                 run.attempt,
-                now,
+                run.lease_expires_at,
                 stop
             ];
             if self.change(update, values).await? == 1 && end.is_none() {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rusqlite::{Connection, ErrorCode, params_from_iter, types};
+use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter, types};
 use tokio::{
     sync::{Mutex, OwnedMutexGuard, Semaphore},
     task::spawn_blocking,
@@ -42,6 +42,7 @@ const READERS: usize = 4;
 pub(crate) struct Sqlite {
     path: PathBuf,
     connection: Arc<Mutex<Connection>>,
+    access: OpenFlags,
     /// Connections for single reads; each is opened when it is first needed.
     readers: Readers,
 }
@@ -70,12 +71,26 @@ impl Sqlite {
                 continue;
             }
             let connection = joined(opened, &place(&path))?;
-            let readers = Readers {
-                permits: Semaphore::new(READERS),
-                idle: std::sync::Mutex::new(Vec::new()),
-            };
-            return Ok(Self { path, connection: Arc::new(Mutex::new(connection)), readers });
+            return Ok(Self::of(path, connection, OpenFlags::default()));
         }
+    }
+
+    /// Opens a file that is there, without changing anything.
+    pub(crate) async fn look(path: &Path) -> Result<Self, StoreError> {
+        let path = path.to_path_buf();
+        let access = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = {
+            let path = path.clone();
+            spawn_blocking(move || connect_to_read(&path, access)).await
+        };
+        let connection = joined(opened, &place(&path))?;
+        Ok(Self::of(path, connection, access))
+    }
+
+    fn of(path: PathBuf, connection: Connection, access: OpenFlags) -> Self {
+        let idle = std::sync::Mutex::new(Vec::new());
+        let readers = Readers { permits: Semaphore::new(READERS), idle };
+        Self { path, connection: Arc::new(Mutex::new(connection)), access, readers }
     }
 }
 
@@ -125,11 +140,11 @@ impl Sqlite {
         let _permit =
             waiting.map_err(|error| late(error.into()))?.map_err(|error| late(error.into()))?;
         let idle = self.readers.idle.lock().ok().and_then(|mut idle| idle.pop());
-        let path = self.path.clone();
+        let (path, access) = (self.path.clone(), self.access);
         let blocking = spawn_blocking(move || {
             let connection = match idle {
                 Some(connection) => connection,
-                None => connect_to_read(&path)?,
+                None => connect_to_read(&path, access)?,
             };
             let rows = query(&connection, sql, &values)?;
             Ok((connection, rows))
@@ -143,8 +158,8 @@ impl Sqlite {
 }
 
 /// Opens one more connection to a file that is there.
-fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
+fn connect_to_read(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, access)?;
     connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.execute_batch("pragma query_only = on")?;

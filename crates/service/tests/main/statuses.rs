@@ -45,7 +45,7 @@ async fn from_pending_to_deleted() {
     let running = shown(store, &one, "2026-05-01 16:08").await;
     assert_eq!(running, Status::InProgress { since: at("2026-05-01 16:07") });
     assert_eq!(running.label(), "In Progress");
-    store.recover(at("2026-05-01 16:10")).await.unwrap();
+    store.recover(at("2026-05-01 16:10"), |_| false).await.unwrap();
     let again = shown(store, &one, "2026-05-01 16:11").await;
     assert_eq!(again, pending(PendingReason::AnotherAttempt, Some("2026-05-01 16:11")));
     let claim = store.claim(&run_id, "b", lease, at("2026-05-01 16:12")).await.unwrap().unwrap();

@@ -3,9 +3,9 @@
 
 use postgres_cluster::Cluster;
 use rusqlite::Connection;
-use service::Store;
+use service::{Store, StoreError, store::MigrationDue};
 use tempfile::TempDir;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::{Client, Config, NoTls};
 
 use crate::at;
 
@@ -37,8 +37,29 @@ impl Subject {
     }
 
     /// One more handle.
-    pub(crate) async fn reopen(&self) -> Result<Store, service::StoreError> {
+    pub(crate) async fn reopen(&self) -> Result<Store, StoreError> {
         self.backing.open().await
+    }
+
+    /// One more handle that only looks.
+    pub(crate) async fn look(&self) -> Result<(Store, Option<MigrationDue>), StoreError> {
+        match &self.backing {
+            Backing::File(folder) => Store::look_at_sqlite(&folder.path().join("control.db")).await,
+            Backing::Server { cluster, database } => {
+                Store::look_at_postgres(config(cluster, database), None).await
+            }
+        }
+    }
+
+    /// A session of the test's own; of PostgreSQL alone.
+    pub(crate) async fn session(&self) -> Client {
+        let Backing::Server { cluster, database } = &self.backing else {
+            panic!("SQLite has one writer");
+        };
+        let (client, connection) = config(cluster, database).connect(NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute("set search_path = backstitch").await.unwrap();
+        client
     }
 
     /// Runs a statement behind the store's back, and answers its first column, one line a row.
@@ -50,13 +71,8 @@ impl Subject {
                 let rows = statement.query_map((), |row| row.get(0)).unwrap();
                 rows.map(Result::unwrap).collect()
             }
-            Backing::Server { cluster, database } => {
-                let (client, connection) = config(cluster, database).connect(NoTls).await.unwrap();
-                let connection = tokio::spawn(connection);
-                client.batch_execute("set search_path = backstitch").await.unwrap();
-                let rows = client.query(sql, &[]).await.unwrap();
-                drop(client);
-                connection.await.unwrap().unwrap();
+            Backing::Server { .. } => {
+                let rows = self.session().await.query(sql, &[]).await.unwrap();
                 rows.iter().map(|row| row.get(0)).collect()
             }
         };
@@ -73,7 +89,7 @@ impl Subject {
 }
 
 impl Backing {
-    async fn open(&self) -> Result<Store, service::StoreError> {
+    async fn open(&self) -> Result<Store, StoreError> {
         let now = at("2026-01-01 00:00");
         match self {
             Self::File(folder) => Store::sqlite(&folder.path().join("control.db"), now).await,

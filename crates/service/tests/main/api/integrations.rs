@@ -259,6 +259,22 @@ async fn what_a_file_declares_is_read_only() {
 }
 
 #[tokio::test]
+async fn what_no_file_declares_any_more_can_be_deleted() {
+    let service = Service::new().await;
+    let new = NewIntegration { origin: Origin::File, ..crate::new_integration("Declared", None) };
+    service.store.declare_integrations(&[new.clone()], &[], service.now()).await.unwrap();
+    let id = service.store.integrations().await.unwrap().remove(0).id;
+    service.store.declare_integrations(&[], &[], service.now()).await.unwrap();
+    let shown = service.member("GET", &path(&id, "")).send().await.value();
+    assert!(shown["undeclared_at"].is_string(), "{shown}");
+    let deleted = service.member("DELETE", &path(&id, "")).send().await;
+    assert_eq!(deleted.status, StatusCode::NO_CONTENT, "{}", deleted.body);
+    // Declared again it is another.
+    service.store.declare_integrations(&[new], &[], service.now()).await.unwrap();
+    assert_ne!(service.store.integrations().await.unwrap()[0].id, id);
+}
+
+#[tokio::test]
 async fn what_is_deleted_is_still_shown_and_does_nothing_any_more() {
     let service = Service::new().await;
     let id = service.integration("One").await;

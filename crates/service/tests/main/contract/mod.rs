@@ -14,7 +14,7 @@ use service::{
     Dispatch, Scheduler, SchedulerLimits, StoreError,
     integration::{Integration, IntegrationEdit, Origin, PausedBy},
     run::{Claim, Run, RunError, RunState, StopReason},
-    store::{Role, Scope, SealedSecret, Start},
+    store::{MigrationDue, Role, Scope, SealedSecret, Start},
 };
 
 pub(crate) use self::figures::load;
@@ -35,6 +35,7 @@ use self::{
         a_run_beyond_its_time_is_asked_to_stop, a_run_whose_workers_disappear_is_lost_in_the_end,
         a_worker_that_lost_its_run_changes_nothing, decisions_are_written_once,
         one_run_lives_at_a_time, one_worker_claims_a_run, stopping,
+        the_lease_of_the_dead_is_not_waited_for,
     },
 };
 use crate::{at, new_integration, parsed, subject::Subject};
@@ -75,6 +76,7 @@ on_both!(
     one_worker_claims_a_run,
     a_worker_that_lost_its_run_changes_nothing,
     a_run_whose_workers_disappear_is_lost_in_the_end,
+    the_lease_of_the_dead_is_not_waited_for,
     stopping,
     a_run_beyond_its_time_is_asked_to_stop,
     decisions_are_written_once,
@@ -99,6 +101,7 @@ on_both!(
     what_the_store_holds,
     an_interrupted_call_leaves_nothing_open,
     opened_again_it_is_the_same_and_a_later_one_is_refused,
+    who_only_looks_changes_nothing,
 );
 
 #[cfg(unix)]
@@ -213,9 +216,9 @@ async fn what_a_file_declares_is_applied_once(subject: &Subject) {
         ..new_integration(name, Some(parsed(json!({ "every": every }))))
     };
     let both = [declared("One", "1h"), declared("Two", "6h")];
-    store.declare_integrations(&both, at("2026-05-01 12:00")).await.unwrap();
+    store.declare_integrations(&both, &[], at("2026-05-01 12:00")).await.unwrap();
     let first = store.integrations().await.unwrap();
-    store.declare_integrations(&both, at("2026-05-01 13:00")).await.unwrap();
+    store.declare_integrations(&both, &[], at("2026-05-01 13:00")).await.unwrap();
     assert_eq!(store.integrations().await.unwrap(), first);
     // Nor does a schedule that is written otherwise.
     let cron = |every, zone| service::integration::NewIntegration {
@@ -224,20 +227,20 @@ async fn what_a_file_declares_is_applied_once(subject: &Subject) {
     };
     let three = |three| [both.as_slice(), &[three]].concat();
     let written = three(cron("0 0 9 ? * MON-FRI", "UTC"));
-    store.declare_integrations(&written, at("2026-05-01 13:00")).await.unwrap();
+    store.declare_integrations(&written, &[], at("2026-05-01 13:00")).await.unwrap();
     let before = store.integrations().await.unwrap();
     let otherwise = three(cron("0 0 9 ? * mon-fri", "UTC"));
-    store.declare_integrations(&otherwise, at("2026-05-01 13:30")).await.unwrap();
+    store.declare_integrations(&otherwise, &[], at("2026-05-01 13:30")).await.unwrap();
     assert_eq!(store.integrations().await.unwrap(), before);
-    store.declare_integrations(&both, at("2026-05-01 13:00")).await.unwrap();
+    store.declare_integrations(&both, &[], at("2026-05-01 13:00")).await.unwrap();
     // Another schedule for one, and the other is gone.
     let one = [declared("One", "3h")];
-    store.declare_integrations(&one, at("2026-05-01 14:00")).await.unwrap();
+    store.declare_integrations(&one, &[], at("2026-05-01 14:00")).await.unwrap();
     let second = store.integrations().await.unwrap();
     assert_eq!((second[0].version, second[0].decided_until), (2, at("2026-05-01 14:00")));
     assert_eq!(second[1].paused, Some((at("2026-05-01 14:00"), PausedBy::System)));
     // It comes back.
-    store.declare_integrations(&both, at("2026-05-01 15:00")).await.unwrap();
+    store.declare_integrations(&both, &[], at("2026-05-01 15:00")).await.unwrap();
     let third = store.integrations().await.unwrap();
     assert_eq!((third[1].paused, &third[1].id), (None, &first[1].id));
     made(subject, "By API").await;
@@ -245,13 +248,36 @@ async fn what_a_file_declares_is_applied_once(subject: &Subject) {
     let mut idle = declared("Idle", "1h");
     idle.schedule = Some(parsed(json!({ "cron": "0 0 0 ? * * 2025" })));
     let three = [declared("By API", "1h"), idle, declared("Three", "1h")];
-    let refused = store.declare_integrations(&three, at("2026-05-01 16:00")).await.unwrap();
+    // What stands there and can't be taken from it has not gone.
+    let refused =
+        store.declare_integrations(&three, &["Two"], at("2026-05-01 16:00")).await.unwrap();
     let [(one, StoreError::Taken { .. }), (other, StoreError::Idle { .. })] = refused.as_slice()
     else {
         panic!("{refused:?}");
     };
     assert_eq!((one.as_str(), other.as_str()), ("By API", "Idle"));
-    assert!(store.integrations().await.unwrap().iter().any(|made| made.name == "Three"));
+    let fourth = store.integrations().await.unwrap();
+    assert!(fourth.iter().any(|made| made.name == "Three"));
+    let state = |name: &str| {
+        let found = fourth.iter().find(|found| found.name == name).unwrap();
+        (found.paused.is_some(), found.undeclared_at.is_some())
+    };
+    assert_eq!(
+        [state("One"), state("Two"), state("By API")],
+        [(true, true), (false, false), (false, false)]
+    );
+    // One that somebody paused before it went stays paused by them when it comes back.
+    let two = fourth.iter().find(|found| found.name == "Two").unwrap();
+    store.pause(&two.id, PausedBy::User, at("2026-05-01 16:10")).await.unwrap();
+    store.declare_integrations(&[], &[], at("2026-05-01 16:20")).await.unwrap();
+    let gone = store.integration(&two.id).await.unwrap();
+    assert_eq!(
+        (gone.paused.map(|(_, by)| by), gone.undeclared_at),
+        (Some(PausedBy::User), Some(at("2026-05-01 16:20")))
+    );
+    store.declare_integrations(&both, &[], at("2026-05-01 16:30")).await.unwrap();
+    let back = store.integration(&two.id).await.unwrap();
+    assert_eq!((back.paused, back.undeclared_at), (gone.paused, None));
 }
 
 async fn sealed_secrets(subject: &Subject) {
@@ -388,4 +414,48 @@ async fn opened_again_it_is_the_same_and_a_later_one_is_refused(subject: &Subjec
     let refused = subject.reopen().await.unwrap_err();
     assert!(matches!(refused, StoreError::Newer { found: 99, .. }), "{refused}");
     assert!(!refused.is_retriable() && refused.remedy().contains("later"));
+    assert!(matches!(subject.look().await.unwrap_err(), StoreError::Newer { found: 99, .. }));
+}
+
+async fn who_only_looks_changes_nothing(subject: &Subject) {
+    let one = made(subject, "One").await;
+    let (looking, due) = subject.look().await.unwrap();
+    assert_eq!(due, None);
+    assert_eq!(looking.integrations().await.unwrap(), std::slice::from_ref(&one));
+    let refused = looking.pause(&one.id, PausedBy::User, at("2026-05-01 13:00")).await;
+    assert!(refused.is_err());
+    let version = "select cast(max(version) as text) from store_version";
+    let newest = subject.query(version).await.parse::<i64>().unwrap();
+    subject
+        .query(&format!("delete from store_version where version = {newest} returning 'done'"))
+        .await;
+    let (_, due) = subject.look().await.unwrap();
+    assert_eq!(due, Some(MigrationDue { found: newest - 1, known: newest }));
+    assert_eq!(subject.query(version).await, (newest - 1).to_string());
+}
+
+/// An edit reads, and then writes where nothing has changed: what is done in between stays done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_that_ends_during_an_edit_does_not_come_back() {
+    let subject = Subject::postgres(Cluster::start().unwrap(), "resets").await;
+    let one = made(&subject, "One").await;
+    let now = at("2026-05-01 13:00");
+    let reset = IntegrationEdit { start_date: Some(one.start_date), ..IntegrationEdit::default() };
+    let one = subject.store.edit_integration(&one.id, one.version, &reset, now).await.unwrap();
+    // The row is held, so that the edit has read it and can't write yet.
+    let holder = subject.session().await;
+    holder.batch_execute("begin; select 1 from integrations for update").await.unwrap();
+    let rename = IntegrationEdit { name: Some("Other".to_owned()), ..IntegrationEdit::default() };
+    let edit = subject.store.edit_integration(&one.id, one.version, &rename, now);
+    let end = async {
+        let waiting = "select count(*)::text from pg_stat_activity where wait_event_type = 'Lock'";
+        while subject.query(waiting).await == "0" {
+            tokio::task::yield_now().await;
+        }
+        let done = "update integrations set reset_requested_at = null; commit";
+        holder.batch_execute(done).await.unwrap();
+    };
+    let (edited, ()) = tokio::join!(edit, end);
+    let edited = edited.unwrap();
+    assert_eq!((edited.name.as_str(), edited.reset_requested_at), ("Other", None));
 }

@@ -53,7 +53,8 @@ pub(super) async fn a_changed_start_date_asks_for_a_reset(subject: &Subject) {
     let now = at("2026-05-02 08:00");
     let same = IntegrationEdit { start_date: Some(one.start_date), ..IntegrationEdit::default() };
     let one = store.edit_integration(&one.id, one.version, &same, now).await.unwrap();
-    assert_eq!(one.reset_requested_at, None);
+    assert_eq!(one.reset_requested_at, Some(now), "the same date reads all again, too");
+    store.reset_done(&one.id, now).await.unwrap();
     let earlier = Some(one.start_date - TimeDelta::days(30));
     let edit = IntegrationEdit { start_date: earlier, ..IntegrationEdit::default() };
     let one = store.edit_integration(&one.id, one.version, &edit, now).await.unwrap();

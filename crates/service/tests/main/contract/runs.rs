@@ -84,10 +84,12 @@ pub(super) async fn a_worker_that_lost_its_run_changes_nothing(subject: &Subject
     let run = subject.store.run(&run_id).await.unwrap();
     assert_eq!((run.progress.as_ref(), run.destination_token), (Some(&progress), Some(41)));
     // The lease lasts up to its end.
-    assert!(subject.other.recover(at("2026-05-01 12:02")).await.unwrap().is_empty());
+    assert!(subject.other.recover(at("2026-05-01 12:02"), |_| false).await.unwrap().is_empty());
     let late = at("2026-05-01 12:02") + TimeDelta::milliseconds(1);
-    let (one_recovers, two_recovers) =
-        tokio::join!(subject.store.recover(late), subject.other.recover(late));
+    let (one_recovers, two_recovers) = tokio::join!(
+        subject.store.recover(late, |_| false),
+        subject.other.recover(late, |_| false)
+    );
     let recovered = [one_recovers.unwrap(), two_recovers.unwrap()].concat();
     assert_eq!(recovered, std::slice::from_ref(&run_id));
     for _ in 0..2 {
@@ -127,6 +129,20 @@ pub(super) async fn a_worker_that_lost_its_run_changes_nothing(subject: &Subject
     );
 }
 
+pub(super) async fn the_lease_of_the_dead_is_not_waited_for(subject: &Subject) {
+    let one = made(subject, "One").await;
+    let run_id = begun(subject, &one, "2026-05-01 12:00").await;
+    let dead = claimed(subject, &run_id, "here/1", "2026-05-01 12:00").await;
+    let now = at("2026-05-01 12:00");
+    assert!(subject.store.recover(now, |worker| worker == "here/2").await.unwrap().is_empty());
+    let due = subject.store.recover(now, |worker| worker == "here/1").await.unwrap();
+    assert_eq!(due, std::slice::from_ref(&run_id));
+    assert_eq!(subject.store.look(&dead).await.unwrap(), Renewal::Lost);
+    claimed(subject, &run_id, "here/2", "2026-05-01 12:00").await;
+    let run = subject.store.run(&run_id).await.unwrap();
+    assert_eq!((run.attempt, run.lapses), (2, 1));
+}
+
 pub(super) async fn a_run_whose_workers_disappear_is_lost_in_the_end(subject: &Subject) {
     let one = made(subject, "One").await;
     let run_id = begun(subject, &one, "2026-05-01 12:00").await;
@@ -139,7 +155,7 @@ pub(super) async fn a_run_whose_workers_disappear_is_lost_in_the_end(subject: &S
     for attempt in 1..=MOST_LAPSES {
         let claim = claimed(subject, &run_id, "a", "2026-05-01 12:00").await;
         assert_eq!(claim.attempt, attempt + 4);
-        let due = subject.store.recover(at("2026-05-01 13:00")).await.unwrap();
+        let due = subject.store.recover(at("2026-05-01 13:00"), |_| false).await.unwrap();
         assert_eq!(due.len(), usize::from(attempt < MOST_LAPSES));
     }
     let run = subject.store.run(&run_id).await.unwrap();
@@ -175,7 +191,7 @@ pub(super) async fn stopping(subject: &Subject) {
         .unwrap();
     assert_eq!(renewal, Renewal::Stop(StopReason::Hand));
     // The worker disappears: a run that was to stop isn't begun again.
-    assert!(subject.store.recover(at("2026-05-01 14:00")).await.unwrap().is_empty());
+    assert!(subject.store.recover(at("2026-05-01 14:00"), |_| false).await.unwrap().is_empty());
     assert_eq!(state(run).await, RunState::Stopped);
     let unknown = subject.store.stop("nothing", StopReason::Hand, at("2026-05-01 12:00")).await;
     assert!(matches!(unknown, Err(StoreError::NotFound { what: "run", .. })));
