@@ -9,7 +9,10 @@ use std::{
 };
 
 use chrono::{NaiveDate, NaiveTime, TimeDelta};
-use service::store::{LogLevel, LogLimits};
+use service::{
+    api::{Network, NoNetwork},
+    store::{LogLevel, LogLimits},
+};
 
 use super::{
     address::{DestinationAddress, ParsedAddress},
@@ -55,6 +58,8 @@ pub(crate) struct ServiceSettings {
     pub(crate) retention: Retention,
     /// Whether a proxy in front of it speaks TLS.
     pub(crate) is_behind_tls: bool,
+    /// Proxies that are believed about where a request comes from.
+    pub(crate) trusted_proxies: Vec<Network>,
     /// The certificate with which it speaks TLS itself.
     pub(crate) tls: Option<Tls>,
     /// Rows that may be used in a billing period, if somebody watches that.
@@ -123,6 +128,7 @@ impl ServiceSettings {
                 loads: TimeDelta::days(92),
             },
             is_behind_tls: false,
+            trusted_proxies: Vec::new(),
             tls: None,
             row_budget: None,
             billing_anchor: None,
@@ -188,6 +194,15 @@ impl ServiceSettings {
         }
         settings.is_behind_tls =
             section.take("behind_tls").map(|entry| entry.truth()).transpose()?.unwrap_or_default();
+        if let Some(entry) = section.take("trusted_proxies") {
+            let parsed = entry.texts()?.iter().map(|text| text.parse()).collect();
+            settings.trusted_proxies = parsed.map_err(|_: NoNetwork| {
+                entry.error(
+                    "`trusted_proxies` holds what is neither an address nor a network",
+                    "Write it like `[\"127.0.0.1\", \"10.0.0.0/8\"]`",
+                )
+            })?;
+        }
         settings.tls = section.take("tls").map(|entry| Tls::read(entry, folder)).transpose()?;
         let budget = section.take("row_budget");
         settings.row_budget =

@@ -199,6 +199,7 @@ fn reads_how_the_service_goes_about_it() {
         ("retention = { load_days = 30 }", "from 61 to 3660"),
         ("store = \"postgres://u:hunter2@h/d\"", "holds a password"),
         ("store = \"mysql://h/d\"", "can't be there"),
+        ("trusted_proxies = [\"proxy\"]", "neither an address nor a network"),
         ("billing_anchor = \"2026-11-01T06:00:00Z\"", "midnight in UTC"),
     ] {
         let error = read(&format!("[service]\n{wrong}")).map(|_| ()).unwrap_err();

@@ -49,10 +49,18 @@ impl Listening {
         };
         let listener = TcpListener::bind(settings.listen).await.map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
-        let options = ServeOptions { tls, drain_time: DRAIN, ..ServeOptions::default() };
+        if settings.is_behind_tls && settings.trusted_proxies.is_empty() {
+            tracing::warn!(
+                "All requests seem to come from the proxy, so all who sign in share one allowance of attempts: name the \
+                 proxy's address in `trusted_proxies` in `[service]`, and have it set `X-Forwarded-For`"
+            );
+        }
+        let proxies = settings.trusted_proxies.clone();
+        let options = ServeOptions { tls, drain_time: DRAIN, proxies, ..ServeOptions::default() };
         let defaults = ApiOptions::default();
         let api = ApiOptions {
             is_secure,
+            trusted_proxies: settings.trusted_proxies.clone(),
             row_budget: settings.row_budget,
             billing_anchor: settings.billing_anchor.unwrap_or(defaults.billing_anchor),
             ..defaults

@@ -21,9 +21,11 @@ use utoipa::ToSchema;
 
 use super::{
     Shared,
+    authentication::Caller,
     body::{Place, Query},
     logs::{LineView, after, level},
     problem::{Kind, Problem},
+    shares::Share,
     view,
 };
 use crate::store::LogLevel;
@@ -58,11 +60,12 @@ struct Follower {
     ready: VecDeque<Event>,
     until: DateTime<Utc>,
     is_over: bool,
-    _permit: OwnedSemaphorePermit,
+    _permit: (OwnedSemaphorePermit, Share),
 }
 
 pub(super) async fn follow(
     State(api): State<Shared>,
+    caller: Caller,
     Place(run_id): Place<String>,
     headers: HeaderMap,
     Query(query): Query<FollowQuery>,
@@ -71,13 +74,15 @@ pub(super) async fn follow(
     let level = level(query.level.as_deref())?;
     let sent = headers.get(LAST_EVENT).and_then(|id| id.to_str().ok()?.parse().ok());
     let after = after(sent.or(query.after))?;
-    let too_many =
-        |_| Problem::new(Kind::TooMany, "Too many logs are being followed").retry_after(30);
-    let permit = Arc::clone(&api.followers).try_acquire_owned().map_err(too_many)?;
+    let too_many = |detail| Problem::new(Kind::TooMany, detail).retry_after(30);
+    let share = api.followers_of_one.take(&caller.user.id);
+    let share = share.ok_or_else(|| too_many("You are following too many logs at once"))?;
+    let permit = Arc::clone(&api.followers).try_acquire_owned();
+    let permit = permit.map_err(|_| too_many("Too many logs are being followed"))?;
     let until = api.now() + LONGEST;
     let ready = VecDeque::new();
-    let follower =
-        Follower { api, run_id, level, after, ready, until, is_over: false, _permit: permit };
+    let _permit = (permit, share);
+    let follower = Follower { api, run_id, level, after, ready, until, is_over: false, _permit };
     let mut response = Sse::new(events(follower))
         .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
         .into_response();

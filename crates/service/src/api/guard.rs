@@ -16,13 +16,15 @@ use tracing::Instrument;
 use super::{
     Shared,
     access::Access,
+    addresses,
     authentication::authenticate,
     idempotency,
     problem::{Kind, Problem},
     route::{Facts, Replay},
 };
 
-/// From where a request comes; the server adds it.
+/// From where a request comes: the server adds the other end of the connection, and what proxies that are trusted say of
+/// the client takes its place.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
@@ -89,7 +91,15 @@ const HEADERS: [(HeaderName, &str); 6] = [
 ];
 
 /// Gives every request an id, which its answer and the log bear, and every answer its headers.
-pub(super) async fn envelope(State(api): State<Shared>, request: Request, next: Next) -> Response {
+pub(super) async fn envelope(
+    State(api): State<Shared>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if let Some(Peer(peer)) = request.extensions().get().copied() {
+        let client = addresses::client(peer, request.headers(), &api.options.trusted_proxies);
+        request.extensions_mut().insert(Peer(client));
+    }
     let id = uuid::Uuid::now_v7().to_string();
     let span = tracing::info_span!("request", request_id = id, method = %request.method());
     let work = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span).await;

@@ -9,6 +9,7 @@
 
 mod access;
 mod accounts;
+mod addresses;
 mod authentication;
 mod body;
 mod checks;
@@ -36,8 +37,10 @@ mod schedules;
 mod schema;
 mod server;
 mod sessions;
+mod shares;
 mod usage;
 mod view;
+mod write_deadline;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -48,12 +51,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     access::Access,
+    addresses::{Network, NoNetwork},
     openapi::document,
     rate::{Allowance, RateLimits},
     routes::{CHECK_DEADLINE, RouteAccess, route_table},
     server::{ServeOptions, serve},
 };
-use self::{metrics::Meters, rate::Rates};
+use self::{metrics::Meters, rate::Rates, shares::Shares};
 use crate::{
     host::Host,
     store::{SessionLimits, Store},
@@ -82,6 +86,8 @@ pub struct ApiState {
 pub struct ApiOptions {
     /// Whether it is reached by TLS, here or at a proxy: then cookies are sent by nothing else.
     pub is_secure: bool,
+    /// Proxies that are believed about where a request comes from.
+    pub trusted_proxies: Vec<Network>,
     /// When sessions end by themselves.
     pub sessions: SessionLimits,
     /// How much may be asked.
@@ -103,6 +109,7 @@ impl Default for ApiOptions {
     fn default() -> Self {
         Self {
             is_secure: false,
+            trusted_proxies: Vec::new(),
             sessions: SessionLimits::default(),
             rates: RateLimits::default(),
             body_bytes: 256 << 10,
@@ -135,8 +142,9 @@ pub mod shapes {
 
 /// Connection checks that go on at once.
 const CHECKS: usize = 4;
-/// Logs that are followed at once.
+/// Logs that are followed at once, by all and by each user.
 const FOLLOWERS: usize = 64;
+const FOLLOWERS_OF_ONE: usize = 8;
 /// Passwords that are looked at once: each takes 19 MiB.
 const PASSWORDS: usize = 2;
 
@@ -152,6 +160,7 @@ pub(crate) struct Api {
     pub(crate) meters: Meters,
     pub(crate) checks: Semaphore,
     pub(crate) followers: Arc<Semaphore>,
+    pub(crate) followers_of_one: Shares,
     pub(crate) passwords: Semaphore,
 }
 
@@ -185,6 +194,7 @@ pub fn router(state: ApiState) -> Router {
         meters: Meters::default(),
         checks: Semaphore::new(CHECKS),
         followers: Arc::new(Semaphore::new(FOLLOWERS)),
+        followers_of_one: Shares::new(FOLLOWERS_OF_ONE),
         passwords: Semaphore::new(PASSWORDS),
     });
     router::assembled(&api)

@@ -1,4 +1,5 @@
-//! Serves a router: so many connections at once, each with a deadline for its headers and an end, by TLS if wanted.
+//! Serves a router: so many connections at once, of all and of each address, each with deadlines for what its client says
+//! and takes, and an end; by TLS if wanted.
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -16,15 +17,26 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-use super::guard::Peer;
+use super::{
+    addresses::{Network, counted_as},
+    guard::Peer,
+    shares::Shares,
+    write_deadline::WriteDeadline,
+};
 
 /// How a router is served.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
     /// Connections at once; more wait in the system's queue.
     pub connections: usize,
+    /// Connections of one address at once, unless it is a proxy's; more are closed.
+    pub connections_of_one: usize,
+    /// Proxies in front, which have the connections of all.
+    pub proxies: Vec<Network>,
     /// How long a client may take to say what it wants, and to agree about TLS.
     pub header_time: Duration,
+    /// How long a client may take nothing of what is sent to it.
+    pub write_time: Duration,
     /// How long a connection lasts at most.
     pub connection_time: Duration,
     /// How long what goes on is waited for at the end.
@@ -37,7 +49,10 @@ impl Default for ServeOptions {
     fn default() -> Self {
         Self {
             connections: 512,
+            connections_of_one: 128,
+            proxies: Vec::new(),
             header_time: Duration::from_secs(15),
+            write_time: Duration::from_secs(30),
             connection_time: Duration::from_secs(2 * 60 * 60),
             drain_time: Duration::from_secs(20),
             tls: None,
@@ -58,6 +73,7 @@ pub async fn serve(
     options: ServeOptions,
     stop: CancellationToken,
 ) -> bool {
+    let shares = Shares::new(options.connections_of_one);
     let permits = Arc::new(Semaphore::new(options.connections));
     let tracker = TaskTracker::new();
     // Connections that outlast the drain are dropped, not left behind.
@@ -75,6 +91,13 @@ pub async fn serve(
                 () = sleep(AFTER_FAILURE) => continue,
             }
         };
+        let is_proxy = options.proxies.iter().any(|network| network.holds(address.ip()));
+        let share = if is_proxy { None } else { shares.take(&counted_as(address.ip())) };
+        if share.is_none() && !is_proxy {
+            tracing::debug!("An address has too many connections");
+            continue;
+        }
+        let stream = WriteDeadline::new(stream, options.write_time);
         let connection = Connection {
             router: router.clone(),
             peer: Peer(address.ip()),
@@ -100,7 +123,7 @@ pub async fn serve(
                 () = served => {}
                 () = end.cancelled() => {}
             }
-            drop(permit);
+            drop((permit, share));
         });
     }
     tracker.close();

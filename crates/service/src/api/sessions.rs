@@ -1,7 +1,5 @@
 //! Signing in with a name and a password, and what one may do with one's own account.
 
-use std::net::IpAddr;
-
 use axum::{
     Extension, Json,
     extract::State,
@@ -14,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::{
     Api, Shared,
+    addresses::counted_as,
     authentication::{Caller, Origin, cookie_name, origin},
     body::Body,
     guard::Peer,
@@ -68,7 +67,7 @@ pub(super) async fn sign_in(
     if origin(&headers) == Origin::Other {
         return Err(Problem::new(Kind::CrossSite, "Signing in is done on the service's own page"));
     }
-    let address = peer.map(|Extension(Peer(address))| network(address));
+    let address = peer.map(|Extension(Peer(address))| counted_as(address));
     let caller = signed_in(&api, address.as_deref(), &body.name, &body.password).await?;
     let Some(session) = &caller.session else {
         return Err(Problem::new(Kind::Unexpected, "The session was not begun"));
@@ -77,14 +76,6 @@ pub(super) async fn sign_in(
     let cookie = set_cookie(&api, session.expose_secret(), age)?;
     let status = StatusCode::CREATED;
     Ok((status, [(header::SET_COOKIE, cookie)], Json(CallerView::from(&caller))).into_response())
-}
-
-/// What is counted as one address: a whole network of version 6, of which anybody has millions of addresses.
-fn network(address: IpAddr) -> String {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("{:x?}", &address.segments()[..4]),
-    }
 }
 
 /// Begins a session for who has a name and its password.

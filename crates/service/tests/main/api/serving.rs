@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use secrecy::ExposeSecret;
 use service::{
-    api::{ServeOptions, serve},
+    api::{Allowance, ServeOptions, serve},
     run::{RunState, StopReason},
     store::{LogLevel, Role, Scope},
 };
@@ -145,6 +145,119 @@ async fn connections_end_though_they_are_used() {
     let served = Served::with(ServeOptions { connection_time, ..ServeOptions::default() }).await;
     let reader = served.get("/healthz", "").await;
     assert!(rest(reader).await.contains("200 OK"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_never_reads_loses_its_connection() {
+    let write_time = Duration::from_millis(200);
+    let options = ServeOptions { connections: 1, write_time, ..ServeOptions::default() };
+    let served = Served::with(options).await;
+    // Far more answers than the system keeps for one who doesn't read them.
+    let mut greedy = served.connect().await;
+    let request = "GET /api/v1/openapi.json HTTP/1.1\r\nHost: here\r\n\r\n";
+    greedy.write_all(request.repeat(400).as_bytes()).await.unwrap();
+    // There is one place, and it is free again though the client is still there.
+    let other = served.get("/healthz", "Connection: close\r\n").await;
+    assert!(rest(other).await.contains("200 OK"));
+    drop(greedy);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_does_not_take_all_connections() {
+    let options = ServeOptions { connections_of_one: 2, ..ServeOptions::default() };
+    let served = Served::with(options).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut reader = served.get("/healthz", "").await;
+        until(&mut reader, "200 OK").await;
+        held.push(reader);
+    }
+    // One more is closed without a word.
+    let mut stream = served.connect().await;
+    let mut said = Vec::new();
+    let read = timeout(PATIENCE, stream.read_to_end(&mut said)).await.unwrap();
+    assert!(read.is_err() || said.is_empty());
+    held.pop();
+    // The place is free when the server has seen the end of the connection.
+    let free = async {
+        loop {
+            let mut stream = served.connect().await;
+            let request = b"GET /healthz HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n";
+            let mut said = Vec::new();
+            if stream.write_all(request).await.is_ok()
+                && stream.read_to_end(&mut said).await.is_ok()
+                && said.starts_with(b"HTTP/1.1 200")
+            {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, free).await.unwrap();
+    // A proxy has the connections of all.
+    let proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    let options = ServeOptions { connections_of_one: 1, proxies, ..ServeOptions::default() };
+    let served = Served::with(options).await;
+    for _ in 0..3 {
+        let mut reader = served.get("/healthz", "").await;
+        until(&mut reader, "200 OK").await;
+        held.push(reader);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_user_does_not_follow_all_logs() {
+    let served = Served::with(ServeOptions::default()).await;
+    let service = &served.service;
+    let run_id = service.run(&service.integration("One").await).await;
+    let path = format!("/api/v1/runs/{run_id}/log/follow");
+    let mut followers = Vec::new();
+    for _ in 0..8 {
+        let mut reader = served.get(&path, "").await;
+        until(&mut reader, "text/event-stream").await;
+        followers.push(reader);
+    }
+    let refused = rest(served.get(&path, "Connection: close\r\n").await).await;
+    assert!(refused.contains(" 429 ") && refused.contains("following too many"), "{refused}");
+    // Somebody else still may.
+    let token = service.tokens[&(Role::Member, Scope::Read)].expose_secret();
+    let mut other = served.connect().await;
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {token}\r\n\r\n");
+    other.write_all(request.as_bytes()).await.unwrap();
+    until(&mut BufReader::new(other), "text/event-stream").await;
+}
+
+/// The statuses of attempts to sign in with different names, each with what proxies are said to have told.
+async fn signed_in(trusted: &[&str], told: &[&str]) -> Vec<String> {
+    let trusted: Vec<_> = trusted.iter().map(|network| network.parse().unwrap()).collect();
+    let once = Allowance { burst: 1, every: TimeDelta::hours(1) };
+    let service = Service::with(|options| {
+        options.trusted_proxies = trusted;
+        options.rates.sign_in_address = once;
+    });
+    let served = Served::of(service.await, ServeOptions::default()).await;
+    let mut statuses = Vec::new();
+    for (number, told) in told.iter().enumerate() {
+        let body = format!("{{\"name\":\"somebody {number}\",\"password\":\"a wrong password\"}}");
+        let request = format!(
+            "POST /api/v1/session HTTP/1.1\r\nHost: here\r\nX-Forwarded-For: {told}\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = served.connect().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = rest(BufReader::new(stream)).await;
+        statuses.push(answer.split(' ').nth(1).unwrap().to_owned());
+    }
+    statuses
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_proxy_each_client_has_an_allowance_of_its_own_and_none_more() {
+    let told = ["198.51.100.1", "198.51.100.2", "198.51.100.1", "203.0.113.7, 198.51.100.1"];
+    assert_eq!(signed_in(&["127.0.0.1"], &told).await, ["401", "401", "429", "429"]);
+    // A client that is no proxy says what it wants, and is not believed.
+    assert_eq!(signed_in(&[], &told).await, ["401", "429", "429", "429"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
