@@ -184,6 +184,36 @@ fn a_contact_whose_change_was_lost_is_one_difference() {
 }
 
 #[test]
+fn duckdb_mends_contacts_that_somebody_gave_a_later_date() {
+    mends_contacts_that_somebody_gave_a_later_date(&Warehouse::duckdb());
+}
+
+#[test]
+fn postgres_mends_contacts_that_somebody_gave_a_later_date() {
+    mends_contacts_that_somebody_gave_a_later_date(&Warehouse::postgres());
+}
+
+/// One within the days that are compared, one behind the bookmark: no later run could change either.
+#[track_caller]
+fn mends_contacts_that_somebody_gave_a_later_date(warehouse: &Warehouse) {
+    let account = account::start_sized(40);
+    let workplace = Workplace::new(&account, warehouse, "");
+    workplace.run(&["run"]).expect(0);
+    for (which, days) in [("min", "1 day"), ("max", "900 day")] {
+        warehouse.execute(&format!(
+            "update {SCHEMA}.contact set modified = modified + interval '{days}', email = 'somebody' \
+             where modified = (select {which}(modified) from {SCHEMA}.contact)"
+        ));
+    }
+    let found = workplace.run(&["audit", "--all", "--json"]).expect(7).json();
+    let contacts = of(&found, "contact");
+    let figures = ["missing", "extra", "different"].map(|figure| contacts[figure].as_u64());
+    assert_eq!(figures, [Some(1), Some(0), Some(1)], "{contacts:#}");
+    workplace.run(&["audit", "--all", "--repair"]).expect(0);
+    truth::assert_equal(&account, warehouse);
+}
+
+#[test]
 fn days_can_be_drawn_and_drawn_again() {
     let account = account::start_sized(60);
     let warehouse = Warehouse::duckdb();
