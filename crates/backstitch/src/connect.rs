@@ -20,7 +20,7 @@ use tap_bronto::{BrontoRejects, BrontoSource, TapConfig, config::Settings};
 use crate::{
     command_line::SchemaArguments,
     config::{
-        self, BrontoSettings, DestinationAddress, Integration, Nested, ParsedAddress, SchemaName,
+        BrontoSettings, DestinationAddress, Integration, Nested, ParsedAddress, SchemaName,
         SourceSettings,
     },
     exit::ExitStatus,
@@ -62,7 +62,7 @@ impl Target {
 pub(crate) fn target(arguments: &SchemaArguments) -> Result<Target, Failure> {
     let (Some(address), Some(schema)) = (&arguments.destination, &arguments.schema) else {
         let chosen = &arguments.integration;
-        return config::load(&chosen.config, chosen.name.as_deref())?.target();
+        return chosen.load()?.target();
     };
     let schema =
         SchemaName::parse(schema).map_err(|error| Failure::configuration(error.to_string()))?;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use serde_json::Value;
 
@@ -100,7 +100,16 @@ pub(crate) fn instant(instant: Option<DateTime<Utc>>) -> String {
     instant.map(|instant| instant.format("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default()
 }
 
-/// Text from outside in one line of at most `limit` characters, with control characters shown instead of obeyed.
+/// How long something took, `1:02:03`; empty if that isn't known.
+pub(crate) fn duration(duration: Option<TimeDelta>) -> String {
+    let Some(seconds) = duration.map(|duration| duration.num_seconds().max(0)) else {
+        return String::new();
+    };
+    format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// Text from outside in one line of at most `limit` characters, with what would steer a terminal or turn the text around
+/// shown instead of obeyed.
 pub(crate) fn one_line(text: &str, limit: usize) -> String {
     let mut line = String::new();
     for (position, character) in text.chars().enumerate() {
@@ -108,7 +117,8 @@ pub(crate) fn one_line(text: &str, limit: usize) -> String {
             line.push('…');
             break;
         }
-        if character.is_control() {
+        let turns = matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if character.is_control() || turns {
             line.extend(character.escape_default());
         } else {
             line.push(character);
@@ -140,8 +150,19 @@ mod tests {
     }
 
     #[test]
+    fn durations_are_hours_minutes_and_seconds() {
+        let shown = |seconds| duration(Some(TimeDelta::seconds(seconds)));
+        assert_eq!(
+            [0, 59, 3_723, 360_000].map(shown),
+            ["0:00:00", "0:00:59", "1:02:03", "100:00:00"]
+        );
+        assert_eq!((duration(None), shown(-5)), (String::new(), "0:00:00".to_owned()));
+    }
+
+    #[test]
     fn control_characters_are_shown_instead_of_obeyed() {
         assert_eq!(one_line("a\u{1b}[31mb\nc", 40), "a\\u{1b}[31mb\\nc");
+        assert_eq!(one_line("a\u{202e}b\u{2028}", 40), "a\\u{202e}b\\u{2028}");
         assert_eq!(one_line("Grüße", 3), "Grü…");
     }
 }

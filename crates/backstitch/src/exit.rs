@@ -17,6 +17,10 @@ pub(crate) enum ExitStatus {
     SourceRefused,
     /// The source could not be reached, or kept failing after all retries.
     SourceUnavailable,
+    /// The service that was asked doesn't know the token, or doesn't allow what was asked.
+    ServiceRefused,
+    /// The service that was asked could not be reached, or could not answer.
+    ServiceUnavailable,
     /// The destination refused or could not be reached.
     Destination,
     /// More rows were rejected than are allowed.
@@ -36,8 +40,8 @@ impl ExitStatus {
             Self::Done => 0,
             Self::Unexpected => 1,
             Self::Configuration => 2,
-            Self::SourceRefused => 3,
-            Self::SourceUnavailable => 4,
+            Self::SourceRefused | Self::ServiceRefused => 3,
+            Self::SourceUnavailable | Self::ServiceUnavailable => 4,
             Self::Destination => 5,
             Self::Rejects => 6,
             Self::Books => 7,
@@ -54,12 +58,28 @@ impl ExitStatus {
             Self::Configuration => "configuration",
             Self::SourceRefused => "source_refused",
             Self::SourceUnavailable => "source_unavailable",
+            Self::ServiceRefused => "service_refused",
+            Self::ServiceUnavailable => "service_unavailable",
             Self::Destination => "destination",
             Self::Rejects => "rejects",
             Self::Books => "books",
             Self::Claimed => "claimed",
             Self::Interrupted(_) => "interrupted",
         }
+    }
+
+    /// How a run ended whose kind of failure is stored as this word; a word that isn't known is of a later version.
+    pub(crate) fn of_word(word: &str) -> Self {
+        let known = [
+            Self::Configuration,
+            Self::SourceRefused,
+            Self::SourceUnavailable,
+            Self::Destination,
+            Self::Rejects,
+            Self::Books,
+            Self::Claimed,
+        ];
+        known.into_iter().find(|exit| exit.word() == word).unwrap_or(Self::Unexpected)
     }
 
     /// The code in the form that `main` returns.

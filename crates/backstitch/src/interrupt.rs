@@ -29,6 +29,28 @@ impl Signal {
     }
 }
 
+/// Does work that may be left at any point, until it is done or a signal ends it.
+///
+/// # Errors
+/// Those of the work; or when the operating system doesn't let us handle signals.
+pub(crate) async fn unless_interrupted(
+    work: impl Future<Output = Result<ExitStatus, Failure>>,
+) -> Result<ExitStatus, Failure> {
+    let (mut interrupt, mut terminate) = signals()?;
+    tokio::select! {
+        result = work => result,
+        signal = next(&mut interrupt, &mut terminate) => Ok(ExitStatus::Interrupted(signal)),
+    }
+}
+
+fn signals() -> Result<(SignalStream, SignalStream), Failure> {
+    let refused = |error: std::io::Error| {
+        Failure::new(ExitStatus::Unexpected, "Signals can't be handled here").caused_by(&error)
+    };
+    let interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
+    Ok((interrupt, signal(SignalKind::terminate()).map_err(refused)?))
+}
+
 /// Listens for signals while a run lasts.
 #[derive(Debug)]
 pub(crate) struct Interrupts {
@@ -42,11 +64,7 @@ impl Interrupts {
     /// # Errors
     /// When the operating system doesn't let us handle signals.
     pub(crate) fn listen(stop: CancellationToken) -> Result<Self, Failure> {
-        let refused = |error: std::io::Error| {
-            Failure::new(ExitStatus::Unexpected, "Signals can't be handled here").caused_by(&error)
-        };
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(refused)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(refused)?;
+        let (mut interrupt, mut terminate) = signals()?;
         let received = Arc::new(OnceLock::new());
         let first = Arc::clone(&received);
         let listener = tokio::spawn(async move {

@@ -18,6 +18,7 @@ mod hosting;
 mod interrupt;
 mod pipeline;
 mod progress_bars;
+mod remote;
 mod report;
 mod telemetry;
 

@@ -155,7 +155,7 @@ pub(crate) fn counts_json(counts: &LoadCounts) -> Value {
 }
 
 /// Adds the figures of a ledger row, under the names of its columns.
-fn add_counts(value: &mut Value, counts: &LoadCounts) {
+pub(crate) fn add_counts(value: &mut Value, counts: &LoadCounts) {
     let figures = [
         ("read", counts.read),
         ("out_of_window", counts.out_of_window),

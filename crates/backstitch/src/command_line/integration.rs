@@ -1,9 +1,16 @@
 //! Which integration a command is about, and commands that look at one: `check`, `schedule` and `audit`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Datelike, Utc};
 use clap::Args;
+
+use super::remote::ServerArguments;
+use crate::{
+    config::{self, Integration},
+    failure::Failure,
+    remote,
+};
 
 /// Which integration of which file.
 #[derive(Debug, Args)]
@@ -11,9 +18,39 @@ pub(crate) struct IntegrationArguments {
     /// The integration; may be left out when the file has only one
     #[arg(value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// The configuration file
-    #[arg(long, value_name = "FILE", default_value = "backstitch.toml")]
-    pub(crate) config: PathBuf,
+    /// The configuration file; `backstitch.toml` unless it is given
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+impl IntegrationArguments {
+    /// Whether a service is to be asked instead: it is named, and no configuration is.
+    ///
+    /// # Errors
+    /// When both are named on the command line.
+    pub(crate) fn asks(&self, server: &ServerArguments) -> Result<bool, Failure> {
+        asks(self.config.is_some(), server)
+    }
+
+    /// The integration, read from its file.
+    ///
+    /// # Errors
+    /// When the file can't be read, anything in it is wrong, or the name doesn't decide.
+    pub(crate) fn load(&self) -> Result<Integration, Failure> {
+        let file = self.config.as_deref().unwrap_or(Path::new(config::FILE));
+        config::load(file, self.name.as_deref())
+    }
+}
+
+/// Whether a service is to be asked, when another place is named or isn't.
+pub(super) fn asks(is_local: bool, server: &ServerArguments) -> Result<bool, Failure> {
+    if is_local && server.server.is_some() {
+        return Err(Failure::configuration(
+            "A service can't be asked together with a configuration or a destination",
+        )
+        .with_hint("Leave out `--server`, or `--config` and `--destination`"));
+    }
+    Ok(!is_local && remote::is_named(server))
 }
 
 /// Arguments of `check`.
@@ -40,9 +77,12 @@ pub(crate) struct ScheduleArguments {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArguments,
 }
 
-fn parse_instant(text: &str) -> Result<DateTime<Utc>, &'static str> {
+/// Reads an instant of these times.
+pub(super) fn parse_instant(text: &str) -> Result<DateTime<Utc>, &'static str> {
     let instant: DateTime<Utc> =
         text.parse().map_err(|_| "write it like `2026-10-24T00:00:00Z`")?;
     let is_near = (1970..2100).contains(&instant.year());

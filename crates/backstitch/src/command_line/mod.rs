@@ -1,6 +1,7 @@
 //! The command line, a module per family of commands. Its help is the reference that users read first.
 
 mod integration;
+mod remote;
 mod replication;
 mod schema;
 mod service;
@@ -12,6 +13,12 @@ use clap::{
 
 pub(crate) use self::{
     integration::{AuditArguments, CheckArguments, ScheduleArguments},
+    remote::{
+        CheckDraftArguments, CreateArguments, DeleteArguments, DraftArguments, EditArguments,
+        IntegrationsArguments, IntegrationsCommand, LogsArguments, NamedIntegration,
+        ResetArguments, RunsArguments, RunsCommand, ServerArguments, StartArguments,
+        UsageArguments, UsageBy, UsagePeriod,
+    },
     replication::{DemoArguments, LoadArguments, RunArguments, TargetCommandLine},
     schema::{LoadsArguments, RejectsArguments, SchemaArguments, StateArguments, StatusArguments},
     service::{
@@ -32,8 +39,8 @@ Exit codes:
   0  done
   1  unexpected: a defect of Backstitch
   2  the command line or the configuration is wrong
-  3  the source refused
-  4  the source was not available, after all retries
+  3  the source refused; or a service, which doesn't know the token or doesn't allow it
+  4  the source, or a service that was asked, was not available after all retries
   5  the destination refused or was not available
   6  more rows were rejected than the configuration allows
   7  the books don't balance, or an audit found differences
@@ -67,8 +74,16 @@ pub(crate) enum Command {
     State(StateArguments),
     /// Show the ledger of an integration's loads, newest first
     Loads(LoadsArguments),
+    /// Show the runs of an integration or a service, newest first
+    Runs(RunsArguments),
+    /// Show the log of a run of a service, and follow it
+    Logs(LogsArguments),
+    /// Show how many rows were replicated, by table or day
+    Usage(UsageArguments),
     /// Show the rows that could not be loaded, and load them when they can be
     Rejects(RejectsArguments),
+    /// List, make, change and start the integrations of a service
+    Integrations(IntegrationsArguments),
     /// Run the service: integrations by their schedules, with their logs and reports, until a signal ends it
     Serve(ServeArguments),
     /// Run a further worker of a service whose control store is a PostgreSQL database
@@ -95,6 +110,10 @@ impl Command {
             Self::Status(arguments) => commands::status::execute(&arguments),
             Self::State(arguments) => commands::state::execute(&arguments),
             Self::Loads(arguments) => commands::loads::execute(&arguments),
+            Self::Runs(arguments) => commands::runs::execute(&arguments),
+            Self::Logs(arguments) => commands::logs::execute(&arguments),
+            Self::Usage(arguments) => commands::usage::execute(&arguments),
+            Self::Integrations(arguments) => commands::integrations::execute(&arguments),
             Self::Rejects(arguments) => commands::rejects::execute(&arguments),
             Self::Serve(arguments) => commands::serve::execute(&arguments),
             Self::Work(arguments) => commands::serve::work(&arguments),

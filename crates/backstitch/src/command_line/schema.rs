@@ -2,7 +2,11 @@
 
 use clap::Args;
 
-use super::integration::IntegrationArguments;
+use super::{
+    integration::{IntegrationArguments, asks},
+    remote::ServerArguments,
+};
+use crate::failure::Failure;
 
 /// Which schema of which destination: an integration's, or one that is named directly.
 #[derive(Debug, Args)]
@@ -20,11 +24,24 @@ pub(crate) struct SchemaArguments {
     pub(crate) json: bool,
 }
 
+impl SchemaArguments {
+    /// Whether a service is to be asked instead of the destination: it is named, and no other place is.
+    ///
+    /// # Errors
+    /// When both are named on the command line.
+    pub(crate) fn asks(&self, server: &ServerArguments) -> Result<bool, Failure> {
+        let is_local = self.destination.is_some() || self.integration.config.is_some();
+        asks(is_local, server)
+    }
+}
+
 /// Arguments of `status`.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArguments {
     #[command(flatten)]
     pub(crate) schema: SchemaArguments,
+    #[command(flatten)]
+    pub(crate) server: ServerArguments,
 }
 
 /// What `state` does; part of its help.
@@ -66,6 +83,11 @@ pub(crate) struct LoadsArguments {
     /// How many at most
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) limit: usize,
+    /// Only those of one table
+    #[arg(long, value_name = "TABLE")]
+    pub(crate) table: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerArguments,
 }
 
 /// What `rejects --replay` does; part of its help.

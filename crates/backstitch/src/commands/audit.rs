@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{audit_report as report, refresh};
 use crate::{
     command_line::AuditArguments,
-    config::{self, Integration},
+    config::Integration,
     connect, display,
     exit::ExitStatus,
     failure::Failure,
@@ -53,7 +53,7 @@ struct Findings {
 /// When something can't be read, or the two sides differ.
 pub(crate) fn execute(arguments: &AuditArguments) -> Result<ExitStatus, Failure> {
     let chosen = &arguments.integration;
-    let integration = config::load(&chosen.config, chosen.name.as_deref())?;
+    let integration = chosen.load()?;
     telemetry::start(None)?;
     let source = connect::rereadable(&integration)?;
     let tables = refresh::named_or_all(&arguments.table, &integration)?;

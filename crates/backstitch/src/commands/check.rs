@@ -6,12 +6,8 @@ use serde_json::{Value, json};
 
 use super::schedule::next_starts;
 use crate::{
-    command_line::CheckArguments,
-    config::{self, Integration},
-    connect, display,
-    exit::ExitStatus,
-    failure::Failure,
-    pipeline, telemetry,
+    command_line::CheckArguments, config::Integration, connect, display, exit::ExitStatus,
+    failure::Failure, pipeline, telemetry,
 };
 
 /// How many of the next starts are shown.
@@ -37,8 +33,7 @@ impl Side {
 /// # Errors
 /// When the check can't be made. A step that failed is part of what is shown, and decides the exit status.
 pub(crate) fn execute(arguments: &CheckArguments) -> Result<ExitStatus, Failure> {
-    let integration =
-        config::load(&arguments.integration.config, arguments.integration.name.as_deref())?;
+    let integration = arguments.integration.load()?;
     telemetry::start(None)?;
     let sides = pipeline::block_on(try_both(&integration))?;
     let exit = sides.iter().find_map(Side::exit).unwrap_or(ExitStatus::Done);

@@ -3,13 +3,13 @@
 use replication::ledger::LoadRecord;
 use serde_json::Value;
 
+use super::{ledger, tables};
 use crate::{
     command_line::LoadsArguments,
-    connect,
     display::{self, Column},
     exit::ExitStatus,
     failure::Failure,
-    pipeline, report, telemetry,
+    report,
 };
 
 /// Runs the command.
@@ -17,11 +17,14 @@ use crate::{
 /// # Errors
 /// When the destination can't be read.
 pub(crate) fn execute(arguments: &LoadsArguments) -> Result<ExitStatus, Failure> {
-    let target = connect::target(&arguments.schema)?;
-    telemetry::start(None)?;
-    let loads = pipeline::block_on(async {
-        let destination = connect::existing(&target)?;
-        destination.loads(arguments.limit).await.map_err(|error| Failure::from(&error))
+    if arguments.schema.asks(&arguments.server)? {
+        return tables::loads(arguments);
+    }
+    let is_wanted =
+        |load: &&LoadRecord| arguments.table.as_ref().is_none_or(|table| *table == load.table);
+    let loads: Vec<LoadRecord> = ledger::read(&arguments.schema, |loads, is_all| {
+        let found = || loads.iter().filter(is_wanted).take(arguments.limit);
+        (is_all || found().count() == arguments.limit).then(|| found().cloned().collect())
     })?;
     if arguments.schema.json {
         display::print_json(&loads.iter().map(report::load_json).collect::<Value>())?;
@@ -33,19 +36,21 @@ pub(crate) fn execute(arguments: &LoadsArguments) -> Result<ExitStatus, Failure>
     Ok(ExitStatus::Done)
 }
 
+/// What is shown of a load.
+pub(super) const COLUMNS: [Column; 10] = [
+    Column::Text("Committed"),
+    Column::Text("Table"),
+    Column::Figure("Received"),
+    Column::Figure("Inserted"),
+    Column::Figure("Updated"),
+    Column::Figure("Unchanged"),
+    Column::Rare("Superseded"),
+    Column::Rare("Rejected"),
+    Column::Rare("Deleted"),
+    Column::Text("Bookmark"),
+];
+
 fn to_text(loads: &[LoadRecord]) -> String {
-    let columns = [
-        Column::Text("Committed"),
-        Column::Text("Table"),
-        Column::Figure("Received"),
-        Column::Figure("Inserted"),
-        Column::Figure("Updated"),
-        Column::Figure("Unchanged"),
-        Column::Rare("Superseded"),
-        Column::Rare("Rejected"),
-        Column::Rare("Deleted"),
-        Column::Text("Bookmark"),
-    ];
     let row = |load: &LoadRecord| {
         let counts = &load.counts;
         let figures = [
@@ -62,5 +67,5 @@ fn to_text(loads: &[LoadRecord]) -> String {
         row.push(load.bookmark.clone().unwrap_or_default());
         row
     };
-    display::table(&columns, &loads.iter().map(row).collect::<Vec<_>>())
+    display::table(&COLUMNS, &loads.iter().map(row).collect::<Vec<_>>())
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::refresh;
 use crate::{
     command_line::RejectsArguments,
-    config::{self, Integration},
+    config::Integration,
     connect::{self, SINGER_FINGERPRINT},
     display::{self, Column},
     exit::ExitStatus,
@@ -35,7 +35,7 @@ pub(super) fn execute(arguments: &RejectsArguments) -> Result<ExitStatus, Failur
         Some(_) => None,
         None => {
             let chosen = &arguments.schema.integration;
-            Some(config::load(&chosen.config, chosen.name.as_deref())?)
+            Some(chosen.load()?)
         }
     };
     let target = connect::target(&arguments.schema)?;

@@ -6,7 +6,7 @@ use replication::run::RunOptions;
 use super::{backfill::Backfill, refresh};
 use crate::{
     command_line::RunArguments,
-    config::{self, SourceSettings},
+    config::SourceSettings,
     connect, display,
     exit::ExitStatus,
     failure::Failure,
@@ -32,8 +32,7 @@ pub(crate) fn execute(arguments: &RunArguments) -> Result<ExitStatus, Failure> {
 }
 
 fn replicate(arguments: &RunArguments) -> Result<(Subject, Outcome), Failure> {
-    let integration =
-        config::load(&arguments.integration.config, arguments.integration.name.as_deref())?;
+    let integration = arguments.integration.load()?;
     let screen = progress_bars::screen(!arguments.no_progress);
     telemetry::start(screen.as_ref())?;
     for warning in &integration.warnings {

@@ -3,13 +3,16 @@
 use chrono::{DateTime, Utc};
 use schedule::{History, Schedule};
 use serde_json::{Value, json};
+use service::api::shapes::PreviewView;
 
+use super::{integrations, tables};
 use crate::{
     command_line::ScheduleArguments,
-    config::{self, Integration},
+    config::Integration,
     display::{self, Column},
     exit::ExitStatus,
     failure::Failure,
+    remote::{self, Answer},
 };
 
 /// Runs the command.
@@ -17,8 +20,10 @@ use crate::{
 /// # Errors
 /// When the configuration is wrong.
 pub(crate) fn execute(arguments: &ScheduleArguments) -> Result<ExitStatus, Failure> {
-    let integration =
-        config::load(&arguments.integration.config, arguments.integration.name.as_deref())?;
+    if arguments.integration.asks(&arguments.server)? {
+        return of_service(arguments);
+    }
+    let integration = arguments.integration.load()?;
     let after = arguments.after.unwrap_or_else(Utc::now);
     let count = usize::from(arguments.next);
     if arguments.json {
@@ -27,6 +32,46 @@ pub(crate) fn execute(arguments: &ScheduleArguments) -> Result<ExitStatus, Failu
         display::print(&to_text(&integration, after, count))?;
     }
     Ok(ExitStatus::Done)
+}
+
+/// The next starts as a service sees them.
+fn of_service(arguments: &ScheduleArguments) -> Result<ExitStatus, Failure> {
+    if arguments.after.is_some() {
+        return Err(Failure::configuration("A service shows the starts from now on")
+            .with_hint("Leave out `--after` or `--server`"));
+    }
+    remote::ask(&arguments.server, async |client| {
+        let found = tables::only(client, arguments.integration.name.as_deref()).await?;
+        let name = display::one_line(&found.name, 60);
+        let Some(schedule) = &found.schedule else {
+            let text = format!("{name} has no schedule: its runs are started by hand\n");
+            display::print(if arguments.json { "null\n" } else { &text })?;
+            return Ok(ExitStatus::Done);
+        };
+        let last_start = found.last_run.as_ref().map(|run| run.begun_at);
+        let body =
+            json!({ "schedule": schedule, "count": arguments.next, "last_start": last_start });
+        let preview: Answer<PreviewView> =
+            client.post(&["schedule-previews"], body.to_string().into()).await?;
+        if arguments.json {
+            display::print_json(&preview.json)?;
+            return Ok(ExitStatus::Done);
+        }
+        let mut text = format!("{name}: {}\n", integrations::words(schedule));
+        for warning in &preview.view.warnings {
+            text.push_str(&format!("warning: {}\n", display::one_line(warning, 200)));
+        }
+        let starts = preview.view.starts.iter().zip(&preview.view.local_starts);
+        let row = |(start, local): (&DateTime<Utc>, &String)| {
+            vec![display::instant(Some(*start)), display::one_line(local, 60)]
+        };
+        let rows: Vec<Vec<String>> = starts.map(row).collect();
+        let zone = display::one_line(schedule.zone.as_deref().unwrap_or("UTC"), 60);
+        text.push_str(&format!("By the clock of {zone}:\n"));
+        text.push_str(&display::table(&[Column::Text("Start"), Column::Text("There")], &rows));
+        display::print(&text)?;
+        Ok(ExitStatus::Done)
+    })
 }
 
 /// The next starts after an instant. A schedule that counts from the last start is taken as if one were made then.
@@ -90,7 +135,7 @@ mod tests {
              destination = \"duckdb:w.duckdb\"\n{schedule}\n"
         );
         std::fs::write(&path, text).unwrap();
-        let integration = config::load(&path, None).unwrap();
+        let integration = crate::config::load(&path, None).unwrap();
         let after = after.parse().unwrap();
         assert!(
             to_json(&integration, after, 3)["starts"]

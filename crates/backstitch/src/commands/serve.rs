@@ -11,9 +11,6 @@ use crate::{
     pipeline, telemetry,
 };
 
-/// The configuration file that is read where none is named, if it is there.
-const FILE: &str = "backstitch.toml";
-
 /// Runs `serve`.
 ///
 /// # Errors
@@ -54,7 +51,7 @@ pub(super) fn configured_by(
 ) -> Result<Configuration, Failure> {
     let mut configuration = match config {
         Some(path) => config::load_all(path)?,
-        None if Path::new(FILE).exists() => config::load_all(Path::new(FILE))?,
+        None if Path::new(config::FILE).exists() => config::load_all(Path::new(config::FILE))?,
         None => config::without_file(Path::new("")),
     };
     if let Some(store) = store {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     command_line::StateArguments,
-    config, connect,
+    connect,
     display::{self, Column},
     exit::ExitStatus,
     failure::Failure,
@@ -45,7 +45,7 @@ pub(crate) fn execute(arguments: &StateArguments) -> Result<ExitStatus, Failure>
         .with_hint("Name it, with `--config` if need be: the edit claims its schema"));
     }
     let chosen = &arguments.schema.integration;
-    let integration = config::load(&chosen.config, chosen.name.as_deref())?;
+    let integration = chosen.load()?;
     pipeline::block_on(async {
         let existing = connect::existing(&target)?;
         let shown = read_states(existing.as_ref()).await?;

@@ -9,6 +9,7 @@ use replication::{
 };
 use serde_json::{Value, json};
 
+use super::tables;
 use crate::{
     command_line::StatusArguments,
     connect,
@@ -39,6 +40,9 @@ struct TableStatus {
 /// # Errors
 /// When the destination can't be read.
 pub(crate) fn execute(arguments: &StatusArguments) -> Result<ExitStatus, Failure> {
+    if arguments.schema.asks(&arguments.server)? {
+        return tables::status(arguments);
+    }
     let target = connect::target(&arguments.schema)?;
     telemetry::start(None)?;
     let status = pipeline::block_on(async {

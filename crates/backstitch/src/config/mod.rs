@@ -16,7 +16,7 @@ mod stored;
 mod surroundings;
 
 pub(crate) use address::{DestinationAddress, ParsedAddress};
-pub(crate) use document::ConfigError;
+pub(crate) use document::{ConfigError, nearest};
 pub(crate) use integration::{BrontoSettings, Integration, Nested, SourceSettings};
 pub(crate) use schema_name::SchemaName;
 pub(crate) use secret::Secret;
@@ -28,6 +28,9 @@ use std::{fs, path::Path};
 
 use self::{document::Document, surroundings::Surroundings};
 use crate::failure::Failure;
+
+/// The configuration file that is read where none is named.
+pub(crate) const FILE: &str = "backstitch.toml";
 
 /// Reads one integration of the file: the one that is named, or the only one there is.
 ///

@@ -88,7 +88,15 @@ impl Workplace {
     pub(crate) fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.path()).stdin(Stdio::null());
-        for inherited in ["PGPASSWORD", "PGPASSFILE", "BACKSTITCH_LOG", "BACKSTITCH_HOLD_AT"] {
+        let inherited = [
+            "PGPASSWORD",
+            "PGPASSFILE",
+            "BACKSTITCH_LOG",
+            "BACKSTITCH_HOLD_AT",
+            "BACKSTITCH_SERVER",
+            "BACKSTITCH_API_TOKEN",
+        ];
+        for inherited in inherited {
             command.env_remove(inherited);
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));

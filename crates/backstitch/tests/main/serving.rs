@@ -8,7 +8,7 @@ use service::{
     Store,
     integration::{Integration, IntegrationEdit},
     run::{Run, RunState},
-    store::{Load, LogLevel, SchemaEvent, SealedSecret, Start},
+    store::{Load, LogLevel, LogLimits, NewLogLine, SchemaEvent, SealedSecret, Start},
 };
 use tokio::runtime::Runtime;
 
@@ -104,6 +104,11 @@ impl Control {
             format!("{:>6} - {} {}\n", line.location, line.level.name(), line.body)
         };
         lines.iter().map(line).collect()
+    }
+
+    /// Adds lines to the log of a run.
+    pub(crate) fn append(&self, run_id: &str, lines: &[NewLogLine], limits: &LogLimits) {
+        self.runtime.block_on(self.store.append_log(run_id, lines, limits)).unwrap();
     }
 
     fn loads(&self, table: &str) -> Vec<Load> {

@@ -1,0 +1,274 @@
+//! `backstitch integrations`: the integrations of a service, shown, made, changed and started over its API.
+
+mod draft;
+mod text;
+
+pub(super) use self::text::words;
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use secrecy::SecretString;
+use serde_json::{Map, Value, json};
+use service::api::shapes::{CheckView, IntegrationView, ResetView, RunView};
+
+use self::draft::Draft;
+use super::{logs, runs};
+use crate::{
+    command_line::{
+        CheckDraftArguments, CreateArguments, DeleteArguments, EditArguments,
+        IntegrationsArguments, IntegrationsCommand, NamedIntegration, ResetArguments,
+        StartArguments,
+    },
+    display,
+    exit::ExitStatus,
+    failure::Failure,
+    remote::{self, Answer, Client},
+};
+
+/// Runs the command.
+///
+/// # Errors
+/// When the service can't be asked or refuses, or what it is to make can't be read.
+pub(crate) fn execute(arguments: &IntegrationsArguments) -> Result<ExitStatus, Failure> {
+    use IntegrationsCommand as Do;
+    let is_json = arguments.json;
+    remote::ask(&arguments.server, async |client| match &arguments.command {
+        None | Some(Do::List) => list(client, is_json).await,
+        Some(Do::Show(named)) => show(client, named, is_json).await,
+        Some(Do::Create(made)) => create(client, made, is_json).await,
+        Some(Do::Edit(edit)) => self::edit(client, edit, is_json).await,
+        Some(Do::Pause(named)) => turn(client, named, "pause", is_json).await,
+        Some(Do::Resume(named)) => turn(client, named, "resume", is_json).await,
+        Some(Do::Start(start)) => self::start(client, start, is_json).await,
+        Some(Do::Stop(named)) => stop(client, named, is_json).await,
+        Some(Do::Check(check)) => self::check(client, check, is_json).await,
+        Some(Do::Reset(reset)) => self::reset(client, reset, is_json).await,
+        Some(Do::Delete(delete)) => self::delete(client, delete).await,
+    })
+}
+
+/// Shows what was answered: its JSON, or a text made of it.
+fn answer<T>(
+    answer: &Answer<T>,
+    is_json: bool,
+    text: impl FnOnce(&T) -> String,
+) -> Result<ExitStatus, Failure> {
+    if is_json {
+        display::print_json(&answer.json)?;
+    } else {
+        display::print(&text(&answer.view))?;
+    }
+    Ok(ExitStatus::Done)
+}
+
+async fn list(client: &Client, is_json: bool) -> Result<ExitStatus, Failure> {
+    let found = client.integrations().await?;
+    answer(&found, is_json, |page| text::list(&page.items))
+}
+
+async fn show(
+    client: &Client,
+    named: &NamedIntegration,
+    is_json: bool,
+) -> Result<ExitStatus, Failure> {
+    let found = client.integration(&named.name).await?;
+    answer(&found, is_json, text::whole)
+}
+
+async fn create(
+    client: &Client,
+    arguments: &CreateArguments,
+    is_json: bool,
+) -> Result<ExitStatus, Failure> {
+    let draft = drafted(arguments)?;
+    let made: Answer<IntegrationView> = client.post(&["integrations"], draft.body()).await?;
+    answer(&made, is_json, |made| format!("Made {}", text::whole(made)))
+}
+
+/// What is to be made.
+fn drafted(arguments: &CreateArguments) -> Result<Draft, Failure> {
+    let mut draft = Draft::read(&arguments.draft)?;
+    draft.put("name", arguments.name.clone());
+    draft.put("schema_name", arguments.schema.clone());
+    draft.put("start_date", arguments.start_date.map(|date| date.to_rfc3339()));
+    draft.complete(&arguments.draft, None)?;
+    if !draft.has("name") {
+        return Err(Failure::configuration("The integration has no name")
+            .with_hint("Give it: `backstitch integrations create NAME …`"));
+    }
+    Ok(draft)
+}
+
+async fn edit(
+    client: &Client,
+    arguments: &EditArguments,
+    is_json: bool,
+) -> Result<ExitStatus, Failure> {
+    let mut draft = Draft::read(&arguments.draft)?;
+    let found = client.integration(&arguments.integration.name).await?.view;
+    draft.put("name", arguments.rename.clone());
+    if arguments.no_schedule {
+        draft.clear("schedule");
+    }
+    draft.complete(&arguments.draft, Some(&found.settings))?;
+    if draft.is_empty() {
+        return Err(Failure::configuration("Nothing is to be changed")
+            .with_hint("`backstitch integrations edit --help` lists what can be"));
+    }
+    let path = ["integrations", &found.id];
+    let edited: Answer<IntegrationView> = client.patch(&path, found.version, draft.body()).await?;
+    answer(&edited, is_json, |edited| format!("Changed {}", text::whole(edited)))
+}
+
+/// Pauses or resumes.
+async fn turn(
+    client: &Client,
+    named: &NamedIntegration,
+    what: &str,
+    is_json: bool,
+) -> Result<ExitStatus, Failure> {
+    let found = client.integration(&named.name).await?.view;
+    let path = ["integrations", &found.id, what];
+    let turned: Answer<IntegrationView> = client.post(&path, nothing()).await?;
+    answer(&turned, is_json, text::line)
+}
+
+async fn start(
+    client: &Client,
+    arguments: &StartArguments,
+    is_json: bool,
+) -> Result<ExitStatus, Failure> {
+    let found = client.integration(&arguments.integration.name).await?.view;
+    let path = ["integrations", &found.id, "runs"];
+    let run: Answer<RunView> = client.post(&path, nothing()).await?;
+    if !arguments.follow {
+        let name = display::one_line(&found.name, 200);
+        return answer(&run, is_json, |run| format!("Started run {} of {name}\n", run.id));
+    }
+    let end = logs::follow(client, &run.view.id, None, None, is_json).await?;
+    match &end.error {
+        Some(error) => Err(Failure::new(
+            ExitStatus::of_word(&error.code),
+            display::one_line(&error.message, 2_000),
+        )
+        .with_hint(display::one_line(&error.remedy, 2_000))),
+        None if end.state == "succeeded" => Ok(ExitStatus::Done),
+        None => Err(Failure::new(
+            ExitStatus::Unexpected,
+            format!("The run ended as `{}`", runs::state(&end)),
+        )
+        .with_hint("The next start goes on from its last commit")),
+    }
+}
+
+async fn stop(
+    client: &Client,
+    named: &NamedIntegration,
+    is_json: bool,
+) -> Result<ExitStatus, Failure> {
+    let found = client.integration(&named.name).await?.view;
+    let Some(alive) = found.last_run.filter(|run| run.ended_at.is_none()) else {
+        let message = format!("No run of `{}` is alive", display::one_line(&found.name, 200));
+        return Err(Failure::configuration(message).with_hint("There is nothing to stop"));
+    };
+    let run: Answer<RunView> = client.post(&["runs", &alive.id, "stop"], nothing()).await?;
+    answer(&run, is_json, |run| {
+        format!("Run {} is to stop; what it has extracted is loaded\n", run.id)
+    })
+}
+
+async fn check(
+    client: &Client,
+    arguments: &CheckDraftArguments,
+    is_json: bool,
+) -> Result<ExitStatus, Failure> {
+    let mut draft = Draft::read(&arguments.draft)?;
+    let found: Answer<CheckView> = if arguments.new {
+        draft.put("name", arguments.name.clone());
+        draft.put("schema_name", arguments.schema.clone());
+        draft.complete(&arguments.draft, None)?;
+        // They say when it would run, and from when it would read, which a check doesn't need.
+        draft.drop(&["schedule", "start_date"]);
+        client.post(&["integration-checks"], draft.body()).await?
+    } else {
+        let name = arguments.name.as_deref().ok_or_else(|| {
+            Failure::configuration("Which integration is to be tried isn't said")
+                .with_hint("Name it, or give `--new` and what it is to be")
+        })?;
+        let integration = client.integration(name).await?.view;
+        draft.complete(&arguments.draft, Some(&integration.settings))?;
+        draft.drop(&["name", "schema_name", "schedule", "start_date"]);
+        client.post(&["integrations", &integration.id, "checks"], draft.body()).await?
+    };
+    answer(&found, is_json, text::check)?;
+    let failed = found.view.steps.iter().find(|step| !step.is_ok);
+    Ok(match failed.map(|step| step.side.as_str()) {
+        None => ExitStatus::Done,
+        Some("destination") => ExitStatus::Destination,
+        Some(_) => ExitStatus::SourceRefused,
+    })
+}
+
+async fn reset(
+    client: &Client,
+    arguments: &ResetArguments,
+    is_json: bool,
+) -> Result<ExitStatus, Failure> {
+    let found = client.integration(&arguments.integration.name).await?.view;
+    let path = ["integrations", &found.id, "reset"];
+    let body = |confirm: Option<&str>| {
+        let mut body = json!({ "start_date": arguments.start_date });
+        if let Some(confirm) = confirm {
+            body["confirm"] = confirm.into();
+        }
+        body.to_string().into()
+    };
+    let told: Answer<ResetView> = client.post(&path, body(None)).await?;
+    let date = display::instant(Some(arguments.start_date));
+    let name = display::one_line(&found.name, 200);
+    if !is_json {
+        let consequences = text::consequences(&told.view.consequences);
+        display::print(&format!("{name} is to be read again from {date}:\n{consequences}"))?;
+    }
+    confirmed(arguments.yes)?;
+    let done: Answer<ResetView> = client.post(&path, body(told.view.confirm.as_deref())).await?;
+    answer(&done, is_json, |_| "The next run does so\n".to_owned())
+}
+
+async fn delete(client: &Client, arguments: &DeleteArguments) -> Result<ExitStatus, Failure> {
+    let found = client.integration(&arguments.integration.name).await?.view;
+    let (name, schema) =
+        (display::one_line(&found.name, 200), display::one_line(&found.schema_name, 200));
+    if !arguments.yes {
+        display::print(&format!(
+            "{name} is to be deleted. Its runs and figures stay with the service, and its rows in schema `{schema}`\n"
+        ))?;
+    }
+    confirmed(arguments.yes)?;
+    client.delete(&["integrations", &found.id]).await?;
+    display::print(&format!("Deleted {name}; its rows stay in schema `{schema}`\n"))?;
+    Ok(ExitStatus::Done)
+}
+
+/// Has somebody at a terminal confirm what was told, unless it was confirmed before.
+fn confirmed(is_confirmed: bool) -> Result<(), Failure> {
+    if is_confirmed {
+        return Ok(());
+    }
+    let unconfirmed = Failure::configuration("Nothing was done: it wasn't confirmed")
+        .with_hint("Give `--yes`, or answer `yes` at a terminal");
+    let input = io::stdin();
+    if !input.is_terminal() {
+        return Err(unconfirmed);
+    }
+    let mut talk = io::stderr().lock();
+    let asked = talk.write_all(b"Do it? Type `yes`: ").and_then(|()| talk.flush());
+    let mut line = String::new();
+    let read = asked.and_then(|()| input.lock().read_line(&mut line));
+    if read.is_ok() && line.trim().eq_ignore_ascii_case("yes") { Ok(()) } else { Err(unconfirmed) }
+}
+
+/// A body that says nothing.
+fn nothing() -> SecretString {
+    Value::Object(Map::new()).to_string().into()
+}
