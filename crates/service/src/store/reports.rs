@@ -84,7 +84,7 @@ impl Store {
                    cast(sum(case when committed_at >= $5 then rejected else 0 end) as bigint), \
                    max(committed_at), \
                    (select l.bookmark from loads l where l.integration_id = $6 and l.table_name = loads.table_name \
-                    order by l.committed_at desc, l.batch_id desc limit 1) \
+                    and l.bookmark is not null order by l.committed_at desc, l.batch_id desc limit 1) \
                    from loads where integration_id = $7 group by table_name order by table_name";
         let values = values![
             now - TimeDelta::hours(24),

@@ -177,8 +177,12 @@ pub(super) async fn tables_are_reported(subject: &Subject) {
     (rejecting.counts.rejected, rejecting.bookmark) = (3, Some("later".to_owned()));
     let mut list = load("b4", "list", "2026-06-29 11:00", [2, 0, 0]);
     list.bookmark = None;
+    // The last unit of a run that found nothing moves no bookmark.
+    let mut idle = load("b5", "contact", "2026-06-29 11:00", [0, 0, 0]);
+    idle.bookmark = None;
     let loads = [
         rejecting,
+        idle,
         list,
         load("b1", "contact", "2026-05-01 23:59", [1_000, 0, 0]),
         load("b2", "contact", "2026-05-02 00:00", [100, 10, 0]),
