@@ -12,29 +12,13 @@ use super::{
     Api, Shared,
     body::{Body, Place},
     drafts,
+    integrations::NewIntegrationBody,
     problem::{Kind, Problem},
 };
 use crate::{
     host::{CheckStep, Draft},
     integration::Origin,
 };
-
-/// An integration that is to be tried before it is saved.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct CheckBody {
-    /// Its name.
-    name: String,
-    /// The schema that it is to fill; made from the name if it isn't given.
-    #[serde(default)]
-    schema_name: Option<String>,
-    /// The settings of its source and destination, without secrets.
-    #[schema(value_type = Object)]
-    settings: Map<String, Value>,
-    /// Its secrets, by their names in the settings. They are not kept.
-    #[serde(default)]
-    #[schema(value_type = BTreeMap<String, String>, write_only)]
-    secrets: BTreeMap<String, SecretString>,
-}
 
 /// What is to be tried of an integration that is saved: itself, or an edit of it.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -88,17 +72,11 @@ impl From<CheckStep> for StepView {
 
 pub(super) async fn unsaved(
     State(api): State<Shared>,
-    Body(body): Body<CheckBody>,
+    Body(body): Body<NewIntegrationBody>,
 ) -> Result<Json<CheckView>, Problem> {
-    let draft = Draft {
-        name: drafts::name(&body.name)?,
-        schema_name: body.schema_name.as_deref(),
-        origin: Origin::Api,
-        settings: &body.settings,
-        secrets: &body.secrets,
-    };
+    let (draft, _, _) = body.read(api.now())?;
     let inspected = drafts::inspect(&api, &draft)?;
-    drafts::match_secrets(&inspected, &body.secrets)?;
+    drafts::match_secrets(&inspected, draft.secrets)?;
     checked(&api, &draft, inspected).await
 }
 

@@ -53,6 +53,24 @@ pub(super) struct NewIntegrationBody {
     schedule: Option<ScheduleBody>,
 }
 
+impl NewIntegrationBody {
+    /// What it is to be: a draft, its schedule, and from when to read.
+    pub(super) fn read(
+        &self,
+        now: DateTime<Utc>,
+    ) -> Result<(Draft<'_>, Option<Schedule>, DateTime<Utc>), Problem> {
+        let draft = Draft {
+            name: drafts::name(&self.name)?,
+            schema_name: self.schema_name.as_deref(),
+            origin: Origin::Api,
+            settings: &self.settings,
+            secrets: &self.secrets,
+        };
+        let schedule = self.schedule.clone().map(schedules::parse).transpose()?;
+        Ok((draft, schedule, drafts::start_date(self.start_date, now)?))
+    }
+}
+
 /// An edit of an integration: what is given is changed.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct EditBody {
@@ -130,17 +148,7 @@ pub(super) async fn create(
     State(api): State<Shared>,
     Body(body): Body<NewIntegrationBody>,
 ) -> Result<Response, Problem> {
-    let now = api.now();
-    let name = drafts::name(&body.name)?;
-    let schedule = body.schedule.map(schedules::parse).transpose()?;
-    let start_date = drafts::start_date(body.start_date, now)?;
-    let draft = Draft {
-        name,
-        schema_name: body.schema_name.as_deref(),
-        origin: Origin::Api,
-        settings: &body.settings,
-        secrets: &body.secrets,
-    };
+    let (draft, schedule, start_date) = body.read(api.now())?;
     let made = make(&api, &draft, schedule, start_date, None).await?;
     api.wake();
     Ok(made)

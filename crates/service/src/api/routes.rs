@@ -148,7 +148,7 @@ fn integration_routes() -> Vec<Route> {
             .replay(Replay::Never),
         route!(Post "/api/v1/integration-checks", CHANGE, checks::unsaved)
             .does(INTEGRATIONS, "Tries a source and a destination before they are saved")
-            .body::<checks::CheckBody>()
+            .body::<integrations::NewIntegrationBody>()
             .answers::<checks::CheckView>()
             .within(CHECK_DEADLINE)
             .replay(Replay::Never),
