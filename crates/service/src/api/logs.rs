@@ -24,8 +24,8 @@ use crate::store::{LogLevel, LogLine, NewLogLine};
 
 /// Lines that are read at once.
 const CHUNK: u32 = 1_000;
-/// Lines that one request looks through for a word.
-const SEARCHED: u32 = 20_000;
+/// Lines that one request looks through for a text.
+const SEARCHED: u64 = 5_000;
 
 /// Which lines.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -103,32 +103,15 @@ pub(super) async fn list(
     api.store.run(&run_id).await?;
     let limit = page::limit(query.limit)?;
     let level = level(query.level.as_deref())?;
-    let mut after = after(query.after)?;
-    let Some(word) = query.search.filter(|word| !word.is_empty()) else {
+    let after = after(query.after)?;
+    let Some(text) = query.search.filter(|text| !text.is_empty()) else {
         let lines = api.store.log_from(&run_id, after, level, limit + 1).await?;
         let page = Page::cut(lines, limit, |line| line.number.to_string());
         return Ok(Json(page.map(LineView::from)));
     };
-    let word = word.to_lowercase();
-    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut found = Vec::new();
-    for _ in 0..SEARCHED / CHUNK {
-        let lines = api.store.log_from(&run_id, after, level, CHUNK).await?;
-        let is_last = lines.len() < usize::try_from(CHUNK).unwrap_or(usize::MAX);
-        for line in lines {
-            after = line.number;
-            if line.line.body.to_lowercase().contains(&word) {
-                found.push(LineView::from(line));
-            }
-            if found.len() == wanted {
-                return Ok(Json(Page { items: found, next: Some(after.to_string()) }));
-            }
-        }
-        if is_last {
-            return Ok(Json(Page { items: found, next: None }));
-        }
-    }
-    Ok(Json(Page { items: found, next: Some(after.to_string()) }))
+    let found = api.store.search_log(&run_id, after, level, &text, SEARCHED, limit).await?;
+    let items = found.lines.into_iter().map(LineView::from).collect();
+    Ok(Json(Page { items, next: found.next.map(|number| number.to_string()) }))
 }
 
 pub(super) async fn download(

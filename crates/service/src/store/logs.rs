@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     Store, StoreError,
-    database::{Row, values},
+    database::{Dialect, Row, values},
     first,
     runs::not_found,
 };
@@ -105,7 +105,7 @@ pub(super) fn bounded(text: &str) -> Cow<'_, str> {
 
 /// The statement for lines of a run after a number, of some levels.
 macro_rules! lines {
-    ($levels:literal) => {
+    ($levels:expr) => {
         concat!(
             "select line_number, logged_at, location, level, body from log_lines \
              where run_id = $1 and line_number > $2 ",
@@ -114,6 +114,33 @@ macro_rules! lines {
         )
     };
 }
+
+/// The same for lines up to another number that are like a pattern. Without a locale, both databases take only the letters
+/// of ASCII for alike in both cases.
+macro_rules! lines_like {
+    ($like:literal, $levels:literal) => {
+        concat!(
+            "select line_number, logged_at, location, level, body from log_lines \
+             where run_id = $1 and line_number > $2 and line_number <= $4 and body ",
+            $like,
+            " $5 escape '\\' ",
+            $levels,
+            " order by line_number limit $3"
+        )
+    };
+}
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundLines {
+    /// The lines.
+    pub lines: Vec<LogLine>,
+    /// The number of the last line that was looked at, if there are more.
+    pub next: Option<u64>,
+}
+
+/// Of so many lines one is grave, about: so many more are looked through for those alone.
+const GRAVE_SHARE: u64 = 20;
 
 /// How many runs are looked at together when logs are deleted.
 const PRUNED_AT_ONCE: i64 = 100;
@@ -195,17 +222,61 @@ impl Store {
                 lines!("and level in ('WARNING', 'ERROR', 'CRITICAL') and level = 'CRITICAL'")
             }
         };
-        let read = |mut row: Row| {
-            let number = row.count()?;
-            let line = NewLogLine {
-                logged_at: row.instant()?,
-                location: row.text()?,
-                level: row.named(LogLevel::named)?,
-                body: row.text()?,
-            };
-            Ok(LogLine { number, line })
+        self.read(sql, values![run_id, after, limit], log_line).await
+    }
+
+    /// Lines of a run after a number that are of a level or graver and hold a text, whatever the case of its letters, at
+    /// most so many, among the next `looked_at` lines; more of them where only grave lines are wanted, which are few.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn search_log(
+        &self,
+        run_id: &str,
+        after: u64,
+        level: LogLevel,
+        text: &str,
+        looked_at: u64,
+        limit: u32,
+    ) -> Result<FoundLines, StoreError> {
+        let last = "select coalesce(max(line_number), 0) from log_lines where run_id = $1";
+        let last = self.read(last, values![run_id], |mut row: Row| row.count()).await?;
+        let last = last.into_iter().max().unwrap_or(0);
+        let is_grave = level >= LogLevel::Warning;
+        let looked_at = if is_grave { looked_at.saturating_mul(GRAVE_SHARE) } else { looked_at };
+        let until = after.saturating_add(looked_at).min(last);
+        // The database finds what may be meant, and all letters are compared here.
+        let sql = match (self.database.dialect(), is_grave) {
+            (Dialect::Sqlite, false) => lines_like!("like", ""),
+            (Dialect::Sqlite, true) => {
+                lines_like!("like", "and level in ('WARNING', 'ERROR', 'CRITICAL')")
+            }
+            (Dialect::Postgres, false) => lines_like!("collate \"C\" ilike", ""),
+            (Dialect::Postgres, true) => {
+                lines_like!("collate \"C\" ilike", "and level in ('WARNING', 'ERROR', 'CRITICAL')")
+            }
         };
-        self.read(sql, values![run_id, after, limit], read).await
+        let text = text.to_lowercase();
+        let pattern = pattern(&text);
+        let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+        let (mut lines, mut from) = (Vec::new(), after);
+        loop {
+            let values = values![run_id, from, limit, until, &pattern];
+            let page = self.read(sql, values, log_line).await?;
+            let is_last = page.len() < wanted;
+            for line in page {
+                from = line.number;
+                if line.line.level >= level && line.line.body.to_lowercase().contains(&text) {
+                    lines.push(line);
+                }
+                if lines.len() == wanted {
+                    return Ok(FoundLines { lines, next: (from < last).then_some(from) });
+                }
+            }
+            if is_last {
+                return Ok(FoundLines { lines, next: (until < last).then_some(until) });
+            }
+        }
     }
 
     /// Deletes the lines of runs that ended too long ago, and then of the oldest until the rest has room, beside those of
@@ -252,4 +323,32 @@ impl Store {
         transaction.change(forget, values![run_id]).await?;
         transaction.commit().await
     }
+}
+
+fn log_line(mut row: Row) -> Result<LogLine, StoreError> {
+    let number = row.count()?;
+    let line = NewLogLine {
+        logged_at: row.instant()?,
+        location: row.text()?,
+        level: row.named(LogLevel::named)?,
+        body: row.text()?,
+    };
+    Ok(LogLine { number, line })
+}
+
+/// The pattern that all texts fulfil which hold this one in letters of either case: a letter beyond ASCII stands for
+/// anything.
+fn pattern(text: &str) -> String {
+    let mut pattern = "%".to_owned();
+    for letter in text.chars() {
+        match letter {
+            '%' | '_' | '\\' => pattern.extend(['\\', letter]),
+            // Two letters beyond ASCII become these in lower case: the Kelvin sign, and a capital with a dot.
+            'k' | 'i' => pattern.push('%'),
+            letter if letter.is_ascii() => pattern.push(letter),
+            _ => pattern.push('%'),
+        }
+    }
+    pattern.push('%');
+    pattern
 }

@@ -36,7 +36,7 @@ pub use self::{
     idempotency::{Admission, Reply},
     integrations::NewSecrets,
     loads::{Load, LoadCounts, Usage},
-    logs::{LogLevel, LogLimits, LogLine, NewLogLine},
+    logs::{FoundLines, LogLevel, LogLimits, LogLine, NewLogLine},
     migrations::MigrationDue,
     reports::{Period, SchemaChange, SchemaEvent, TableReport},
     retention::Pruned,

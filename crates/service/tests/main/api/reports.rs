@@ -110,6 +110,55 @@ async fn usage_is_counted_by_table_and_day_against_the_budget() {
     }
 }
 
+/// Seven days for nothing, then a budget that warns three times, then a new period with all of the budget.
+#[tokio::test]
+async fn a_budget_warns_through_a_period_and_begins_anew() {
+    let service = Service::with(|options| {
+        options.row_budget = Some(1_000);
+        // Whatever the hour, the period is one of whole days, as usage is.
+        options.billing_anchor = at("2026-05-01 18:00");
+    })
+    .await;
+    let id = service.integration("One").await;
+    let course = [
+        // When what was loaded, what of the budget is used then, and what is warned of.
+        ("2026-05-01 12:00", 5_000, 0, None),
+        ("2026-05-08 11:59", 5_000, 0, None),
+        ("2026-05-08 12:00", 699, 69, None),
+        ("2026-05-20 00:00", 1, 70, Some(70)),
+        ("2026-05-30 23:59", 200, 90, Some(90)),
+        ("2026-05-31 00:00", 150, 15, None),
+        ("2026-06-10 00:00", 850, 100, Some(100)),
+        ("2026-06-29 23:59", 9_000, 1_000, Some(100)),
+    ];
+    for (number, (now, rows, percent, warning)) in course.into_iter().enumerate() {
+        service.pass(at(now) - service.now());
+        let batch = format!("b{number}");
+        let load = load(&batch, "contact", now, [rows - 1, 1, 40]);
+        service.store.record_loads(&id, &[load]).await.unwrap();
+        let budget = get(&service, "/api/v1/usage").await["budget"].clone();
+        assert_eq!(
+            (&budget["percent"], &budget["warning_percent"]),
+            (&json!(percent), &json!(warning)),
+            "{now}: {budget}"
+        );
+        assert_eq!(budget["warning"].is_null(), warning.is_none(), "{now}: {budget}");
+        let from = if now < "2026-05-31" { "2026-05-01" } else { "2026-05-31" };
+        assert_eq!(budget["period"]["from"], format!("{from}T00:00:00Z"), "{now}");
+        let tables = get(&service, &format!("/api/v1/integrations/{id}/tables")).await;
+        assert_eq!(tables["this_period"], budget["period"], "{now}");
+    }
+    let all = get(&service, "/api/v1/usage?from=2026-05-01").await;
+    assert_eq!(all["total"], json!({ "counted": 10_900, "free": 10_000, "reread": 320 }));
+    // Another integration with that schema has no free days any more.
+    service.store.delete_integration(&id, service.now()).await.unwrap();
+    let again = service.integration("One").await;
+    let late = load("b9", "contact", "2026-06-29 23:59", [3, 0, 0]);
+    service.store.record_loads(&again, &[late]).await.unwrap();
+    let usage = get(&service, &format!("/api/v1/usage?integration_id={again}")).await;
+    assert_eq!(usage["total"], json!({ "counted": 3, "free": 0, "reread": 0 }));
+}
+
 #[tokio::test]
 async fn changes_of_tables_are_shown() {
     let service = Service::new().await;

@@ -26,7 +26,9 @@ use self::{
         a_log_is_kept_within_bounds, loads_count_once, tables_are_reported, tables_that_change,
         the_first_days_of_a_schema_are_free_once,
     },
-    pages::{lines_by_level, loads_by_span, pages_of_runs_and_slots, what_the_store_holds},
+    pages::{
+        lines_by_level, lines_by_text, loads_by_span, pages_of_runs_and_slots, what_the_store_holds,
+    },
     retention::{
         a_changed_start_date_asks_for_a_reset, a_schedule_that_can_not_be_read_hinders_nothing,
         what_is_old_is_deleted,
@@ -97,6 +99,7 @@ on_both!(
     an_integration_and_its_secrets_are_one,
     pages_of_runs_and_slots,
     lines_by_level,
+    lines_by_text,
     loads_by_span,
     what_the_store_holds,
     an_interrupted_call_leaves_nothing_open,

@@ -95,6 +95,74 @@ pub(super) async fn lines_by_level(subject: &Subject) {
     assert_eq!(subject.store.log_from(&run, 1, LogLevel::Error, 1).await.unwrap()[0].number, 3);
 }
 
+/// What is found in lines, page by page: so many of so many that are looked at.
+async fn searched(subject: &Subject, run: &str, text: &str, level: LogLevel) -> Vec<u64> {
+    let mut found = Vec::new();
+    let mut after = 0;
+    loop {
+        let page = subject.other.search_log(run, after, level, text, 7, 2).await.unwrap();
+        assert!(page.lines.len() <= 2);
+        found.extend(page.lines.iter().map(|line| line.number));
+        match page.next {
+            Some(next) => after = next,
+            None => return found,
+        }
+    }
+}
+
+pub(super) async fn lines_by_text(subject: &Subject) {
+    let one = made(subject, "One").await;
+    let run = begun(subject, &one, "2026-05-01 12:00").await;
+    let bodies = [
+        "Größe: A NEEDLE",
+        "grösse, a needle",
+        "100 % of C:\\temp\\_x",
+        "100 x of C:/temp/yx",
+        "\u{212a}elvin and \u{130}stanbul",
+        "",
+        "[a-z]* \n and 'quoted'",
+    ];
+    let lines: Vec<NewLogLine> = (0..40)
+        .map(|number| NewLogLine {
+            level: if number % 10 == 9 { LogLevel::Error } else { LogLevel::Info },
+            ..line(bodies[number % bodies.len()])
+        })
+        .collect();
+    subject.store.append_log(&run, &lines, &LogLimits::default()).await.unwrap();
+    for text in [
+        "needle",
+        "NEEDLE",
+        "größe",
+        "GRÖẞE",
+        "ö",
+        "%",
+        "_x",
+        "\\",
+        "c:\\TEMP",
+        "100 % of",
+        "kelvin",
+        "KELVIN",
+        "istan",
+        "i\u{307}stan",
+        "[a-z]*",
+        "'",
+        "\n and",
+        "nothing of the kind",
+        "e",
+    ] {
+        let holds =
+            |line: &&(u64, &NewLogLine)| line.1.body.to_lowercase().contains(&text.to_lowercase());
+        let all: Vec<(u64, &NewLogLine)> = (1..).zip(&lines).collect();
+        let expected: Vec<u64> = all.iter().filter(holds).map(|line| line.0).collect();
+        assert_eq!(searched(subject, &run, text, LogLevel::Debug).await, expected, "{text}");
+        let is_error = |number: &u64| number.is_multiple_of(10);
+        let grave: Vec<u64> = expected.into_iter().filter(is_error).collect();
+        assert_eq!(searched(subject, &run, text, LogLevel::Error).await, grave, "{text}");
+    }
+    let none = subject.store.search_log("nothing", 0, LogLevel::Debug, "a", 7, 2).await.unwrap();
+    assert!(none.lines.is_empty() && none.next.is_none());
+}
+
 pub(super) async fn loads_by_span(subject: &Subject) {
     let one = made(subject, "One").await;
     let times = ["2026-05-01 23:59", "2026-05-02 00:00", "2026-05-02 12:00", "2026-05-03 00:00"];
