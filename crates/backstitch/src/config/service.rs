@@ -195,8 +195,9 @@ impl ServiceSettings {
         settings.is_behind_tls =
             section.take("behind_tls").map(|entry| entry.truth()).transpose()?.unwrap_or_default();
         if let Some(entry) = section.take("trusted_proxies") {
-            let parsed = entry.texts()?.iter().map(|text| text.parse()).collect();
-            settings.trusted_proxies = parsed.map_err(|_: NoNetwork| {
+            let parsed: Result<_, NoNetwork> =
+                entry.texts()?.iter().map(|text| text.parse()).collect();
+            settings.trusted_proxies = parsed.map_err(|_| {
                 entry.error(
                     "`trusted_proxies` holds what is neither an address nor a network",
                     "Write it like `[\"127.0.0.1\", \"10.0.0.0/8\"]`",

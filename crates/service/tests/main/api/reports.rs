@@ -115,8 +115,7 @@ async fn usage_is_counted_by_table_and_day_against_the_budget() {
 async fn a_budget_warns_through_a_period_and_begins_anew() {
     let service = Service::with(|options| {
         options.row_budget = Some(1_000);
-        // Whatever the hour, the period is one of whole days, as usage is.
-        options.billing_anchor = at("2026-05-01 18:00");
+        options.billing_anchor = at("2026-05-01 18:00").date_naive();
     })
     .await;
     let id = service.integration("One").await;
