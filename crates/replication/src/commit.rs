@@ -36,6 +36,7 @@ use crate::{
     replay, row,
     stream::{StreamName, StreamSchema, WinnerRule},
     unit::TableLoad,
+    waiting::Waiting,
     winner,
 };
 
@@ -81,8 +82,8 @@ pub(crate) struct Committer {
     memory: ClaimMemory,
     clock: Arc<dyn Clock>,
     allow_empty: bool,
-    /// What was counted of the versions that wait.
-    waiting: BTreeMap<StreamName, LoadCounts>,
+    /// The versions that wait.
+    waiting: BTreeMap<StreamName, Waiting>,
     /// Where the streams' columns lie.
     placements: Placements,
     /// The run's rejects that are alike.
@@ -104,7 +105,7 @@ const EXPIRED_AT_ONCE: u32 = 10_000;
 /// What one try did, before anybody knows whether it is durable.
 struct Attempt {
     records: Vec<LoadRecord>,
-    waiting: BTreeMap<StreamName, LoadCounts>,
+    waiting: BTreeMap<StreamName, Waiting>,
     kept: Vec<KeptVersion>,
     rejected_again: Vec<RejectedRow>,
     expired: u64,
@@ -310,7 +311,11 @@ impl Committer {
             None => 0,
         };
         for (schema, version) in &unit.prepares {
-            placements.of(schema).prepare(transaction, *version).await?;
+            let placement = placements.of(schema);
+            placement.prepare(transaction, *version).await?;
+            if version.is_some() {
+                waiting.entry(schema.stream.clone()).or_default().prepared(&placement);
+            }
         }
         for (schema, after_sequence) in &unit.retractions {
             let placement = placements.of(schema);
@@ -328,8 +333,8 @@ impl Committer {
             let again = load.rejects.iter().filter(|reject| reject.replays.is_some());
             rejected_again.extend(again.cloned());
             if load.version.is_some() {
-                let counts = waiting.entry(load.schema.stream.clone()).or_default();
-                records::add_waiting(counts, &load, &outcome);
+                let waiting = waiting.entry(load.schema.stream.clone()).or_default();
+                records::add_waiting(&mut waiting.counts, &load, &outcome);
             } else {
                 records.merged(&load, &outcome);
             }
@@ -340,11 +345,13 @@ impl Committer {
             let placement = placements.of(schema);
             let Some(schema) = &placement.stored else {
                 // Every row of the version is a reject, so there is nothing to put in place.
-                records.activated(&schema.stream, *version, waited, &ActivationOutcome::default());
+                let outcome = ActivationOutcome::default();
+                records.activated(&schema.stream, *version, waited.counts, &outcome);
                 continue;
             };
+            let (schema, waited) = (waited.whole(schema), waited.counts);
             let activation =
-                self.activate(transaction, schema, *version, waited, &mut records).await?;
+                self.activate(transaction, &schema, *version, waited, &mut records).await?;
             kept.extend(activation);
         }
         records.bookmarks_and_gaps();

@@ -37,6 +37,7 @@ pub mod source;
 pub mod stream;
 pub mod system;
 pub mod unit;
+mod waiting;
 mod winner;
 
 pub use arrow;

@@ -115,7 +115,9 @@ pub enum Method {
 /// Which of two rows that share a key, and differ, stays in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WinnerRule {
-    /// The row with the greater `_sdc_sequence`: Stitch's rule.
+    /// The row with the greater `_sdc_sequence`: Stitch's rule. For sources that send the versions of a row in the order in
+    /// which they read them, or whose rows never change: a row that is read again and is alike keeps the sequence of its
+    /// first read, so one that was read in between and comes late would win.
     Sequence,
     /// The row with the later replication key (null is earliest), then the greater sequence. For rows that change in
     /// the source and are read by several workers: an old version that arrives late can't win.

@@ -11,6 +11,7 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
+use tokio::sync::Notify;
 
 use super::{
     Subject,
@@ -43,6 +44,8 @@ pub(super) enum Fault {
     /// Everything fails from this step on, like a process that is killed. If the step is a commit, an even number means
     /// that it takes place.
     Dies(u32),
+    /// Nothing happens any more from this step on, until whoever waits is dropped.
+    Hangs(u32),
     /// The first commit takes place, but its reply is lost.
     ReplyLost,
     /// The first commit does not take place, and nobody says so.
@@ -58,36 +61,54 @@ pub(super) enum Fault {
 /// A real destination that breaks in one way.
 pub(super) struct Faulty {
     inner: Arc<dyn Destination>,
-    fault: Fault,
-    spent: Arc<AtomicBool>,
-    merges: Arc<AtomicU32>,
-    steps: Arc<AtomicU32>,
+    course: Course,
 }
 
 struct FaultyTransaction {
     inner: Box<dyn UnitTransaction>,
+    course: Course,
+}
+
+/// What has happened so far.
+#[derive(Clone)]
+struct Course {
     fault: Fault,
     spent: Arc<AtomicBool>,
     merges: Arc<AtomicU32>,
     steps: Arc<AtomicU32>,
+    hangs: Arc<Notify>,
 }
 
 pub(super) fn faulty(subject: &dyn Subject, fault: Fault) -> Arc<Faulty> {
-    Arc::new(Faulty {
-        inner: subject.destination(),
+    let course = Course {
         fault,
         spent: Arc::default(),
         merges: Arc::default(),
         steps: Arc::default(),
-    })
+        hangs: Arc::default(),
+    };
+    Arc::new(Faulty { inner: subject.destination(), course })
 }
 
-/// Counts a step, which fails if the destination is dead by now.
-fn step(fault: Fault, steps: &AtomicU32) -> Result<(), DestinationError> {
-    let taken = steps.fetch_add(1, Ordering::Relaxed) + 1;
-    match fault {
-        Fault::Dies(at) if taken >= at => Err(dead()),
-        _ => Ok(()),
+impl Faulty {
+    /// Returns when nothing happens any more.
+    pub(super) async fn hangs(&self) {
+        self.course.hangs.notified().await;
+    }
+}
+
+impl Course {
+    /// Counts a step, which fails if the destination is dead by now.
+    async fn step(&self) -> Result<(), DestinationError> {
+        let taken = self.steps.fetch_add(1, Ordering::Relaxed) + 1;
+        match self.fault {
+            Fault::Dies(at) if taken >= at => Err(dead()),
+            Fault::Hangs(at) if taken >= at => {
+                self.hangs.notify_one();
+                std::future::pending().await
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -123,7 +144,7 @@ pub async fn leaves_nothing_behind_when_rolled_back(subject: &dyn Subject) {
 /// A commit whose reply was lost is looked up, not repeated.
 pub async fn looks_up_a_commit_whose_reply_was_lost(subject: &dyn Subject) {
     let destination = faulty(subject, Fault::ReplyLost);
-    let merges = Arc::clone(&destination.merges);
+    let merges = Arc::clone(&destination.course.merges);
     let report = load().succeed(destination).await;
     assert_eq!(
         report
@@ -141,7 +162,7 @@ pub async fn looks_up_a_commit_whose_reply_was_lost(subject: &dyn Subject) {
 /// A commit that nobody heard of, and that did not take place, is repeated.
 pub async fn repeats_a_commit_that_did_not_take_place(subject: &dyn Subject) {
     let destination = faulty(subject, Fault::CommitLost);
-    let merges = Arc::clone(&destination.merges);
+    let merges = Arc::clone(&destination.course.merges);
     load().succeed(destination).await;
     assert_eq!(merges.load(Ordering::Relaxed), 2);
     assert_eq!(by("id", subject.rows("people").await).len(), 40);
@@ -222,7 +243,7 @@ impl Destination for Faulty {
     }
 
     async fn release(&self, claim: &Claim) -> Result<(), DestinationError> {
-        step(self.fault, &self.steps)?;
+        self.course.step().await?;
         self.inner.release(claim).await
     }
 
@@ -235,19 +256,13 @@ impl Destination for Faulty {
     }
 
     async fn begin(&self, claim: &Claim) -> Result<Box<dyn UnitTransaction>, DestinationError> {
-        step(self.fault, &self.steps)?;
+        self.course.step().await?;
         let inner = self.inner.begin(claim).await?;
-        Ok(Box::new(FaultyTransaction {
-            inner,
-            fault: self.fault,
-            spent: Arc::clone(&self.spent),
-            merges: Arc::clone(&self.merges),
-            steps: Arc::clone(&self.steps),
-        }))
+        Ok(Box::new(FaultyTransaction { inner, course: self.course.clone() }))
     }
 
     async fn memory(&self) -> Result<ClaimMemory, DestinationError> {
-        step(self.fault, &self.steps)?;
+        self.course.step().await?;
         self.inner.memory().await
     }
 
@@ -315,7 +330,7 @@ impl UnitTransaction for FaultyTransaction {
         schema: &StreamSchema,
         renames: &[Rename],
     ) -> Result<(), DestinationError> {
-        step(self.fault, &self.steps)?;
+        self.course.step().await?;
         self.inner.rename(schema, renames).await
     }
 
@@ -324,7 +339,7 @@ impl UnitTransaction for FaultyTransaction {
         schema: &Arc<StreamSchema>,
         version: Option<i64>,
     ) -> Result<(), DestinationError> {
-        step(self.fault, &self.steps)?;
+        self.course.step().await?;
         self.inner.prepare(schema, version).await
     }
 
@@ -332,13 +347,14 @@ impl UnitTransaction for FaultyTransaction {
         &mut self,
         load: &TableLoad,
     ) -> Result<Vec<Map<String, Value>>, DestinationError> {
+        self.course.step().await?;
         self.inner.rivals(load).await
     }
 
     async fn merge(&mut self, load: &TableLoad) -> Result<MergeOutcome, DestinationError> {
-        step(self.fault, &self.steps)?;
-        self.merges.fetch_add(1, Ordering::Relaxed);
-        match self.fault {
+        self.course.step().await?;
+        self.course.merges.fetch_add(1, Ordering::Relaxed);
+        match self.course.fault {
             Fault::Refuses(word) => {
                 let refused = load.rows.iter().any(|batch| {
                     (0..batch.num_rows())
@@ -364,6 +380,7 @@ impl UnitTransaction for FaultyTransaction {
             }
             Fault::None
             | Fault::Dies(_)
+            | Fault::Hangs(_)
             | Fault::ReplyLost
             | Fault::CommitLost
             | Fault::LosesAReject => self.inner.merge(load).await,
@@ -375,6 +392,7 @@ impl UnitTransaction for FaultyTransaction {
         schema: &StreamSchema,
         after_sequence: i64,
     ) -> Result<RetractionOutcome, DestinationError> {
+        self.course.step().await?;
         self.inner.retract(schema, after_sequence).await
     }
 
@@ -383,7 +401,7 @@ impl UnitTransaction for FaultyTransaction {
         schema: &StreamSchema,
         version: i64,
     ) -> Result<VersionCounts, DestinationError> {
-        step(self.fault, &self.steps)?;
+        self.course.step().await?;
         self.inner.version_counts(schema, version).await
     }
 
@@ -392,7 +410,7 @@ impl UnitTransaction for FaultyTransaction {
         schema: &StreamSchema,
         version: i64,
     ) -> Result<ActivationOutcome, DestinationError> {
-        step(self.fault, &self.steps)?;
+        self.course.step().await?;
         self.inner.activate(schema, version).await
     }
 
@@ -401,23 +419,23 @@ impl UnitTransaction for FaultyTransaction {
         run_id: &str,
         rejects: &[RejectedRow],
     ) -> Result<u64, DestinationError> {
-        step(self.fault, &self.steps)?;
-        let lost = usize::from(self.fault == Fault::LosesAReject);
+        self.course.step().await?;
+        let lost = usize::from(self.course.fault == Fault::LosesAReject);
         Ok(self.inner.reject(run_id, &rejects[lost..]).await? + lost as u64)
     }
 
     async fn count_rejects(&mut self, ids: &[String]) -> Result<u64, DestinationError> {
-        step(self.fault, &self.steps)?;
+        self.course.step().await?;
         self.inner.count_rejects(ids).await
     }
 
     async fn mark_replayed(&mut self, ids: &[String]) -> Result<u64, DestinationError> {
-        step(self.fault, &self.steps)?;
+        self.course.step().await?;
         self.inner.mark_replayed(ids).await
     }
 
     async fn remove_rejects(&mut self, ids: &[String]) -> Result<u64, DestinationError> {
-        step(self.fault, &self.steps)?;
+        self.course.step().await?;
         self.inner.remove_rejects(ids).await
     }
 
@@ -427,12 +445,12 @@ impl UnitTransaction for FaultyTransaction {
         replayed_before: DateTime<Utc>,
         most: u32,
     ) -> Result<u64, DestinationError> {
-        step(self.fault, &self.steps)?;
+        self.course.step().await?;
         self.inner.expire_rejects(rejected_before, replayed_before, most).await
     }
 
     async fn record(&mut self, loads: &[LoadRecord]) -> Result<(), DestinationError> {
-        step(self.fault, &self.steps)?;
+        self.course.step().await?;
         self.inner.record(loads).await
     }
 
@@ -440,26 +458,29 @@ impl UnitTransaction for FaultyTransaction {
         &mut self,
         states: &BTreeMap<StreamName, Value>,
     ) -> Result<(), DestinationError> {
-        step(self.fault, &self.steps)?;
+        self.course.step().await?;
         self.inner.bookmark(states).await
     }
 
     async fn fence(&mut self, claim: &Claim, memory: &ClaimMemory) -> Result<(), DestinationError> {
-        step(self.fault, &self.steps)?;
+        self.course.step().await?;
         self.inner.fence(claim, memory).await
     }
 
     async fn commit(self: Box<Self>) -> Result<(), DestinationError> {
-        if let Fault::Dies(at) = self.fault
-            && step(self.fault, &self.steps).is_err()
+        if matches!(self.course.fault, Fault::Hangs(_)) {
+            self.course.step().await?;
+        }
+        if let Fault::Dies(at) = self.course.fault
+            && self.course.step().await.is_err()
         {
             if at % 2 == 0 {
                 self.inner.commit().await?;
             }
             return Err(DestinationError { kind: DestinationErrorKind::CommitUnknown, ..dead() });
         }
-        let first = !self.spent.swap(true, Ordering::Relaxed);
-        match (self.fault, first) {
+        let first = !self.course.spent.swap(true, Ordering::Relaxed);
+        match (self.course.fault, first) {
             (Fault::ReplyLost, true) => self.inner.commit().await?,
             (Fault::CommitLost, true) => self.inner.rollback().await?,
             _ => return self.inner.commit().await,

@@ -90,6 +90,7 @@ macro_rules! contract_tests {
             rejects_rows_whose_columns_have_no_name,
             rejects_streams_whose_tables_have_no_name,
             replaces_a_full_table,
+            keeps_columns_that_a_version_had,
             accounts_for_live_and_waiting_rows_of_one_unit,
             keeps_a_full_table_that_shrinks_by_mistake,
             forgets_a_version_that_was_never_activated,

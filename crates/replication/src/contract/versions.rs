@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{
     Subject,
-    script::{Script, by, text_rows, texts},
+    script::{Rows, Script, by, text_rows, texts},
 };
 use crate::{
     event::Event,
@@ -34,6 +34,29 @@ fn read(version: i64, rows: &[(&str, &str)], complete: bool) -> Script {
         script = script.event(Event::ActivateVersion { stream: StreamName::from("list"), version });
     }
     script
+}
+
+/// Rows that wait keep what they hold in a column that the stream hasn't any more when their version is activated.
+pub async fn keeps_columns_that_a_version_had(subject: &dyn Subject) {
+    let wide = texts("list", &["id", "name"], &["id"], Method::FullTable, WinnerRule::Sequence);
+    let narrow = texts("list", &["id"], &["id"], Method::FullTable, WinnerRule::Sequence);
+    let stream = || StreamName::from("list");
+    let waiting = |mut rows: Rows| {
+        rows.version = Some(4);
+        rows
+    };
+    Script::new()
+        .schema(&wide)
+        .event(Event::BeginVersion { stream: stream(), version: 4 })
+        .rows(waiting(text_rows(&wide, &[&[Some("a"), Some("A")], &[Some("b"), Some("B")]])))
+        .schema(&narrow)
+        .rows(waiting(text_rows(&narrow, &[&[Some("b")], &[Some("c")]])))
+        .event(Event::ActivateVersion { stream: stream(), version: 4 })
+        .succeed(subject.destination())
+        .await;
+    let rows = by("id", subject.rows("list").await);
+    let names = ["a", "b", "c"].map(|id| rows[id]["name"].clone());
+    assert_eq!(names, [json!("A"), json!("B"), serde_json::Value::Null]);
 }
 
 /// After a complete read the table holds that read's rows and no others, with the figures to match.
