@@ -17,13 +17,20 @@ const STYLE: TableStyle =
 /// # Errors
 /// When standard output can't be written for another reason.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    offer(text).map(drop)
+}
+
+/// Prints text on standard output, and tells whether anybody reads on.
+///
+/// # Errors
+/// When standard output can't be written for another reason.
+pub(crate) fn offer(text: &str) -> Result<bool, Failure> {
     let mut output = io::stdout().lock();
     match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(ExitStatus::Unexpected, "Standard output can't be written")
-                .caused_by(&error))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(ExitStatus::Unexpected, "Standard output can't be written")
+            .caused_by(&error)),
     }
 }
 

@@ -230,6 +230,9 @@ pub(crate) enum RunsCommand {
         /// The run's id
         #[arg(value_name = "ID")]
         id: String,
+        /// Print JSON, as the API answers it
+        #[arg(long)]
+        json: bool,
     },
 }
 

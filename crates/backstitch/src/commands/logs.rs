@@ -38,7 +38,7 @@ pub(crate) fn execute(arguments: &LogsArguments) -> Result<ExitStatus, Failure> 
     })
 }
 
-/// Follows a run's log on standard output until it ends, and answers how it ended.
+/// Follows a run's log on standard output until it ends, and answers how it ended; nothing if whoever read it went away.
 ///
 /// # Errors
 /// When the service refuses or can't be reached any more, or standard output can't be written.
@@ -48,22 +48,22 @@ pub(super) async fn follow(
     level: Option<&str>,
     search: Option<&str>,
     is_json: bool,
-) -> Result<RunView, Failure> {
+) -> Result<Option<RunView>, Failure> {
     let search = search.map(str::to_lowercase);
     let mut end = None;
     let told = |heard: Followed| match heard {
         Followed::Line(line) => {
             let is_wanted =
                 search.as_ref().is_none_or(|text| line.view.body.to_lowercase().contains(text));
-            if is_wanted { print(line, is_json) } else { Ok(()) }
+            if is_wanted { print(line, is_json) } else { Ok(true) }
         }
         Followed::End(run) => {
             end = Some(run.view);
-            Ok(())
+            Ok(true)
         }
     };
     remote::follow(client, run_id, level, told).await?;
-    end.ok_or_else(|| Failure::new(ExitStatus::Unexpected, "The log ended before its run"))
+    Ok(end)
 }
 
 /// Prints the lines that there are, page after page.
@@ -83,7 +83,9 @@ async fn list(
         let Answer { json, view }: Answer<Page<LineView>> = client.get(&path, &query).await?;
         let lines = json["items"].as_array().cloned().unwrap_or_default();
         for (json, view) in lines.into_iter().zip(view.items) {
-            print(Answer { json, view }, arguments.json)?;
+            if !print(Answer { json, view }, arguments.json)? {
+                return Ok(());
+            }
         }
         match view.next {
             Some(after) => next = Some(after),
@@ -92,11 +94,11 @@ async fn list(
     }
 }
 
-/// A line, with nothing in it that a terminal would obey.
-fn print(line: Answer<LineView>, is_json: bool) -> Result<(), Failure> {
+/// Prints a line, with nothing in it that a terminal would obey, and tells whether anybody reads on.
+fn print(line: Answer<LineView>, is_json: bool) -> Result<bool, Failure> {
     let text =
         if is_json { line.json.to_string() } else { NewLogLine::from(line.view).to_string() };
-    display::print(&format!("{text}\n"))
+    display::offer(&format!("{text}\n"))
 }
 
 /// The run that is meant: itself, or an integration's last.

@@ -26,14 +26,14 @@ const LONGEST: usize = 80;
 /// # Errors
 /// When neither the service nor the destination can be asked.
 pub(crate) fn execute(arguments: &RunsArguments) -> Result<ExitStatus, Failure> {
-    if let Some(RunsCommand::Show { id }) = &arguments.command {
+    if let Some(RunsCommand::Show { id, json }) = &arguments.command {
         return remote::ask(&arguments.server, async |client| {
             if !is_id(id) {
                 return Err(Failure::configuration("This is no id of a run")
                     .with_hint("`backstitch runs` lists runs with their ids"));
             }
             let run: Answer<RunView> = client.get(&["runs", id], &[]).await?;
-            if arguments.schema.json {
+            if *json || arguments.schema.json {
                 display::print_json(&run.json)?;
             } else {
                 let of = client.get(&["integrations", &run.view.integration_id], &[]).await?;

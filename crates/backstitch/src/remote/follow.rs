@@ -31,7 +31,8 @@ pub(crate) enum Followed {
     End(Box<Answer<RunView>>),
 }
 
-/// Follows a run's log from its first line. Where the connection breaks, it goes on after the last line that was told.
+/// Follows a run's log from its first line, as long as `told` wants more. Where the connection breaks, it goes on after the
+/// last line that was told.
 ///
 /// # Errors
 /// When the service refuses, or can't be reached for minutes; or those of `told`.
@@ -39,7 +40,7 @@ pub(crate) async fn follow(
     client: &Client,
     run_id: &str,
     level: Option<&str>,
-    mut told: impl FnMut(Followed) -> Result<(), Failure>,
+    mut told: impl FnMut(Followed) -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
     let query: Vec<(&str, String)> =
         level.map(|level| ("level", level.to_owned())).into_iter().collect();
@@ -66,10 +67,11 @@ pub(crate) async fn follow(
                     let too_long = |_| client.foreign("an event without end");
                     for event in events.take(&piece).map_err(too_long)? {
                         let is_end = event.name == "end";
-                        if let Some(heard) = heard(client, &event)? {
-                            told(heard)?;
-                        }
-                        if is_end {
+                        let wants_more = match heard(client, &event)? {
+                            Some(heard) => told(heard)?,
+                            None => true,
+                        };
+                        if is_end || !wants_more {
                             return Ok(());
                         }
                         last = event.id;

@@ -102,6 +102,7 @@ fn an_integration_is_made_run_changed_and_deleted_from_elsewhere() {
         shown.contains("State      succeeded") && shown.contains("outbound_activity"),
         "{shown}"
     );
+    assert_eq!(ask(&["runs", "show", &run.id, "--json"], 0).json()["state"], "succeeded");
     let usage = ask(&["usage", "--json"], 0).json();
     assert!(usage["days"].as_array().unwrap().len() >= 5);
     assert!(ask(&["usage", "--period", "previous"], 0).stdout.contains("Nothing was replicated"));

@@ -6,7 +6,7 @@ use std::{
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -120,6 +120,11 @@ fn a_log_that_is_followed_is_left_by_a_signal() {
         let ended = following.wait().expect(code);
         assert_eq!(ended.stderr, "");
     }
+    // Whoever reads may go away.
+    let mut unread = host.remote(&served.server(), &host.token, &["logs", INTEGRATION, "--follow"]);
+    let mut unread = unread.stdout(Stdio::piped()).spawn().unwrap();
+    drop(unread.stdout.take());
+    assert!(unread.wait().unwrap().success());
     let stopped = served.ask(&host, &["integrations", "stop", INTEGRATION]).expect(0).stdout;
     assert!(stopped.contains(&run_id), "{stopped}");
     account.set_behaviour("latency_ms", "0").unwrap();

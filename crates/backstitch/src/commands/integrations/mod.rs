@@ -32,16 +32,23 @@ use crate::{
 pub(crate) fn execute(arguments: &IntegrationsArguments) -> Result<ExitStatus, Failure> {
     use IntegrationsCommand as Do;
     let is_json = arguments.json;
+    // Files and standard input are read before anything is asked.
+    let draft = match &arguments.command {
+        Some(Do::Create(made)) => Draft::read(&made.draft)?,
+        Some(Do::Edit(edit)) => Draft::read(&edit.draft)?,
+        Some(Do::Check(check)) => Draft::read(&check.draft)?,
+        _ => Draft::default(),
+    };
     remote::ask(&arguments.server, async |client| match &arguments.command {
         None | Some(Do::List) => list(client, is_json).await,
         Some(Do::Show(named)) => show(client, named, is_json).await,
-        Some(Do::Create(made)) => create(client, made, is_json).await,
-        Some(Do::Edit(edit)) => self::edit(client, edit, is_json).await,
+        Some(Do::Create(made)) => create(client, made, draft, is_json).await,
+        Some(Do::Edit(edit)) => self::edit(client, edit, draft, is_json).await,
         Some(Do::Pause(named)) => turn(client, named, "pause", is_json).await,
         Some(Do::Resume(named)) => turn(client, named, "resume", is_json).await,
         Some(Do::Start(start)) => self::start(client, start, is_json).await,
         Some(Do::Stop(named)) => stop(client, named, is_json).await,
-        Some(Do::Check(check)) => self::check(client, check, is_json).await,
+        Some(Do::Check(check)) => self::check(client, check, draft, is_json).await,
         Some(Do::Reset(reset)) => self::reset(client, reset, is_json).await,
         Some(Do::Delete(delete)) => self::delete(client, delete).await,
     })
@@ -78,16 +85,9 @@ async fn show(
 async fn create(
     client: &Client,
     arguments: &CreateArguments,
+    mut draft: Draft,
     is_json: bool,
 ) -> Result<ExitStatus, Failure> {
-    let draft = drafted(arguments)?;
-    let made: Answer<IntegrationView> = client.post(&["integrations"], draft.body()).await?;
-    answer(&made, is_json, |made| format!("Made {}", text::whole(made)))
-}
-
-/// What is to be made.
-fn drafted(arguments: &CreateArguments) -> Result<Draft, Failure> {
-    let mut draft = Draft::read(&arguments.draft)?;
     draft.put("name", arguments.name.clone());
     draft.put("schema_name", arguments.schema.clone());
     draft.put("start_date", arguments.start_date.map(|date| date.to_rfc3339()));
@@ -96,15 +96,16 @@ fn drafted(arguments: &CreateArguments) -> Result<Draft, Failure> {
         return Err(Failure::configuration("The integration has no name")
             .with_hint("Give it: `backstitch integrations create NAME …`"));
     }
-    Ok(draft)
+    let made: Answer<IntegrationView> = client.post(&["integrations"], draft.body()).await?;
+    answer(&made, is_json, |made| format!("Made {}", text::whole(made)))
 }
 
 async fn edit(
     client: &Client,
     arguments: &EditArguments,
+    mut draft: Draft,
     is_json: bool,
 ) -> Result<ExitStatus, Failure> {
-    let mut draft = Draft::read(&arguments.draft)?;
     let found = client.integration(&arguments.integration.name).await?.view;
     draft.put("name", arguments.rename.clone());
     if arguments.no_schedule {
@@ -145,7 +146,8 @@ async fn start(
         let name = display::one_line(&found.name, 200);
         return answer(&run, is_json, |run| format!("Started run {} of {name}\n", run.id));
     }
-    let end = logs::follow(client, &run.view.id, None, None, is_json).await?;
+    let followed = logs::follow(client, &run.view.id, None, None, is_json).await?;
+    let Some(end) = followed else { return Ok(ExitStatus::Done) };
     match &end.error {
         Some(error) => Err(Failure::new(
             ExitStatus::of_word(&error.code),
@@ -180,15 +182,13 @@ async fn stop(
 async fn check(
     client: &Client,
     arguments: &CheckDraftArguments,
+    mut draft: Draft,
     is_json: bool,
 ) -> Result<ExitStatus, Failure> {
-    let mut draft = Draft::read(&arguments.draft)?;
     let found: Answer<CheckView> = if arguments.new {
         draft.put("name", arguments.name.clone());
         draft.put("schema_name", arguments.schema.clone());
         draft.complete(&arguments.draft, None)?;
-        // They say when it would run, and from when it would read, which a check doesn't need.
-        draft.drop(&["schedule", "start_date"]);
         client.post(&["integration-checks"], draft.body()).await?
     } else {
         let name = arguments.name.as_deref().ok_or_else(|| {
@@ -230,7 +230,7 @@ async fn reset(
         let consequences = text::consequences(&told.view.consequences);
         display::print(&format!("{name} is to be read again from {date}:\n{consequences}"))?;
     }
-    confirmed(arguments.yes)?;
+    confirmed(arguments.yes).await?;
     let done: Answer<ResetView> = client.post(&path, body(told.view.confirm.as_deref())).await?;
     answer(&done, is_json, |_| "The next run does so\n".to_owned())
 }
@@ -244,28 +244,33 @@ async fn delete(client: &Client, arguments: &DeleteArguments) -> Result<ExitStat
             "{name} is to be deleted. Its runs and figures stay with the service, and its rows in schema `{schema}`\n"
         ))?;
     }
-    confirmed(arguments.yes)?;
+    confirmed(arguments.yes).await?;
     client.delete(&["integrations", &found.id]).await?;
     display::print(&format!("Deleted {name}; its rows stay in schema `{schema}`\n"))?;
     Ok(ExitStatus::Done)
 }
 
 /// Has somebody at a terminal confirm what was told, unless it was confirmed before.
-fn confirmed(is_confirmed: bool) -> Result<(), Failure> {
-    if is_confirmed {
+async fn confirmed(is_confirmed: bool) -> Result<(), Failure> {
+    // A signal is heard while somebody thinks about it.
+    if is_confirmed || tokio::task::spawn_blocking(is_answered).await.is_ok_and(|is_yes| is_yes) {
         return Ok(());
     }
-    let unconfirmed = Failure::configuration("Nothing was done: it wasn't confirmed")
-        .with_hint("Give `--yes`, or answer `yes` at a terminal");
+    Err(Failure::configuration("Nothing was done: it wasn't confirmed")
+        .with_hint("Give `--yes`, or answer `yes` at a terminal"))
+}
+
+/// Asks at the terminal, if there is one, and tells whether the answer is yes.
+fn is_answered() -> bool {
     let input = io::stdin();
     if !input.is_terminal() {
-        return Err(unconfirmed);
+        return false;
     }
     let mut talk = io::stderr().lock();
     let asked = talk.write_all(b"Do it? Type `yes`: ").and_then(|()| talk.flush());
     let mut line = String::new();
     let read = asked.and_then(|()| input.lock().read_line(&mut line));
-    if read.is_ok() && line.trim().eq_ignore_ascii_case("yes") { Ok(()) } else { Err(unconfirmed) }
+    read.is_ok() && line.trim().eq_ignore_ascii_case("yes")
 }
 
 /// A body that says nothing.
