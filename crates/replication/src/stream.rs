@@ -87,18 +87,27 @@ pub struct Column {
     /// The field of the record in which it stands, where that is an object whose fields are columns: `address` of
     /// `address__city`.
     pub object: Option<String>,
+    /// The field whose values of one type it holds, where the source says that it has values of several.
+    pub one_type_of: Option<String>,
 }
 
 impl Column {
     /// A column of this name and type.
     pub fn new(name: impl Into<String>, column_type: ColumnType) -> Self {
-        Self { name: name.into(), column_type, object: None }
+        Self { name: name.into(), column_type, object: None, one_type_of: None }
     }
 
     /// The same as a field of an object.
     #[must_use]
     pub fn within(mut self, object: Option<String>) -> Self {
         self.object = object;
+        self
+    }
+
+    /// The same as one of several types of a field.
+    #[must_use]
+    pub fn as_one_type_of(mut self, field: Option<String>) -> Self {
+        self.one_type_of = field;
         self
     }
 }

@@ -84,6 +84,7 @@ macro_rules! contract_tests {
             alters_nothing_whatever_comes,
             keeps_large_rows_whole,
             splits_a_column_whose_type_changes,
+            splits_fields_of_several_types,
             splits_in_mid_stream_and_in_mid_version,
             widens_integers_into_numbers,
             refuses_a_key_that_changes,

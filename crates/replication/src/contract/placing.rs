@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Subject,
+    hostile::load,
     script::{Rows, Script, by, text_rows, texts},
 };
 use crate::{
@@ -98,6 +99,47 @@ pub async fn splits_a_column_whose_type_changes(subject: &dyn Subject) {
     let stored = by("id", subject.rows("wizards").await);
     let (old_age, new_age) = split(subject, "age", "bi", "de");
     assert_eq!((&stored["2"][&old_age], &stored["2"][&new_age]), (&json!(8), &Value::Null));
+}
+
+/// A field that has several types from the start has a column for each, and each value stands in its own.
+pub async fn splits_fields_of_several_types(subject: &dyn Subject) {
+    let input = |types: &str, values: &[(&str, &str)]| {
+        let mut lines = vec![format!(
+            r#"{{"type":"SCHEMA","stream":"wizards","key_properties":["id"],"schema":{{"properties":{{"id":{{"type":"string"}},"age":{{"type":{types}}},"home":{{"properties":{{"door":{{"type":["boolean","null","string"]}}}}}}}}}}}}"#
+        )];
+        lines.extend(values.iter().map(|(id, value)| {
+            format!(
+                r#"{{"type":"RECORD","stream":"wizards","record":{{"id":"{id}","age":{value},"home":{{"door":true}}}}}}"#
+            )
+        }));
+        lines.join("\n")
+    };
+    let ages =
+        [("1", "15"), ("2", "\"15\""), ("3", "null"), ("4", "{}"), ("5", "1.5"), ("6", "\"\"")];
+    let several = input(r#"["integer","null","string"]"#, &ages);
+    for round in 0..2 {
+        let report = load(subject, several.clone()).await;
+        let counts = report.tables[0].counts;
+        assert_eq!((counts.inserted, counts.rejected), ([4, 0][round], 2), "{counts:?}");
+    }
+    let (whole, text) = split(subject, "age", "bi", "st");
+    let (is_there, _) = split(subject, "home__door", "bo", "st");
+    let stored = by("id", subject.rows("wizards").await);
+    let row = |id: &str| [&whole, &text].map(|name| stored[id][name].clone());
+    assert_eq!(row("1"), [json!(15), Value::Null]);
+    assert_eq!(row("2"), [Value::Null, json!("15")]);
+    assert_eq!(row("3"), [Value::Null, Value::Null]);
+    assert_eq!(row("6"), [Value::Null, json!("")]);
+    assert_eq!(stored["1"][&is_there], json!(true));
+
+    // With one of the types alone, and with one more, values go where they went.
+    load(subject, input(r#""string""#, &[("1", "\"old\"")])).await;
+    load(subject, input(r#"["boolean","integer","string"]"#, &[("2", "7"), ("3", "true")])).await;
+    let stored = by("id", subject.rows("wizards").await);
+    let row = |id: &str| [&*whole, &*text, "age__bo"].map(|name| stored[id][name].clone());
+    assert_eq!(row("1"), [Value::Null, json!("old"), Value::Null]);
+    assert_eq!(row("2"), [json!(7), Value::Null, Value::Null]);
+    assert_eq!(row("3"), [Value::Null, Value::Null, json!(true)]);
 }
 
 /// Types may change in mid-stream, and while a version waits.

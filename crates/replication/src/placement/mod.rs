@@ -11,6 +11,7 @@ mod nested;
 mod plan;
 mod registry;
 mod stored;
+mod types;
 
 #[cfg(test)]
 mod tests;
@@ -25,8 +26,8 @@ use arrow::{
 };
 
 pub use change::{ColumnChange, ColumnChangeKind};
-pub(crate) use dialect::has_reserved_suffix;
 pub use dialect::{Dialect, Nesting, SOURCE_KEY_PREFIX, SplitRule, verbatim};
+pub(crate) use dialect::{has_reserved_suffix, with_suffix};
 pub(crate) use registry::Placements;
 pub use stored::{StoredColumn, StoredTable};
 

@@ -40,7 +40,10 @@ pub(crate) fn plan(
     }
     let mut plan = Plan::new(dialect, schema, stored, neighbours);
     for position in plan.order() {
-        plan.place(position)?;
+        match &schema.columns[position].one_type_of {
+            Some(field) => plan.place_types(field)?,
+            None => plan.place(position)?,
+        }
     }
     plan.finish()
 }
@@ -124,20 +127,20 @@ pub(super) struct Plan<'a> {
     /// The subtables that have a name.
     pub(super) claimed_tables: HashSet<String>,
     /// The columns that the table has, by their name as the destination compares it.
-    existing: HashMap<String, &'a StoredColumn>,
+    pub(super) existing: HashMap<String, &'a StoredColumn>,
     pub(super) is_new: bool,
     /// The names that are given, as the destination compares them.
-    claimed: HashSet<String>,
+    pub(super) claimed: HashSet<String>,
     /// How many columns the table has so far.
     pub(super) count: usize,
     pub(super) columns: Vec<Column>,
     pub(super) origins: Vec<Origin>,
     /// The stored name of each of the stream's columns.
-    names: Vec<Option<String>>,
+    pub(super) names: Vec<Option<String>>,
     pub(super) renames: Vec<Rename>,
     pub(super) subtable_renames: Vec<(StreamSchema, Vec<Rename>)>,
     pub(super) unplaced: Vec<Unplaced>,
-    changes: Vec<ColumnChange>,
+    pub(super) changes: Vec<ColumnChange>,
 }
 
 impl<'a> Plan<'a> {
@@ -322,7 +325,7 @@ impl<'a> Plan<'a> {
     }
 
     /// A column whose values will go elsewhere gets a suffix too, where that is the rule.
-    fn rename_original(
+    pub(super) fn rename_original(
         &mut self,
         stored: &StoredColumn,
         base: &str,
@@ -344,7 +347,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The columns that hold values of the same name in other types.
-    fn siblings(&self, base: &str) -> Vec<&'a StoredColumn> {
+    pub(super) fn siblings(&self, base: &str) -> Vec<&'a StoredColumn> {
         let all = self.existing.iter().filter(|(folded, stored)| {
             stored.column_type.as_ref().is_some_and(|stored_type| {
                 **folded == self.dialect.folded(&with_suffix(base, stored_type))
@@ -383,7 +386,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    fn no_room(&self, name: &str, is_array: bool) -> Option<Refusal> {
+    pub(super) fn no_room(&self, name: &str, is_array: bool) -> Option<Refusal> {
         let product = self.dialect.product;
         if is_array && self.dialect.nesting == Nesting::Subtables {
             let table = format!("{}__{name}", self.source.table());
@@ -414,10 +417,18 @@ impl<'a> Plan<'a> {
         })
     }
 
-    fn give(&mut self, position: usize, name: String, column_type: ColumnType, origin: Origin) {
+    pub(super) fn give(
+        &mut self,
+        position: usize,
+        name: String,
+        column_type: ColumnType,
+        origin: Origin,
+    ) {
         self.names[position] = Some(name.clone());
         let object = self.source.columns[position].object.as_deref().map(self.dialect.canonical);
-        self.columns.push(Column::new(name, column_type).within(object));
+        let mut column = Column::new(name, column_type).within(object);
+        column.one_type_of.clone_from(&self.source.columns[position].one_type_of);
+        self.columns.push(column);
         self.origins.push(origin);
     }
 
@@ -488,7 +499,7 @@ fn is_list(stored: &StoredColumn) -> bool {
     matches!(stored.column_type, Some(ColumnType::List(_)))
 }
 
-fn stored_type(stored: &StoredColumn) -> Result<ColumnType, DestinationError> {
+pub(super) fn stored_type(stored: &StoredColumn) -> Result<ColumnType, DestinationError> {
     stored.column_type.clone().ok_or_else(|| foreign(stored))
 }
 

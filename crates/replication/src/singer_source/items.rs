@@ -62,7 +62,7 @@ impl Hash for Items {
 
 impl Items {
     pub(super) fn of(properties: &IndexMap<String, PropertyType>) -> Self {
-        let layout = Layout::of(properties);
+        let layout = Layout::of_items(properties);
         let mut paths = vec![Vec::new(); layout.columns.len()];
         note_paths(&layout.fields, &mut Vec::new(), &mut paths);
         let fields = layout.columns.iter().zip(paths).map(|(column, path)| ItemField {
@@ -135,7 +135,7 @@ fn note_paths(fields: &FieldTree, path: &mut Vec<String>, paths: &mut [Vec<Strin
         match target {
             FieldTarget::Column(column) => paths[*column].clone_from(path),
             FieldTarget::Object(inner) => note_paths(inner, path, paths),
-            FieldTarget::Nowhere => {}
+            FieldTarget::OneOf(_) | FieldTarget::Nowhere => {}
         }
         path.pop();
     }

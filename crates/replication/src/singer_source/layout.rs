@@ -1,7 +1,8 @@
 //! From a stream's JSON Schema to columns: which column each field goes to, decided once per schema.
 //!
-//! Objects are flattened to `a__b`; arrays of plain values are lists; whatever has no fixed shape (untyped, mixed, free
-//! objects, arrays of anything else) is kept as a JSON document, which loses nothing.
+//! Objects are flattened to `a__b`; arrays of plain values are lists; a field of several plain types has a column for each of
+//! them; whatever has no fixed shape (untyped, free objects, arrays of anything else, objects or arrays beside plain values)
+//! is kept as a JSON document, which loses nothing.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +14,7 @@ use singer::{
 
 use super::items::Items;
 use crate::{
-    placement::has_reserved_suffix,
+    placement::{has_reserved_suffix, with_suffix},
     stream::{Column, ColumnType},
     system,
 };
@@ -96,11 +97,15 @@ pub(super) struct PlannedColumn {
     pub(super) kind: ValueKind,
     /// The field of the record in which it stands, where that is an object.
     pub(super) object: Option<String>,
+    /// The field whose values of one type it holds.
+    pub(super) one_type_of: Option<String>,
 }
 
 /// The columns of a stream, and where each field of a record goes.
 #[derive(Debug)]
 pub(super) struct Layout {
+    /// The names of columns that fields have; none where fields of several types are kept whole.
+    splitting: Option<HashSet<String>>,
     pub(super) columns: Vec<PlannedColumn>,
     pub(super) fields: FieldTree,
     /// Fields that are left out because the loader has columns of these names itself.
@@ -124,6 +129,8 @@ pub(super) enum FieldTarget {
     Column(usize),
     /// Into the columns of its own fields.
     Object(FieldTree),
+    /// Into one of the columns of these positions, by the type of its value.
+    OneOf(Vec<usize>),
     /// Nowhere.
     Nowhere,
 }
@@ -155,9 +162,22 @@ impl FieldTree {
 impl Layout {
     /// Plans the columns of a stream with these fields.
     pub(super) fn of(properties: &IndexMap<String, PropertyType>) -> Self {
+        let mut names = Vec::new();
+        properties.iter().for_each(|(name, property)| column_names(property, name, &mut names));
+        Self::planned(properties, Some(names.into_iter().collect()))
+    }
+
+    /// Plans the fields of an array's items, where a field of several types is kept whole.
+    pub(super) fn of_items(properties: &IndexMap<String, PropertyType>) -> Self {
+        Self::planned(properties, None)
+    }
+
+    fn planned(
+        properties: &IndexMap<String, PropertyType>,
+        splitting: Option<HashSet<String>>,
+    ) -> Self {
         let kept_whole = fields_kept_whole(properties);
-        let mut layout =
-            Self { columns: Vec::new(), fields: FieldTree::default(), left_out: Vec::new() };
+        let mut layout = Self { splitting, ..Self::empty() };
         let mut fields = FieldTree::default();
         for (name, property) in properties {
             let target = if is_system_column(name) {
@@ -174,10 +194,14 @@ impl Layout {
         layout
     }
 
+    fn empty() -> Self {
+        let fields = FieldTree::default();
+        Self { splitting: None, columns: Vec::new(), fields, left_out: Vec::new() }
+    }
+
     /// A field for each column.
     pub(super) fn of_columns(columns: &[Column]) -> Self {
-        let mut layout =
-            Self { columns: Vec::new(), fields: FieldTree::default(), left_out: Vec::new() };
+        let mut layout = Self::empty();
         for column in columns {
             let kind = ValueKind::of(&column.column_type);
             layout.add_column(column.name.clone(), kind, column.object.as_deref());
@@ -201,7 +225,9 @@ impl Layout {
         self.columns
             .iter()
             .map(|column| {
-                Column::new(&column.name, column.kind.column_type()).within(column.object.clone())
+                Column::new(&column.name, column.kind.column_type())
+                    .within(column.object.clone())
+                    .as_one_type_of(column.one_type_of.clone())
             })
             .collect()
     }
@@ -214,7 +240,10 @@ impl Layout {
         object: Option<&str>,
     ) -> FieldTarget {
         let Some(properties) = flattened(property) else {
-            return self.add_column(column.to_owned(), value_kind(property), object);
+            return match self.types(property, column) {
+                Some(kinds) => self.add_types(kinds, column, object),
+                None => self.add_column(column.to_owned(), value_kind(property), object),
+            };
         };
         let mut fields = FieldTree { path: path.to_owned(), ..FieldTree::default() };
         for (name, property) in properties {
@@ -226,8 +255,32 @@ impl Layout {
         FieldTarget::Object(fields)
     }
 
+    /// The plain types that a field has, where these are several and each can have a column.
+    fn types(&self, property: &PropertyType, column: &str) -> Option<Vec<ValueKind>> {
+        let kinds = plain_kinds(property).filter(|kinds| kinds.len() > 1)?;
+        let taken = self.splitting.as_ref()?;
+        let is_free = |kind: &ValueKind| !taken.contains(&with_suffix(column, &kind.column_type()));
+        kinds.iter().all(is_free).then_some(kinds)
+    }
+
+    fn add_types(
+        &mut self,
+        kinds: Vec<ValueKind>,
+        field: &str,
+        object: Option<&str>,
+    ) -> FieldTarget {
+        let positions = kinds.into_iter().map(|kind| {
+            self.add_column(with_suffix(field, &kind.column_type()), kind, object);
+            let position = self.columns.len() - 1;
+            self.columns[position].one_type_of = Some(field.to_owned());
+            position
+        });
+        FieldTarget::OneOf(positions.collect())
+    }
+
     fn add_column(&mut self, name: String, kind: ValueKind, object: Option<&str>) -> FieldTarget {
-        self.columns.push(PlannedColumn { name, kind, object: object.map(str::to_owned) });
+        let object = object.map(str::to_owned);
+        self.columns.push(PlannedColumn { name, kind, object, one_type_of: None });
         FieldTarget::Column(self.columns.len() - 1)
     }
 }
@@ -255,9 +308,21 @@ fn value_kind(property: &PropertyType) -> ValueKind {
             }
             None => ValueKind::Json,
         },
-        Some(shape) => plain_kind(shape).unwrap_or(ValueKind::Json),
-        None => ValueKind::Json,
+        _ => match plain_kinds(property).as_deref() {
+            Some([kind]) => kind.clone(),
+            _ => ValueKind::Json,
+        },
     }
+}
+
+/// The kinds of a field that only has plain values. Numbers that are written as texts, too, are of one kind.
+fn plain_kinds(property: &PropertyType) -> Option<Vec<ValueKind>> {
+    let kinds: Option<Vec<ValueKind>> = property.shapes().iter().map(plain_kind).collect();
+    let mut kinds = kinds.filter(|kinds| !kinds.is_empty())?;
+    if kinds.contains(&ValueKind::NumberText) {
+        kinds.retain(|kind| !matches!(kind, ValueKind::Integer | ValueKind::Number));
+    }
+    Some(kinds)
 }
 
 fn plain_kind(shape: &Shape) -> Option<ValueKind> {
@@ -357,7 +422,9 @@ mod tests {
             "grid": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
             "rows": {"type": "array", "items": {"type": "object"}},
             "free": {"type": "object"},
-            "mixed": {"type": ["string", "integer"]},
+            "mixed": {"type": ["string", "integer", "null"]},
+            "exact_or_number": {"type": ["string", "number"], "format": "singer.decimal"},
+            "object_or_text": {"type": ["object", "string"], "properties": {"a": {"type": "string"}}},
             "anything": {},
         });
         assert_eq!(
@@ -374,10 +441,26 @@ mod tests {
                 "grid Json",
                 "rows Json",
                 "free Json",
-                "mixed Json",
+                "mixed__st Text",
+                "mixed__bi Integer",
+                "exact_or_number NumberText",
+                "object_or_text Json",
                 "anything Json",
             ]
         );
+    }
+
+    #[test]
+    fn several_types_need_a_name_each() {
+        let properties = json!({
+            "a": {"properties": {"b": {"type": ["boolean", "number", "string"]}}},
+            "c": {"type": ["integer", "string"]},
+            "c__st": {"type": "string"}});
+        let expected =
+            ["a__b__bo Boolean", "a__b__de Number", "a__b__st Text", "c Json", "c__st Text"];
+        assert_eq!(columns(&properties), expected);
+        let items = json!({"rows": {"type": "array", "items": {"properties": properties}}});
+        assert_eq!(columns(&items).len(), 1);
     }
 
     #[test]

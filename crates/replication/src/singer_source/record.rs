@@ -148,6 +148,13 @@ impl<'de> Visitor<'de> for ObjectVisitor<'_, '_> {
                         given_up()
                     })?;
                 }
+                Some(FieldTarget::OneOf(columns)) => {
+                    let value: &RawValue = map.next_value()?;
+                    reader.one_of(value, columns).map_err(|fault| {
+                        reader.fault = Some(fault);
+                        given_up()
+                    })?;
+                }
                 Some(FieldTarget::Nowhere) | None => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -169,6 +176,49 @@ impl Reader<'_> {
                     fields.path.trim_end_matches('.')
                 ),
             }),
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// A value of a field that has several types, each with a column.
+    fn one_of(&mut self, value: &RawValue, columns: &[usize]) -> Result<(), Fault> {
+        let fits = |column: &&usize| {
+            let kind = self.plan.get(**column).map(|column| &column.kind);
+            kind.is_some_and(|kind| match value.get().as_bytes().first() {
+                Some(b'"') => {
+                    matches!(kind, ValueKind::Text | ValueKind::Timestamp | ValueKind::NumberText)
+                }
+                Some(b't' | b'f') => *kind == ValueKind::Boolean,
+                Some(b'-' | b'0'..=b'9') => {
+                    matches!(kind, ValueKind::Integer | ValueKind::Number | ValueKind::NumberText)
+                }
+                Some(b'n') => true,
+                _ => false,
+            })
+        };
+        let is_twice = |column: &usize| {
+            self.columns.get(*column).is_some_and(|column| column.len() > self.row)
+        };
+        if let Some(field) = columns.first() {
+            self.current = *field;
+        }
+        let field = self.plan.get(self.current).and_then(|column| column.one_type_of.as_deref());
+        let fault = |code: ReasonCode, what: &str| Fault {
+            code,
+            reason: format!("The value of `{}` {what}", field.unwrap_or_default()),
+        };
+        if columns.iter().any(is_twice) {
+            return Err(fault(ReasonCode::Undecodable, "stands in the record twice"));
+        }
+        let Some(column) = columns.iter().find(fits) else {
+            return Err(fault(ReasonCode::WrongType, "is of none of the types that it may have"));
+        };
+        self.current = *column;
+        let mut deserializer = serde_json::Deserializer::from_str(value.get());
+        match (ColumnSeed { reader: self }).deserialize(&mut deserializer) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.fault.take().unwrap_or_else(|| self.fault_of(&error))),
         }
     }
 }
