@@ -17,6 +17,7 @@ use super::{
     not_a_number,
     own_state::OwnState,
     retraction::{COVERED, Coverage},
+    straight,
     stream::{Arrival, SingerStream},
     version::{TABLE_VERSION, VersionChange, Versions},
 };
@@ -79,6 +80,9 @@ impl Extraction {
 
     /// Takes one line.
     pub(super) async fn take(&mut self, line: Line<'_>) -> Result<(), SourceError> {
+        if let Some(index) = self.take_straight(line) {
+            return self.taken(index, None, line).await;
+        }
         if line.text.trim_ascii().is_empty() {
             return Ok(());
         }
@@ -228,6 +232,17 @@ impl Extraction {
             Some(stream.own_state(stream.versions.active(), Some(covered)))
         };
         self.streams.values_mut().filter_map(news).collect()
+    }
+
+    /// Takes a line that can be read straight. Returns the stream that its record went to.
+    fn take_straight(&mut self, line: Line<'_>) -> Option<usize> {
+        let (rest, name) = straight::Reader::begin(line.text)?;
+        if self.streams.get_index(self.current).is_none_or(|(current, _)| current != name) {
+            self.current = self.streams.get_index_of(name)?;
+        }
+        let received_at = self.context.clock.now();
+        let stream = &mut self.streams[self.current];
+        stream.take_straight(rest, received_at, line.bytes).then_some(self.current)
     }
 
     async fn record(

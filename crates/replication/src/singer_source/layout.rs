@@ -118,6 +118,8 @@ pub(super) struct FieldTree {
     /// The way to the object, as people read it: empty for the record, `a.` for the object in field `a`.
     pub(super) path: String,
     names: Vec<String>,
+    /// The names as JSON has them, of those that are written as they are; the others are empty.
+    quoted: Vec<String>,
     targets: Vec<FieldTarget>,
     positions: HashMap<String, usize>,
 }
@@ -147,6 +149,18 @@ impl FieldTree {
         target
     }
 
+    /// The target of the field that is expected at `cursor`, if its name in quotes is what the text begins with; and how
+    /// long that is.
+    pub(super) fn expected(&self, text: &str, cursor: &mut usize) -> Option<(usize, &FieldTarget)> {
+        let quoted = self.quoted.get(*cursor)?;
+        if quoted.is_empty() || !text.starts_with(quoted) {
+            return None;
+        }
+        let target = self.targets.get(*cursor)?;
+        *cursor += 1;
+        Some((quoted.len(), target))
+    }
+
     /// The fields and their targets.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&String, &FieldTarget)> {
         self.names.iter().zip(&self.targets)
@@ -155,6 +169,9 @@ impl FieldTree {
     fn add(&mut self, name: &str, target: FieldTarget) {
         self.positions.insert(name.to_owned(), self.names.len());
         self.names.push(name.to_owned());
+        let quoted = serde_json::Value::from(name).to_string();
+        let is_plain = quoted.len() == name.len() + 2;
+        self.quoted.push(if is_plain { quoted } else { String::new() });
         self.targets.push(target);
     }
 }

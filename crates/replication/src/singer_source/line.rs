@@ -91,7 +91,7 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         if self.number == 1 {
             text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         }
-        let text = std::str::from_utf8(text).map_err(|_| LineError::NotUtf8)?;
+        let text = simdutf8::basic::from_utf8(text).map_err(|_| LineError::NotUtf8)?;
         Ok(Some(Line { number: self.number, text, bytes: line.len() }))
     }
 }

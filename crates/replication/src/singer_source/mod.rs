@@ -6,7 +6,8 @@
 //! | `extraction` | decides what each message means and when rows and states are sent |
 //! | `stream` | gathers one stream's rows and rejects into batches |
 //! | `layout` | turns a JSON Schema into columns, once per schema |
-//! | `record`, `column`, `number` | read a record's text straight into columns |
+//! | `straight` | reads a line that is as most are straight into columns |
+//! | `record`, `column`, `number` | read a record's text into columns, and find what is wrong with it |
 //! | `retraction` | knows which rows without a key a stored state covers |
 //! | `own_state` | holds what is stored of a stream itself |
 //! | `replay` | reads rejects again |
@@ -42,6 +43,7 @@ mod own_state;
 mod record;
 mod replay;
 mod retraction;
+mod straight;
 mod stream;
 mod version;
 

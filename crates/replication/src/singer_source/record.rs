@@ -45,7 +45,8 @@ impl UnknownFields {
         std::mem::take(&mut self.fresh)
     }
 
-    fn meet(&mut self, path: &str, name: &str) {
+    /// Takes note of a field that the schema hasn't.
+    pub(super) fn meet(&mut self, path: &str, name: &str) {
         if self.known.len() >= MAX_UNKNOWN_FIELDS {
             return;
         }

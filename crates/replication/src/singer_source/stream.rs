@@ -18,6 +18,7 @@ use super::{
     own_state::OwnState,
     record::{self, Fault, UnknownFields},
     retraction::Coverage,
+    straight,
     version::Versions,
 };
 use crate::{
@@ -27,6 +28,11 @@ use crate::{
     sequence::SequenceClock,
     stream::{Method, StreamName, StreamSchema, WinnerRule},
 };
+
+/// A record that can't be read straight counts as much as so many that can.
+const STRAY: u32 = 8;
+/// Beyond this count it isn't tried any more: reading twice costs more than it saves.
+const MAX_STRAYS: u32 = 1_000;
 
 /// Why a stream can't be loaded as it is described.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +60,10 @@ pub(super) struct SingerStream {
     columns: Vec<Column>,
     waiting: Buffered,
     unknown: UnknownFields,
+    /// For texts that aren't written as they are.
+    scratch: String,
+    /// How many records, lately, could not be read straight.
+    strays: u32,
     pub(super) versions: Versions,
     /// How far its rows are covered by states, where that has to be known.
     pub(super) coverage: Option<Coverage>,
@@ -154,6 +164,8 @@ impl SingerStream {
             columns,
             waiting: Buffered::default(),
             unknown: UnknownFields::default(),
+            scratch: String::new(),
+            strays: 0,
             versions,
             coverage: None,
             own: OwnState::default(),
@@ -180,6 +192,8 @@ impl SingerStream {
             columns,
             waiting: Buffered::default(),
             unknown: UnknownFields::default(),
+            scratch: String::new(),
+            strays: 0,
             versions: Versions::default(),
             coverage: None,
             own: OwnState::default(),
@@ -279,20 +293,47 @@ impl SingerStream {
         version: Option<i64>,
         sequence: &SequenceClock,
     ) -> Option<RowBatch> {
-        self.waiting.open(arrival, version);
-        self.waiting.read += 1;
         let row = self.waiting.rows;
-        let read = self.read(record, row);
-        self.waiting.rows += 1;
-        self.waiting.extracted.push(arrival.extracted_at().timestamp_micros());
-        self.waiting.bytes += arrival.bytes as u64;
-        match read {
+        self.waiting.add(arrival, version);
+        match self.read(record, row) {
             Ok(()) => None,
             Err(fault) => {
                 self.waiting.given_up.push(row);
                 self.keep_out(fault, record.get(), arrival, version, sequence)
             }
         }
+    }
+
+    /// Reads the rest of a line that is a RECORD message of this stream. Returns false if that can't be done straight;
+    /// nothing was taken then, and the line has to be read with care.
+    pub(super) fn take_straight(
+        &mut self,
+        line: straight::Reader<'_>,
+        received_at: DateTime<Utc>,
+        bytes: usize,
+    ) -> bool {
+        if self.strays > MAX_STRAYS || self.must_send_before(None) {
+            return false;
+        }
+        let row = self.waiting.rows;
+        let (columns, unknown, scratch) = (&mut self.columns, &mut self.unknown, &mut self.scratch);
+        let mut into = straight::Row { columns, row, unknown, filled: 0, scratch };
+        let read = line.finish(&self.layout.fields, &mut into);
+        if into.filled < self.columns.len() || read.is_none() {
+            self.columns.iter_mut().for_each(|column| column.pad(row + 1));
+        }
+        let active = self.versions.active();
+        let read = read.filter(|read| read.version.is_none() || read.version == active);
+        let Some(read) = read.filter(|_| self.check_keys().is_ok()) else {
+            self.waiting.skip_row();
+            self.strays += STRAY;
+            return false;
+        };
+        self.strays = self.strays.saturating_sub(1);
+        let time_extracted = read.time_extracted.and_then(DateTime::from_timestamp_micros);
+        let arrival = Arrival { received_at, time_extracted, version: read.version, bytes };
+        self.waiting.add(arrival, None);
+        true
     }
 
     /// Takes a record that can't even be read. Returns a batch that has to be sent first, if any.
@@ -348,7 +389,11 @@ impl SingerStream {
     pub(super) fn send(&mut self, sequence: &SequenceClock) -> Option<RowBatch> {
         let Buffered { read, rows, given_up, extracted, rejects, bytes, version, since } =
             std::mem::take(&mut self.waiting);
-        let (received_at, extracted_at) = since?;
+        let Some((received_at, extracted_at)) = since else {
+            // What was reached of a line that could not be read straight, and that no row came of.
+            self.columns.iter_mut().for_each(|column| drop(column.take()));
+            return None;
+        };
         let mut is_good = vec![true; rows];
         for row in given_up {
             is_good[row] = false;
@@ -400,6 +445,22 @@ impl Buffered {
     fn open(&mut self, arrival: Arrival, version: Option<i64>) {
         self.version = version;
         self.since.get_or_insert((arrival.received_at, arrival.extracted_at()));
+    }
+
+    /// Adds a record whose values are the next row of the columns.
+    fn add(&mut self, arrival: Arrival, version: Option<i64>) {
+        self.open(arrival, version);
+        self.read += 1;
+        self.rows += 1;
+        self.extracted.push(arrival.extracted_at().timestamp_micros());
+        self.bytes += arrival.bytes as u64;
+    }
+
+    /// The next row of the columns is none.
+    fn skip_row(&mut self) {
+        self.given_up.push(self.rows);
+        self.rows += 1;
+        self.extracted.push(0);
     }
 
     fn good_rows(&self) -> usize {

@@ -5,6 +5,7 @@
 mod faults;
 mod order;
 mod resumption;
+mod straight;
 mod values;
 
 use std::{collections::BTreeMap, sync::Arc};
