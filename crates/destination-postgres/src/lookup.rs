@@ -1,7 +1,8 @@
 //! Which rows of a load a table has already, and where.
 
+use bytes::BytesMut;
 use replication::destination::{DestinationError, DestinationErrorKind};
-use tokio_postgres::types::{FromSql, Type};
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use crate::{
     encode::{Encoder, Picked, Rows},
@@ -23,6 +24,23 @@ impl<'a> FromSql<'a> for Spot {
     fn accepts(of: &Type) -> bool {
         *of == Type::TID
     }
+}
+
+impl ToSql for Spot {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.extend_from_slice(&self.0);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::TID
+    }
+
+    to_sql_checked!();
 }
 
 /// What a table has of a load.
@@ -95,16 +113,13 @@ impl Found {
         if self.known.is_empty() { Picked::All } else { Picked::These(&self.new) }
     }
 
-    /// The places of all rows but those at these spots; none if that is all of them.
-    pub(crate) fn without(&self, mut spots: Vec<Spot>) -> Option<Vec<u32>> {
-        if spots.is_empty() {
-            return None;
-        }
+    /// The places of the rows that are new, and of those at these spots.
+    pub(crate) fn new_and(&self, mut spots: Vec<Spot>) -> Vec<u32> {
         spots.sort_unstable();
-        let kept = (0..)
+        let wanted = (0..)
             .zip(&self.spots)
-            .filter(|(_, spot)| spot.is_none_or(|spot| spots.binary_search(&spot).is_err()));
-        Some(kept.map(|(place, _)| place).collect())
+            .filter(|(_, spot)| spot.is_none_or(|spot| spots.binary_search(&spot).is_ok()));
+        wanted.map(|(place, _)| place).collect()
     }
 
     /// The stages that were made.

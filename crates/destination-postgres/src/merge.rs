@@ -24,6 +24,14 @@ use crate::{
     },
 };
 
+/// The rows that were written and whose array changes.
+struct ChangedArrays {
+    /// Where the table had them.
+    rows: Vec<Spot>,
+    /// Where the stage has them.
+    staged: Vec<Spot>,
+}
+
 impl Session<'_> {
     /// Merges a load into its table.
     pub(crate) async fn merge(&self, load: &TableLoad) -> Result<MergeOutcome, DestinationError> {
@@ -53,16 +61,15 @@ impl Session<'_> {
             (false, true) => Some(Picked::These(&found.known)),
             (true, true) => None,
         };
-        let mut unwritten = Vec::new();
+        let mut changed = Vec::new();
         if let Some(staged) = staged {
             self.stage(&sql, &rows, staged, &found.spots).await?;
             stages.push(STAGE);
         }
         if !found.known.is_empty() {
-            unwritten = self.update(&sql, &found, &mut outcome).await?;
+            changed = self.update(&sql, &found, &mut outcome).await?;
         }
-        let written = found.without(unwritten);
-        outcome.children = self.write_items(&sql, &rows, &found, written.as_deref()).await?;
+        outcome.children = self.write_items(&sql, &rows, &found, changed).await?;
         outcome.growth = self.growth(&tables, &before, &mut outcome.children).await?;
         if !stages.is_empty() {
             self.connection.run(&drop_stages(&stages), &Doing::rows(&layout.table)).await?;
@@ -81,13 +88,14 @@ impl Session<'_> {
         self.connection.copy(&sql.copy_into_table(), rows, &Doing::rows(&sql.layout.table)).await
     }
 
-    /// Judges the staged rows that the table has and updates it. Returns the spots of those that were not to be written.
+    /// Judges the staged rows that the table has and updates it. Returns for each array the rows that were written and
+    /// whose array changes: the items of the others are what they should be.
     async fn update(
         &self,
         sql: &Merge<'_>,
         found: &Found,
         outcome: &mut MergeOutcome,
-    ) -> Result<Vec<Spot>, DestinationError> {
+    ) -> Result<Vec<ChangedArrays>, DestinationError> {
         let doing = Doing::rows(&sql.layout.table);
         let row = self.connection.query_one(&sql.update(), &[], &doing).await?;
         let [unchanged, superseded, to_update, updated] =
@@ -97,24 +105,28 @@ impl Session<'_> {
             return Err(disturbed(&sql.layout.table));
         }
         (outcome.unchanged, outcome.superseded, outcome.updated) = (unchanged, superseded, updated);
-        Ok(row.get::<_, Option<Vec<Spot>>>(4).unwrap_or_default())
+        let spots = |column| row.get::<_, Option<Vec<Spot>>>(column).unwrap_or_default();
+        let arrays = (0..sql.layout.lists.len()).map(|position| 4 + 2 * position);
+        Ok(arrays.map(|at| ChangedArrays { rows: spots(at), staged: spots(at + 1) }).collect())
     }
 
-    /// Puts the items of the rows that were written into the subtables, in place of those that were there.
+    /// Puts the items of the rows that are new, and of those whose arrays changed, into the subtables, in place of those
+    /// that were there.
     async fn write_items(
         &self,
         sql: &Merge<'_>,
         rows: &Rows<'_>,
         found: &Found,
-        written: Option<&[u32]>,
+        changed: Vec<ChangedArrays>,
     ) -> Result<Vec<ChildOutcome>, DestinationError> {
         let layout = sql.layout;
-        let picked = written.map_or(Picked::All, Picked::These);
         let new: Vec<i32> =
             found.new.iter().filter_map(|place| i32::try_from(*place).ok()).collect();
         let mut children = Vec::new();
+        let mut changed = changed.into_iter();
         for (position, child) in sql.tables.children.iter().enumerate() {
             let doing = Doing::rows(child);
+            let changed = changed.next();
             let mut deleted = 0;
             if found.filled.get(position + 1) == Some(&true) {
                 if found.has_keys && !found.new.is_empty() {
@@ -122,14 +134,21 @@ impl Session<'_> {
                     let delete = sql.delete_orphans(child);
                     deleted += self.connection.execute(&delete, &places, &doing).await?;
                 }
-                if !found.known.is_empty() {
-                    deleted +=
-                        self.connection.execute(&sql.delete_items(child), &[], &doing).await?;
-                }
+                deleted += match &changed {
+                    _ if found.known.is_empty() => 0,
+                    Some(changed) if changed.staged.is_empty() => 0,
+                    Some(changed) => {
+                        let staged = [(&changed.staged as &(dyn ToSql + Sync), Type::TID_ARRAY)];
+                        let delete = sql.delete_changed_items(child);
+                        self.connection.execute(&delete, &staged, &doing).await?
+                    }
+                    None => self.connection.execute(&sql.delete_items(child), &[], &doing).await?,
+                };
             }
             let inserted = if let Some(list) = layout.lists.get(position) {
-                let items = Encoder::for_items(rows, picked, list);
-                self.connection.copy(&sql.copy_items(child), items, &doing).await?
+                let places = changed.map(|changed| found.new_and(changed.rows));
+                let picked = places.as_deref().map_or(Picked::All, Picked::These);
+                self.copy_items(sql, child, Encoder::for_items(rows, picked, list), picked).await?
             } else if let Some(nested) = layout.nested.get(position - layout.lists.len()) {
                 let insert = nested::insert_items(self.schema, child, layout, nested, STAGE);
                 self.connection.execute(&insert, &[], &doing).await?
@@ -140,6 +159,19 @@ impl Session<'_> {
             children.push(ChildOutcome { table: child.clone(), inserted, deleted, growth: 0 });
         }
         Ok(children)
+    }
+
+    async fn copy_items(
+        &self,
+        sql: &Merge<'_>,
+        child: &str,
+        items: Encoder<'_>,
+        picked: Picked<'_>,
+    ) -> Result<u64, DestinationError> {
+        if matches!(picked, Picked::These([])) {
+            return Ok(0);
+        }
+        self.connection.copy(&sql.copy_items(child), items, &Doing::rows(child)).await
     }
 
     /// The rows of the table that share a key with a row of the load and differ from it.

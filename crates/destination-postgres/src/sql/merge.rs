@@ -116,8 +116,8 @@ impl Merge<'_> {
     }
 
     /// Judges the staged rows that the table has, takes those that don't differ or lose out of the stage, and updates
-    /// the table with the others. Counts those that don't differ, lose, were to be written and were written, and tells
-    /// the spots of those that were not to be.
+    /// the table with the others. Counts those that don't differ, lose, were to be written and were written, and tells for
+    /// each array where the table and the stage have those that were and whose array changes.
     ///
     /// Somebody else may have changed a row since it was looked up. Then it isn't at its spot any more, and the counts
     /// don't agree. The keys are compared in a way that no index serves, so that rows are found by their spots.
@@ -127,23 +127,45 @@ impl Merge<'_> {
             let name = identifier(&column.name);
             format!("{name} = s.{name}")
         });
+        let (left, right) = self.sides();
+        let arrays: Vec<String> = (0..self.layout.lists.len())
+            .map(|position| array_differs(self.schema, self.layout, position, left, right))
+            .collect();
+        let judged = (0..).zip(&arrays).map(|(place, array)| format!(", {array} as array_{place}"));
+        let differs = (0..arrays.len()).map(|place| format!(" or j.array_{place}"));
+        let differs = format!("(j.others{})", differs.collect::<String>());
+        let told = (0..arrays.len()).map(|place| {
+            let changes = format!("filter (where j.same and j.wins and j.array_{place})");
+            format!(", array_agg(j.spot) {changes}, array_agg(j.place) {changes}")
+        });
         format!(
-            "with judged as materialized (select s.ctid as place, {same_key} as same, \
-             {differs} as differs, {wins} as wins \
+            "with judged as materialized (select s.ctid as place, s.{SPOT} as spot, {same_key} as same, \
+             {wins} as wins, {others} as others{judged} \
              from {STAGE} s join {target} t on t.ctid = s.{SPOT}), \
              dropped as (delete from {STAGE} s using judged j \
-             where s.ctid = j.place and not (j.same and j.differs and j.wins) returning s.{SPOT}), \
+             where s.ctid = j.place and not (j.same and {differs} and j.wins)), \
              updated as (update {target} t set {sets} from judged j join {STAGE} s on s.ctid = j.place \
-             where t.ctid = s.{SPOT} and ({same_key}) is true and j.same and j.differs and j.wins returning true) \
-             select count(*) filter (where same and not differs), \
-             count(*) filter (where same and differs and not wins), \
-             count(*) filter (where same and differs and wins), \
-             (select count(*) from updated), (select array_agg({SPOT}) from dropped) from judged",
+             where t.ctid = s.{SPOT} and ({same_key}) is true and j.same and {differs} and j.wins returning true) \
+             select count(*) filter (where j.same and not {differs}), \
+             count(*) filter (where j.same and {differs} and not j.wins), \
+             count(*) filter (where j.same and {differs} and j.wins), \
+             (select count(*) from updated){told} from judged j",
             same_key = self.same_key("t"),
-            differs = self.differs(),
+            others = any_of(other_differences(self.schema, self.layout, left, right)),
             wins = wins(&self.layout.winner, "s"),
             target = self.target(),
             sets = comma(sets),
+            judged = judged.collect::<String>(),
+            told = told.collect::<String>(),
+        )
+    }
+
+    /// Deletes the items of updated rows whose array changes. Parameter: where the stage has the rows.
+    pub(crate) fn delete_changed_items(&self, child: &str) -> String {
+        format!(
+            "delete from {} c using {STAGE} s where s.ctid = any($1) and {}",
+            table(self.schema, child),
+            child_of(self.layout, "s"),
         )
     }
 
@@ -179,12 +201,13 @@ impl Merge<'_> {
     }
 
     fn differs(&self) -> String {
-        differs(
-            self.schema,
-            self.layout,
-            ("s", Side::Staged),
-            ("t", Side::Stored(&self.tables.children)),
-        )
+        let (left, right) = self.sides();
+        differs(self.schema, self.layout, left, right)
+    }
+
+    /// The staged rows and those of the table.
+    fn sides(&self) -> (Aliased<'_>, Aliased<'_>) {
+        (("s", Side::Staged), ("t", Side::Stored(&self.tables.children)))
     }
 
     fn same_key(&self, other: &str) -> String {
@@ -205,34 +228,58 @@ pub(crate) enum Side<'a> {
     Stored(&'a [String]),
 }
 
+/// Rows under an alias, and where their arrays are.
+type Aliased<'a> = (&'a str, Side<'a>);
+
 /// Whether two rows of one key, under these aliases, differ in a column that isn't part of it.
 pub(crate) fn differs(
     schema: &str,
     layout: &Layout,
-    left: (&str, Side<'_>),
-    right: (&str, Side<'_>),
+    left: Aliased<'_>,
+    right: Aliased<'_>,
 ) -> String {
+    let arrays = (0..layout.lists.len())
+        .map(|position| array_differs(schema, layout, position, left, right));
+    any_of(other_differences(schema, layout, left, right).into_iter().chain(arrays).collect())
+}
+
+/// Whether the arrays of this position differ.
+fn array_differs(
+    schema: &str,
+    layout: &Layout,
+    position: usize,
+    left: Aliased<'_>,
+    right: Aliased<'_>,
+) -> String {
+    let list = &layout.lists[position];
+    let array = |(alias, side): Aliased<'_>| {
+        let cast = if list.item == SqlType::Json { "::text" } else { "" };
+        match side {
+            Side::Staged if cast.is_empty() => format!("{alias}.{}", identifier(&list.name)),
+            Side::Staged => format!("{alias}.{}{cast}[]", identifier(&list.name)),
+            Side::Stored(children) => {
+                let item = format!("c.{}{cast}", identifier(ITEM));
+                items(schema, &children[position], layout, alias, "array_agg", &item)
+            }
+        }
+    };
+    format!("{} is distinct from {}", array(left), array(right))
+}
+
+/// The conditions of which one holds where anything but an array of plain values differs.
+fn other_differences(
+    schema: &str,
+    layout: &Layout,
+    left: Aliased<'_>,
+    right: Aliased<'_>,
+) -> Vec<String> {
     let row = |alias: &str| comma(layout.values().map(|column| comparable(alias, column)));
     let mut conditions = Vec::new();
     if layout.values().next().is_some() {
         conditions.push(format!("row({}) is distinct from row({})", row(left.0), row(right.0)));
     }
-    for (position, list) in layout.lists.iter().enumerate() {
-        let array = |(alias, side): (&str, Side<'_>)| {
-            let cast = if list.item == SqlType::Json { "::text" } else { "" };
-            match side {
-                Side::Staged if cast.is_empty() => format!("{alias}.{}", identifier(&list.name)),
-                Side::Staged => format!("{alias}.{}{cast}[]", identifier(&list.name)),
-                Side::Stored(children) => {
-                    let item = format!("c.{}{cast}", identifier(ITEM));
-                    items(schema, &children[position], layout, alias, "array_agg", &item)
-                }
-            }
-        };
-        conditions.push(format!("{} is distinct from {}", array(left), array(right)));
-    }
     for (position, nested) in layout.nested.iter().enumerate() {
-        let items = |(alias, side): (&str, Side<'_>)| match side {
+        let items = |(alias, side): Aliased<'_>| match side {
             Side::Staged => nested::staged_items(nested, alias),
             Side::Stored(children) => {
                 let child = &children[layout.lists.len() + position];
@@ -250,6 +297,10 @@ pub(crate) fn differs(
             conditions.push(format!("exists (select from {child} c where {of_row})"));
         }
     }
+    conditions
+}
+
+fn any_of(conditions: Vec<String>) -> String {
     if conditions.is_empty() {
         "false".to_owned()
     } else {
@@ -398,31 +449,39 @@ mod tests {
             join "s"."contact" t on k."id" = t."id"
         "#);
         insta::assert_snapshot!(in_lines(&merge.update()), @r#"
-            with judged as materialized (select s.ctid as place, s."id" = t."id" as
-            same, (row(s."modified", s."extra"::text) is distinct from row(t."modified",
-            t."extra"::text) or s."listIds" is distinct from (select array_agg(c."value"
-            order by c."_sdc_level_0_id") from "s"."contact__listIds" c where
-            c."_sdc_source_key_id" = t."id")) as differs, case when s."modified" is not
-            distinct from t."modified" then (s."_sdc_sequence" > t."_sdc_sequence") is
-            not false when t."modified" is null then true when s."modified" is null then
-            false else s."modified" collate "C" > t."modified" collate "C" end as wins
+            with judged as materialized (select s.ctid as place, s._sdc_spot as spot,
+            s."id" = t."id" as same, case when s."modified" is not distinct from
+            t."modified" then (s."_sdc_sequence" > t."_sdc_sequence") is not false when
+            t."modified" is null then true when s."modified" is null then false else
+            s."modified" collate "C" > t."modified" collate "C" end as wins,
+            (row(s."modified", s."extra"::text) is distinct from row(t."modified",
+            t."extra"::text)) as others, s."listIds" is distinct from (select
+            array_agg(c."value" order by c."_sdc_level_0_id") from
+            "s"."contact__listIds" c where c."_sdc_source_key_id" = t."id") as array_0
             from pg_temp._sdc_stage s join "s"."contact" t on t.ctid = s._sdc_spot),
             dropped as (delete from pg_temp._sdc_stage s using judged j where s.ctid =
-            j.place and not (j.same and j.differs and j.wins) returning s._sdc_spot),
-            updated as (update "s"."contact" t set "modified" = s."modified", "extra" =
-            s."extra", "_sdc_extracted_at" = s."_sdc_extracted_at", "_sdc_received_at" =
+            j.place and not (j.same and (j.others or j.array_0) and j.wins)), updated as
+            (update "s"."contact" t set "modified" = s."modified", "extra" = s."extra",
+            "_sdc_extracted_at" = s."_sdc_extracted_at", "_sdc_received_at" =
             s."_sdc_received_at", "_sdc_batched_at" = s."_sdc_batched_at",
             "_sdc_sequence" = s."_sdc_sequence", "_sdc_table_version" =
             s."_sdc_table_version" from judged j join pg_temp._sdc_stage s on s.ctid =
             j.place where t.ctid = s._sdc_spot and (s."id" = t."id") is true and j.same
-            and j.differs and j.wins returning true) select count(*) filter (where same
-            and not differs), count(*) filter (where same and differs and not wins),
-            count(*) filter (where same and differs and wins), (select count(*) from
-            updated), (select array_agg(_sdc_spot) from dropped) from judged
+            and (j.others or j.array_0) and j.wins returning true) select count(*)
+            filter (where j.same and not (j.others or j.array_0)), count(*) filter
+            (where j.same and (j.others or j.array_0) and not j.wins), count(*) filter
+            (where j.same and (j.others or j.array_0) and j.wins), (select count(*) from
+            updated), array_agg(j.spot) filter (where j.same and j.wins and j.array_0),
+            array_agg(j.place) filter (where j.same and j.wins and j.array_0) from
+            judged j
         "#);
         insta::assert_snapshot!(in_lines(&merge.delete_orphans(child)), @r#"
             delete from "s"."contact__listIds" c using pg_temp._sdc_keys s where
             s._sdc_place = any($1) and c."_sdc_source_key_id" = s."id"
+        "#);
+        insta::assert_snapshot!(in_lines(&merge.delete_changed_items(child)), @r#"
+            delete from "s"."contact__listIds" c using pg_temp._sdc_stage s where s.ctid
+            = any($1) and c."_sdc_source_key_id" = s."id"
         "#);
         insta::assert_snapshot!(in_lines(&merge.delete_items(child)), @r#"
             delete from "s"."contact__listIds" c using pg_temp._sdc_stage s where

@@ -92,6 +92,44 @@ async fn only_rows_that_differ_and_win_are_touched() {
 }
 
 #[tokio::test]
+async fn an_array_that_is_the_same_keeps_its_items() {
+    let server = Server::start();
+    let postgres = server.postgres();
+    let claim = postgres.claim(&request("run")).await.unwrap();
+    let contacts = contacts();
+    let first = load(
+        &contacts,
+        &[
+            contact("kept", "a", 10).lists(&["x", "y"]),
+            contact("turned", "a", 10).lists(&["x", "y"]),
+            contact("emptied", "a", 10).lists(&["x"]),
+            contact("loser", "a", 30).lists(&["x"]),
+        ],
+    );
+    commit(&postgres, &claim, &first).await.unwrap();
+    let tuples = "select value, xmin from \"contact__listIds\" where _sdc_source_key_id = 'kept'";
+    let before = server.query(tuples);
+    let second = load(
+        &contacts,
+        &[
+            contact("kept", "b", 20).lists(&["x", "y"]),
+            contact("turned", "b", 20).lists(&["y", "x"]),
+            contact("emptied", "b", 20).lists(&[]),
+            contact("loser", "b", 20).lists(&["z"]),
+            contact("new", "b", 20).lists(&["z"]),
+        ],
+    );
+    let outcome = commit(&postgres, &claim, &second).await.unwrap();
+    assert_eq!((outcome.inserted, outcome.updated, outcome.superseded), (1, 3, 1));
+    let child = &outcome.children[0];
+    assert_eq!((child.inserted, child.deleted, child.growth), (3, 3, 0));
+    assert_eq!(server.query(tuples), before, "they are the same tuples");
+    let items = "select _sdc_source_key_id, value from \"contact__listIds\" \
+                 order by _sdc_source_key_id, _sdc_level_0_id";
+    assert_eq!(server.query(items), "kept|x\nkept|y\nloser|x\nnew|z\nturned|y\nturned|x");
+}
+
+#[tokio::test]
 async fn an_older_version_never_comes_back_by_either_rule() {
     let server = Server::start();
     let postgres = server.postgres();
