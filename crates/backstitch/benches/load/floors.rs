@@ -16,7 +16,7 @@ use crate::{
     contenders::OURS,
     measure::measure,
     messages::{Messages, STREAMS},
-    report,
+    results::{Results, step::EVERYTHING, who},
 };
 
 /// The schema that the floors in DuckDB fill.
@@ -36,6 +36,13 @@ impl Format {
         match self {
             Self::Csv => "csv",
             Self::Binary => "binary",
+        }
+    }
+
+    fn floor(self) -> &'static str {
+        match self {
+            Self::Csv => who::CSV_FLOOR,
+            Self::Binary => who::BINARY_FLOOR,
         }
     }
 }
@@ -79,7 +86,7 @@ impl Floor {
     }
 
     /// Loads all that.
-    pub(crate) fn load(&self, cluster: &Cluster, format: Format) {
+    pub(crate) fn load(&self, cluster: &Cluster, format: Format, results: &mut Results) {
         let schema = format!("by_hand_{}", format.name());
         cluster.query(&format!("create schema {schema}")).unwrap();
         for table in &self.tables {
@@ -93,8 +100,8 @@ impl Floor {
             script.push_str("commit;\n");
             let path = self.folder.join("floor.sql");
             fs::write(&path, script).unwrap();
-            let what = format!("`psql`: {} and SQL", format.name());
-            report(&what, step, &beside(cluster, || measure(psql_command(cluster, &path))));
+            let done = beside(cluster, || measure(psql_command(cluster, &path)));
+            results.add(format.floor(), step, done);
         }
     }
 }
@@ -203,7 +210,7 @@ impl Table {
 }
 
 /// DuckDB's own reader of JSON, and a merge into the same table as ours.
-pub(crate) fn read_json(messages: &Messages, folder: &Path) {
+pub(crate) fn read_json(messages: &Messages, folder: &Path, results: &mut Results) {
     let connection = Connection::open(folder.join("floor.duckdb")).unwrap();
     let ours = folder.join("ours.duckdb");
     connection
@@ -250,13 +257,13 @@ pub(crate) fn read_json(messages: &Messages, folder: &Path) {
             }
             connection.execute_batch("checkpoint").unwrap();
         });
-        report("DuckDB: `read_json` and a merge", step, &done);
+        results.add(who::READ_JSON, step, done);
     }
 }
 
 /// DuckDB's own reader of CSV, into tables without keys that have the shape of ours, with the memory and the thread that
 /// ours has: nothing is looked up, compared or counted.
-pub(crate) fn copy_csv(folder: &Path) {
+pub(crate) fn copy_csv(folder: &Path, results: &mut Results) {
     let file = |name: &str| folder.join(format!("{name} duckdb.csv")).display().to_string();
     let path = folder.join("keyless.duckdb");
     let attach = format!("attach '{}' as ours (read_only)", folder.join("ours.duckdb").display());
@@ -284,5 +291,5 @@ pub(crate) fn copy_csv(folder: &Path) {
         }
         connection.close().map_err(|(_, error)| error).unwrap();
     });
-    report("DuckDB: `copy` of CSV, no key", "everything", &done);
+    results.add(who::KEYLESS_COPY, EVERYTHING, done);
 }

@@ -2,7 +2,7 @@
 //! are sent again and again, under other ids.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{BufRead, BufReader, BufWriter, PipeWriter, Write, pipe},
     path::Path,
     thread,
@@ -10,18 +10,31 @@ use std::{
 
 use postgres_cluster::Cluster;
 
-use crate::{Step, beside, contenders::load, measure::measure, messages::Messages, report};
+use crate::{
+    beside,
+    contenders::load,
+    measure::measure,
+    messages::Messages,
+    results::{Results, Step, who},
+};
 
 /// Loads contacts into both destinations until there are so many rows.
-pub(crate) fn measure_both(cluster: &Cluster, messages: &Messages, folder: &Path, rows: u32) {
+pub(crate) fn measure_both(
+    cluster: &Cluster,
+    messages: &Messages,
+    folder: &Path,
+    rows: u32,
+    results: &mut Results,
+) {
     let [(_, everything), _, (_, few)] = &messages.files;
     let rounds = rows.div_ceil(contacts_in(everything));
-    let duckdb = format!("duckdb:{}", folder.join("growth.duckdb").display());
+    let file = folder.join(format!("{rows}.duckdb"));
+    let duckdb = format!("duckdb:{}", file.display());
     let changed = rounds.div_ceil(5);
     for (step, file, rounds, text) in [
-        (format!("{rows} contacts"), everything, 0..rounds, ""),
-        (format!("a fifth of {rows} changed"), everything, 0..changed, "changed "),
-        (format!("100 rows into {rows}"), few, 0..1, ""),
+        (inserts(rows), everything, 0..rounds, ""),
+        (changes(rows), everything, 0..changed, "changed "),
+        (increment(rows), few, 0..1, ""),
     ] {
         let send = |destination: &str| {
             let mut command = load(destination, file);
@@ -34,10 +47,23 @@ pub(crate) fn measure_both(cluster: &Cluster, messages: &Messages, folder: &Path
             cost
         };
         let done = beside(cluster, || send(&cluster.url()));
-        report("`backstitch load`, PostgreSQL", &step, &done);
-        let done = Step { cost: send(&duckdb), server: None };
-        report("`backstitch load`, DuckDB", &step, &done);
+        results.add(who::OURS_POSTGRES, &step, done);
+        results.add(who::OURS_DUCKDB, &step, Step { cost: send(&duckdb), server: None });
     }
+    fs::remove_file(file).unwrap();
+}
+
+/// What the steps are called.
+pub(crate) fn inserts(rows: u32) -> String {
+    format!("{rows} contacts")
+}
+
+pub(crate) fn changes(rows: u32) -> String {
+    format!("a fifth of {rows} changed")
+}
+
+pub(crate) fn increment(rows: u32) -> String {
+    format!("100 rows into {rows}")
 }
 
 const CONTACT: &str = "{\"type\":\"RECORD\",\"stream\":\"contact\"";

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::{
     Sizes,
     measure::{account_token, select, workspace_program},
+    results::step::{CHANGES, EVERYTHING, FEW},
 };
 
 /// The streams that are loaded.
@@ -82,7 +83,7 @@ impl Messages {
         let changes = read("changes.jsonl");
         change(100);
         let few = read("few.jsonl");
-        Self { files: [("everything", everything), ("changes", changes), ("100 rows", few)] }
+        Self { files: [(EVERYTHING, everything), (CHANGES, changes), (FEW, few)] }
     }
 
     /// The size of the first file.

@@ -19,13 +19,17 @@ use replication::{
 use tokio::{fs::File, runtime::Runtime};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Step, beside, by_myself, messages::Messages, report};
+use crate::{
+    beside, by_myself,
+    messages::Messages,
+    results::{Results, who},
+};
 
 /// The schema that it fills.
 const SCHEMA: &str = "native";
 
 /// Into PostgreSQL.
-pub(crate) fn into_postgres(cluster: &Cluster, messages: &Messages) {
+pub(crate) fn into_postgres(cluster: &Cluster, messages: &Messages, results: &mut Results) {
     for (step, file) in &messages.files {
         let config = PostgresConfig::parse(&cluster.url(), SCHEMA).unwrap();
         let config = config.with_password(cluster.password().to_owned().into());
@@ -33,18 +37,17 @@ pub(crate) fn into_postgres(cluster: &Cluster, messages: &Messages) {
         let done = beside(cluster, || {
             by_myself(|| events.load(Arc::new(Postgres::new(config).unwrap()))).cost
         });
-        report("native path, PostgreSQL", step, &done);
+        results.add(who::NATIVE_POSTGRES, step, done);
     }
 }
 
 /// Into DuckDB.
-pub(crate) fn into_duckdb(messages: &Messages, folder: &Path) {
+pub(crate) fn into_duckdb(messages: &Messages, folder: &Path, results: &mut Results) {
     for (step, file) in &messages.files {
         let config = DuckDbConfig::new(folder.join("native.duckdb"), SCHEMA);
         let events = Events::of(file);
-        let Step { cost, server } =
-            by_myself(|| events.load(Arc::new(DuckDb::new(config).unwrap())));
-        report("native path, DuckDB", step, &Step { cost, server });
+        let done = by_myself(|| events.load(Arc::new(DuckDb::new(config).unwrap())));
+        results.add(who::NATIVE_DUCKDB, step, done);
     }
 }
 

@@ -40,6 +40,9 @@ pub(crate) fn workspace_program(name: &str) -> PathBuf {
     if let Ok(folder) = env::var("BENCH_PROGRAMS") {
         return Path::new(&folder).join(name);
     }
+    if name == "backstitch" {
+        return env!("CARGO_BIN_EXE_backstitch").into();
+    }
     let built = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--release", "--package", name])
         .status();
