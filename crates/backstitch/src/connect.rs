@@ -1,6 +1,6 @@
 //! Where settings become a source and a destination. The only module that knows which kinds there are.
 
-use std::sync::Arc;
+use std::{fmt, io, net::IpAddr, pin::Pin, sync::Arc};
 
 use bronto_sim::{DEFAULT_TOKEN, RunningServer};
 use destination_duckdb::{DuckDb, DuckDbConfig};
@@ -39,6 +39,8 @@ pub(crate) struct Target {
     pub(crate) password: Option<SecretString>,
     /// Whether it may come from there. What the service's users declare gets no password of the host's.
     pub(crate) asks_environment: bool,
+    /// Finds the server's addresses, where that isn't left to the system.
+    pub(crate) look_up: Option<LookUp>,
     /// The schema.
     pub(crate) schema: SchemaName,
     /// How arrays are kept, if not in the destination's own way.
@@ -47,11 +49,44 @@ pub(crate) struct Target {
     pub(crate) memory_limit: Option<String>,
 }
 
+/// Addresses that are being looked up.
+pub(crate) type Found = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+
+/// Finds the addresses of a host when it is connected to.
+#[derive(Clone)]
+pub(crate) struct LookUp(Arc<dyn Fn(String) -> Found + Send + Sync>);
+
+impl LookUp {
+    /// One that asks `find` for the addresses of a name.
+    pub(crate) fn new(find: impl Fn(String) -> Found + Send + Sync + 'static) -> Self {
+        Self(Arc::new(find))
+    }
+
+    /// The addresses of a name.
+    pub(crate) fn find(&self, host: String) -> Found {
+        (self.0)(host)
+    }
+}
+
+impl fmt::Debug for LookUp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("LookUp").finish_non_exhaustive()
+    }
+}
+
 impl Target {
     /// A schema at an address, everything else as it is by default.
     pub(crate) fn at(parsed: ParsedAddress, schema: SchemaName) -> Self {
         let ParsedAddress { address, password } = parsed;
-        Self { address, password, asks_environment: true, schema, nested: None, memory_limit: None }
+        Self {
+            address,
+            password,
+            asks_environment: true,
+            look_up: None,
+            schema,
+            nested: None,
+            memory_limit: None,
+        }
     }
 }
 
@@ -137,6 +172,13 @@ fn open(target: &Target, purpose: Purpose) -> Result<Arc<dyn Destination>, Failu
                 }
                 None => config,
             };
+            let config = match target.look_up.clone() {
+                Some(look_up) => {
+                    let find = destination_postgres::Resolver::new(move |host| look_up.find(host));
+                    config.with_resolver(find)
+                }
+                None => config,
+            };
             Ok(Arc::new(Postgres::new(config).map_err(failed)?))
         }
     }
@@ -209,6 +251,10 @@ fn bronto_config(
     }
     let mut config = tap_config(values)?;
     config.selection.clone_from(&integration.selection);
+    config.resolver = integration
+        .look_up
+        .clone()
+        .map(|look_up| tap_bronto::config::Resolver::new(move |host| look_up.find(host)));
     Ok(config)
 }
 

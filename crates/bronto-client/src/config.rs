@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use crate::endpoint::Endpoint;
 use crate::error::ClientError;
 use crate::fault_code::Retry;
+use crate::resolver::Resolver;
 
 /// How much longer the pauses are when the service is down for maintenance (fault 108).
 const SLOWLY: u32 = 10;
@@ -38,6 +39,8 @@ pub struct ClientConfig {
     pub compression: bool,
     /// Certificates to trust besides the system's own.
     pub root_certificates: Vec<RootCertificate>,
+    /// Finds the endpoint's addresses. Default: the system does.
+    pub resolver: Option<Resolver>,
 }
 
 impl ClientConfig {
@@ -54,6 +57,7 @@ impl ClientConfig {
             max_response_bytes: 256 << 20,
             compression: true,
             root_certificates: Vec::new(),
+            resolver: None,
         }
     }
 }

@@ -33,6 +33,7 @@ pub mod lexical;
 mod object;
 mod object_tables;
 mod request;
+mod resolver;
 mod session;
 mod sink;
 mod statistics;
@@ -51,6 +52,7 @@ pub use request::{
     ContactIncludes, Cursor, Direction, Function, ReadActivities, ReadContacts, ReadFields,
     ReadLists, ReadRequest, ReadUnsubscribes,
 };
+pub use resolver::Resolver;
 pub use session::{Page, Session, SessionCost};
 pub use sink::{RowDefect, RowSink};
 pub use statistics::Statistics;

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -18,6 +19,7 @@ use crate::endpoint::Endpoint;
 use crate::error::ClientError;
 use crate::inflow::{Inflow, InflowError};
 use crate::request::Function;
+use crate::resolver::OfHost;
 
 /// The way to the service.
 pub(crate) struct Transport {
@@ -57,6 +59,10 @@ impl Transport {
             .retry(reqwest::retry::never());
         if config.endpoint.is_loopback() {
             builder = builder.no_proxy();
+        }
+        if let Some(resolver) = config.resolver.clone() {
+            let host = config.endpoint.host().to_owned();
+            builder = builder.dns_resolver(Arc::new(OfHost { host, resolver }));
         }
         builder = if config.endpoint.is_encrypted() {
             builder.https_only(true).tls_certs_merge(roots)

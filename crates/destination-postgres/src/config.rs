@@ -1,6 +1,8 @@
 //! Where the database is and who signs in: the address, which never holds the password.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    fmt, future::Future, io, net::IpAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration,
+};
 
 use replication::destination::{DestinationError, DestinationErrorKind};
 use secrecy::SecretString;
@@ -34,6 +36,36 @@ pub struct PostgresConfig {
     pub(crate) root_certificates: Option<PathBuf>,
     pub(crate) password: Option<SecretString>,
     pub(crate) deadlines: Deadlines,
+    pub(crate) resolver: Option<Resolver>,
+}
+
+/// Addresses that are being looked up.
+type Found = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+
+/// Finds the addresses of the host, each time a connection is made: whoever may not connect anywhere judges there the very
+/// addresses that are connected to.
+#[derive(Clone)]
+pub struct Resolver(Arc<dyn Fn(String) -> Found + Send + Sync>);
+
+impl Resolver {
+    /// One that asks `find` for the addresses of a name.
+    pub fn new(find: impl Fn(String) -> Found + Send + Sync + 'static) -> Self {
+        Self(Arc::new(find))
+    }
+
+    pub(crate) async fn find(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        let found = (self.0)(host.to_owned()).await?;
+        if found.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "The host has no address"));
+        }
+        Ok(found)
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Resolver").finish_non_exhaustive()
+    }
 }
 
 /// A host as the address names it.
@@ -107,6 +139,7 @@ impl PostgresConfig {
             root_certificates: None,
             password: None,
             deadlines: Deadlines::default(),
+            resolver: None,
         };
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             config.apply(parameter)?;
@@ -132,6 +165,13 @@ impl PostgresConfig {
             self.password = Some(password);
         }
         Ok(self)
+    }
+
+    /// Has the host's addresses found by this, in place of the system.
+    #[must_use]
+    pub fn with_resolver(mut self, resolver: Resolver) -> Self {
+        self.resolver = Some(resolver);
+        self
     }
 
     /// Trusts the certificates in this file, in PEM form, in place of the system's.

@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -90,7 +91,19 @@ impl Connector {
 
     /// Opens a connection as it is.
     pub(crate) async fn connect(&self) -> Result<(Client, AbortOnDropHandle<()>), Trouble> {
-        let config = client_config(&self.config);
+        let mut config = client_config(&self.config);
+        if let (Some(resolver), Host::Tcp(host)) = (&self.config.resolver, &self.config.host)
+            && host.parse::<IpAddr>().is_err()
+        {
+            let found = resolver.find(host).await.map_err(Trouble::Address)?;
+            // Each is tried in turn, under the name of the host that its certificate has.
+            for (position, address) in found.into_iter().enumerate() {
+                if position > 0 {
+                    config.host(host);
+                }
+                config.hostaddr(address);
+            }
+        }
         let (client, task) = match &self.tls {
             Some(tls) => {
                 let (client, connection) =

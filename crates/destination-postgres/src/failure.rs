@@ -44,6 +44,8 @@ impl Doing {
 pub(crate) enum Trouble {
     /// The client reports it, with or without an answer of the server.
     Client(Error),
+    /// The host's addresses can't be found, or may not be connected to.
+    Address(io::Error),
     /// No answer came in time.
     Deadline,
 }
@@ -71,6 +73,12 @@ impl Trouble {
                 format!("PostgreSQL gave no answer in time when asked to {}", doing.text),
                 "Look at the server's load and log; the same work can be tried again",
             ),
+            Self::Address(error) => DestinationError::new(
+                Kind::Unavailable,
+                format!("PostgreSQL can't be reached to {}", doing.text),
+                "Look whether the host's name is right",
+            )
+            .caused_by(error),
             Self::Client(error) => match error.as_db_error() {
                 Some(answer) => refusal(answer, doing),
                 None => lost(&error, doing),
@@ -91,12 +99,22 @@ pub(crate) fn unexpected(doing: &Doing) -> DestinationError {
 /// A connection that could not be made.
 pub(crate) fn connecting(trouble: Trouble, config: &PostgresConfig) -> DestinationError {
     let place = config.place();
-    let Trouble::Client(error) = trouble else {
-        return DestinationError::new(
-            Kind::Unavailable,
-            format!("The PostgreSQL server at `{place}` gave no answer in time"),
-            "Look whether the server runs, and whether a firewall stands between",
-        );
+    let error = match trouble {
+        Trouble::Client(error) => error,
+        Trouble::Address(error) => {
+            let is_refused = error.kind() == io::ErrorKind::PermissionDenied;
+            let kind = if is_refused { Kind::Refused } else { Kind::Unavailable };
+            let message = format!("The PostgreSQL server at `{place}` can't be connected to");
+            let remedy = "Look whether the name of the host is right, and where it leads";
+            return DestinationError::new(kind, message, remedy).caused_by(error);
+        }
+        Trouble::Deadline => {
+            return DestinationError::new(
+                Kind::Unavailable,
+                format!("The PostgreSQL server at `{place}` gave no answer in time"),
+                "Look whether the server runs, and whether a firewall stands between",
+            );
+        }
     };
     if let Some(answer) = error.as_db_error() {
         return sign_in_refused(answer, config);

@@ -33,5 +33,5 @@ mod sql;
 mod tls;
 mod unit;
 
-pub use config::PostgresConfig;
+pub use config::{PostgresConfig, Resolver};
 pub use destination::Postgres;

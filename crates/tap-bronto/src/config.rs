@@ -5,6 +5,7 @@ mod settings;
 
 use std::{fmt, time::Duration};
 
+pub use bronto_client::Resolver;
 use bronto_client::{Backoff, ClientConfig, Endpoint, RootCertificate};
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
@@ -62,6 +63,8 @@ pub struct TapConfig {
     pub backoff: Backoff,
     /// Certificates to trust besides the system's. Not a setting; for tests.
     pub root_certificates: Vec<RootCertificate>,
+    /// Finds the endpoint's addresses; the system does if there is none. Not a setting.
+    pub resolver: Option<Resolver>,
 }
 
 /// A setting that can't be used.
@@ -121,6 +124,7 @@ impl TapConfig {
             as_lines: false,
             backoff: client.backoff,
             root_certificates: Vec::new(),
+            resolver: None,
         }
     }
 
@@ -170,6 +174,7 @@ impl TapConfig {
             backoff: self.backoff,
             user_agent: self.user_agent.clone(),
             root_certificates: self.root_certificates.clone(),
+            resolver: self.resolver.clone(),
             ..ClientConfig::new(self.token.clone())
         }
     }

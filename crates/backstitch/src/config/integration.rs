@@ -18,7 +18,10 @@ use super::{
     singer::SingerSettings,
     surroundings::{PASSWORD, Surroundings, TOKEN},
 };
-use crate::{connect::Target, failure::Failure};
+use crate::{
+    connect::{LookUp, Target},
+    failure::Failure,
+};
 
 /// Settings of the Bronto source that are handed on as they are.
 const SOURCE_SETTINGS: [&str; 10] = [
@@ -68,6 +71,8 @@ pub(crate) struct Integration {
     accept_source: Option<String>,
     /// Whether it is declared on the host, so that what PostgreSQL's own programs know of passwords there is its own.
     is_of_host: bool,
+    /// Finds the addresses that it connects to, where that isn't left to the system.
+    pub(crate) look_up: Option<LookUp>,
     /// How long rejected rows are kept, if it is set.
     pub(crate) rejects_retention: Option<TimeDelta>,
     /// What the user should know though the configuration is valid.
@@ -173,6 +178,7 @@ impl Integration {
             max_rejects,
             accept_source,
             is_of_host: around.is_host(),
+            look_up: None,
             rejects_retention,
             warnings,
         })
@@ -197,6 +203,7 @@ impl Integration {
             address: self.destination.clone(),
             password,
             asks_environment: self.is_of_host,
+            look_up: self.look_up.clone(),
             memory_limit: self.memory_limit.clone(),
             schema: self.schema.clone(),
             nested: self.nested,

@@ -69,7 +69,11 @@ impl ServiceHost {
     /// # Errors
     /// When a setting of it can't be taken, or it may not connect where it wants to.
     pub(crate) fn read(&self, stored: &Stored<'_>) -> Result<config::Integration, SettingError> {
-        Ok(stored.read(&self.data_folder)?)
+        let mut integration = stored.read(&self.data_folder)?;
+        if stored.origin == Origin::Api {
+            integration.look_up = Some(self.guard.look_up());
+        }
+        Ok(integration)
     }
 
     /// The hosts that an integration connects to, where they are to be judged.
