@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{
+    CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table, TableStyle,
+};
 use serde_json::Value;
 
 use crate::{exit::ExitStatus, failure::Failure};
@@ -47,6 +49,8 @@ pub(crate) fn print_json(value: &Value) -> Result<(), Failure> {
 pub(crate) enum Column {
     /// Text, left.
     Text(&'static str),
+    /// Text, left, which is never broken: what people copy.
+    Whole(&'static str),
     /// Figures, right.
     Figure(&'static str),
     /// Figures, right; left out when all of them are zero.
@@ -56,13 +60,15 @@ pub(crate) enum Column {
 impl Column {
     fn title(self) -> &'static str {
         match self {
-            Self::Text(title) | Self::Figure(title) | Self::Rare(title) => title,
+            Self::Text(title) | Self::Whole(title) | Self::Figure(title) | Self::Rare(title) => {
+                title
+            }
         }
     }
 
     fn alignment(self) -> CellAlignment {
         match self {
-            Self::Text(_) => CellAlignment::Left,
+            Self::Text(_) | Self::Whole(_) => CellAlignment::Left,
             Self::Figure(_) | Self::Rare(_) => CellAlignment::Right,
         }
     }
@@ -92,6 +98,9 @@ pub(crate) fn table(columns: &[Column], rows: &[Vec<String>]) -> String {
     for (place, (_, column)) in shown.iter().enumerate() {
         if let Some(styled) = table.column_mut(place) {
             styled.set_cell_alignment(column.alignment());
+            if matches!(column, Column::Whole(_)) {
+                styled.set_constraint(ColumnConstraint::ContentWidth);
+            }
         }
     }
     format!("\n{}\n", table.trim_fmt())

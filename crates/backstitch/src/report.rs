@@ -71,17 +71,8 @@ pub(crate) fn seconds(report: &RunReport) -> f64 {
 pub(crate) fn summary(report: &RunReport) -> String {
     let mut text = String::new();
     if !report.tables.is_empty() {
-        let columns = [
-            Column::Text("Table"),
-            Column::Figure("Received"),
-            Column::Figure("Inserted"),
-            Column::Figure("Updated"),
-            Column::Figure("Unchanged"),
-            Column::Rare("Superseded"),
-            Column::Rare("Rejected"),
-            Column::Rare("Deleted"),
-            Column::Text("Bookmark"),
-        ];
+        let columns =
+            [&[Column::Text("Table")], &FIGURES[..], &[Column::Text("Bookmark")]].concat();
         let rows: Vec<Vec<String>> = report.tables.iter().map(table_row).collect();
         text.push_str(&display::table(&columns, &rows));
         text.push('\n');
@@ -122,8 +113,19 @@ pub(crate) fn log(report: &RunReport) {
     }
 }
 
-fn table_row(table: &TableReport) -> Vec<String> {
-    let counts = &table.counts;
+/// What people are shown of what was loaded; [`figures`] fills it.
+pub(crate) const FIGURES: [Column; 7] = [
+    Column::Figure("Received"),
+    Column::Figure("Inserted"),
+    Column::Figure("Updated"),
+    Column::Figure("Unchanged"),
+    Column::Rare("Superseded"),
+    Column::Rare("Rejected"),
+    Column::Rare("Deleted"),
+];
+
+/// The figures of [`FIGURES`].
+pub(crate) fn figures(counts: &LoadCounts) -> [String; 7] {
     let figures = [
         counts.received,
         counts.inserted,
@@ -133,8 +135,12 @@ fn table_row(table: &TableReport) -> Vec<String> {
         counts.rejected,
         counts.deleted,
     ];
+    figures.map(display::count)
+}
+
+fn table_row(table: &TableReport) -> Vec<String> {
     let mut row = vec![table.table.clone()];
-    row.extend(figures.map(display::count));
+    row.extend(figures(&table.counts));
     row.push(table.bookmark.clone().unwrap_or_default());
     row
 }

@@ -1,5 +1,6 @@
 //! `backstitch loads`: the ledger, one line per batch and table, newest first.
 
+use chrono::{DateTime, Utc};
 use replication::ledger::LoadRecord;
 use serde_json::Value;
 
@@ -36,36 +37,28 @@ pub(crate) fn execute(arguments: &LoadsArguments) -> Result<ExitStatus, Failure>
     Ok(ExitStatus::Done)
 }
 
-/// What is shown of a load.
-pub(super) const COLUMNS: [Column; 10] = [
-    Column::Text("Committed"),
-    Column::Text("Table"),
-    Column::Figure("Received"),
-    Column::Figure("Inserted"),
-    Column::Figure("Updated"),
-    Column::Figure("Unchanged"),
-    Column::Rare("Superseded"),
-    Column::Rare("Rejected"),
-    Column::Rare("Deleted"),
-    Column::Text("Bookmark"),
-];
-
-fn to_text(loads: &[LoadRecord]) -> String {
-    let row = |load: &LoadRecord| {
-        let counts = &load.counts;
-        let figures = [
-            counts.received,
-            counts.inserted,
-            counts.updated,
-            counts.unchanged,
-            counts.superseded,
-            counts.rejected,
-            counts.deleted,
-        ];
-        let mut row = vec![display::instant(Some(load.committed_at)), load.table.clone()];
-        row.extend(figures.map(display::count));
-        row.push(load.bookmark.clone().unwrap_or_default());
+/// What is shown of loads: when each was committed, its table, its figures and its bookmark.
+pub(super) fn table(
+    loads: impl Iterator<Item = (DateTime<Utc>, String, [String; 7], String)>,
+) -> String {
+    let columns = [
+        &[Column::Text("Committed"), Column::Text("Table")],
+        &report::FIGURES[..],
+        &[Column::Text("Bookmark")],
+    ]
+    .concat();
+    let row = |(committed_at, table, figures, bookmark)| {
+        let mut row = vec![display::instant(Some(committed_at)), table];
+        row.extend(figures);
+        row.push(bookmark);
         row
     };
-    display::table(&COLUMNS, &loads.iter().map(row).collect::<Vec<_>>())
+    display::table(&columns, &loads.map(row).collect::<Vec<_>>())
+}
+
+fn to_text(loads: &[LoadRecord]) -> String {
+    table(loads.iter().map(|load| {
+        let bookmark = load.bookmark.clone().unwrap_or_default();
+        (load.committed_at, load.table.clone(), report::figures(&load.counts), bookmark)
+    }))
 }

@@ -117,7 +117,7 @@ async fn list(client: &Client, arguments: &RunsArguments) -> Result<ExitStatus, 
 /// Runs of a service, one a line.
 fn table(runs: &[RunView], names: &BTreeMap<&str, &str>, now: DateTime<Utc>) -> String {
     let columns = [
-        Column::Text("Run"),
+        Column::Whole("Run"),
         Column::Text("Integration"),
         Column::Text("State"),
         Column::Text("By"),
@@ -290,18 +290,13 @@ impl LedgerRun {
 }
 
 fn ledger_table(runs: &[LedgerRun]) -> String {
-    let columns = [
-        Column::Text("Run"),
+    let facts = [
+        Column::Whole("Run"),
         Column::Text("First unit begun"),
         Column::Text("Last commit"),
         Column::Figure("Units"),
-        Column::Figure("Received"),
-        Column::Figure("Inserted"),
-        Column::Figure("Updated"),
-        Column::Figure("Unchanged"),
-        Column::Rare("Rejected"),
-        Column::Rare("Deleted"),
     ];
+    let columns = [&facts[..], &report::FIGURES].concat();
     let row = |run: &LedgerRun| {
         let mut row = vec![
             display::one_line(&run.id, LONGEST),
@@ -309,16 +304,7 @@ fn ledger_table(runs: &[LedgerRun]) -> String {
             display::instant(Some(run.committed_at)),
             run.batches.len().to_string(),
         ];
-        let counts = &run.counts;
-        let figures = [
-            counts.received,
-            counts.inserted,
-            counts.updated,
-            counts.unchanged,
-            counts.rejected,
-            counts.deleted,
-        ];
-        row.extend(figures.map(display::count));
+        row.extend(report::figures(&run.counts));
         row
     };
     display::table(&columns, &runs.iter().map(row).collect::<Vec<_>>())

@@ -12,6 +12,7 @@ use crate::{
     exit::ExitStatus,
     failure::Failure,
     remote::{self, Answer, Client},
+    report,
 };
 
 /// The longest name in a table.
@@ -165,24 +166,34 @@ pub(super) async fn only(client: &Client, named: Option<&str>) -> Result<Integra
 }
 
 fn loads_table(loads: &[LoadView]) -> String {
-    let row = |load: &LoadView| {
-        let counts = &load.counts;
-        let mut row = vec![
-            display::instant(Some(load.committed_at)),
-            display::one_line(&load.table, LONGEST),
-        ];
-        let figures = [
-            counts.received,
-            counts.inserted,
-            counts.updated,
-            counts.unchanged,
-            counts.superseded,
-            counts.rejected,
-            counts.deleted,
-        ];
-        row.extend(figures.map(display::count));
-        row.push(display::one_line(&load.bookmark, LONGEST));
-        row
-    };
-    display::table(&super::loads::COLUMNS, &loads.iter().map(row).collect::<Vec<_>>())
+    super::loads::table(loads.iter().map(|load| {
+        let table = display::one_line(&load.table, LONGEST);
+        let figures = report::figures(&replicated(&load.counts));
+        (load.committed_at, table, figures, display::one_line(&load.bookmark, LONGEST))
+    }))
+}
+
+/// The counts that a service has of a load, as the destination's ledger has them.
+fn replicated(counts: &service::store::LoadCounts) -> replication::ledger::LoadCounts {
+    let service::store::LoadCounts {
+        received,
+        inserted,
+        updated,
+        unchanged,
+        superseded,
+        rejected,
+        deleted,
+        bytes,
+    } = *counts;
+    replication::ledger::LoadCounts {
+        received,
+        inserted,
+        updated,
+        unchanged,
+        superseded,
+        rejected,
+        deleted,
+        bytes,
+        ..Default::default()
+    }
 }

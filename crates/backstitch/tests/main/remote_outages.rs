@@ -89,8 +89,6 @@ fn a_log_is_followed_over_connections_that_break() {
     let through = format!("http://127.0.0.1:{}", cutter.port);
     let following =
         Running::start(host.remote(&through, &host.token, &["logs", &run_id, "--follow"]));
-    let command_line = fs::read_to_string(format!("/proc/{}/cmdline", following.id())).unwrap();
-    assert!(command_line.contains("--follow") && !command_line.contains(&host.token));
     let followed = following.wait().expect(0).stdout;
     assert!(cutter.cuts.load(Ordering::Relaxed) >= 3);
     assert_eq!(followed, served.ask(&host, &["logs", &run_id]).expect(0).stdout);
@@ -116,6 +114,8 @@ fn a_log_that_is_followed_is_left_by_a_signal() {
         let following = Running::start(host.remote(&server, &host.token, &arguments));
         // It hears signals before it connects.
         until("a connection", || through.connections.load(Ordering::Relaxed) > 0);
+        let command_line = fs::read_to_string(format!("/proc/{}/cmdline", following.id())).unwrap();
+        assert!(command_line.contains("--follow") && !command_line.contains(&host.token));
         following.signal(signal);
         let ended = following.wait().expect(code);
         assert_eq!(ended.stderr, "");
