@@ -11,7 +11,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
-use crate::integration::{Integration, Origin};
+use crate::{
+    integration::{Integration, Origin},
+    task::Task,
+};
 
 /// The secrets of an integration by their name in the settings, opened.
 pub type Secrets = BTreeMap<String, SecretString>;
@@ -85,6 +88,12 @@ pub trait Host: Send + Sync + 'static {
     /// Tries the source and the destination of an integration that [`Host::inspect`] takes, saved or not. It ends early
     /// when `stop` is cancelled; it has a deadline of its own.
     async fn check(&self, draft: &Draft<'_>, stop: &CancellationToken) -> Vec<CheckStep>;
+
+    /// Looks at whether an integration can do a task.
+    ///
+    /// # Errors
+    /// Why it can't: the source can't be asked again, or there is no such table.
+    fn admit(&self, draft: &Draft<'_>, task: &Task) -> Result<(), SettingError>;
 
     /// What a changed start date would do to an integration, in sentences for who is to confirm it.
     async fn reset_consequences(

@@ -13,6 +13,7 @@ pub mod run;
 mod scheduler;
 mod status;
 pub mod store;
+pub mod task;
 pub mod worker;
 
 pub use scheduler::{Dispatch, Scheduler, SchedulerLimits, Tick};

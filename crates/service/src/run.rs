@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::name::closed_names;
+use crate::{name::closed_names, task::Task};
 
 /// How often the worker that has a run may disappear until the run is given up.
 pub const MOST_LAPSES: i64 = 3;
@@ -26,6 +26,8 @@ pub struct Run {
     pub slot: DateTime<Utc>,
     /// What it was started by.
     pub started_by: StartedBy,
+    /// What it is for, if for more than replicating what is new.
+    pub task: Option<Task>,
     /// How far it is.
     pub state: RunState,
     /// When it was made due.
@@ -52,6 +54,8 @@ pub struct Run {
     pub error: Option<RunError>,
     /// What is kept of its log.
     pub log: LogSize,
+    /// Whether it has a report; see [`crate::Store::report`].
+    pub has_report: bool,
 }
 
 /// What is kept of a run's log.

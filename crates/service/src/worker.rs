@@ -76,6 +76,14 @@ impl Reports {
         self.store.record_token(&self.claim, token).await
     }
 
+    /// Stores what the run has found out.
+    ///
+    /// # Errors
+    /// When the store can't be changed.
+    pub async fn report(&self, report: &serde_json::Value) -> Result<bool, StoreError> {
+        self.store.record_report(&self.claim, report).await
+    }
+
     /// Is cancelled when the run is to stop at the next point where nothing is lost.
     #[must_use]
     pub fn stop(&self) -> &CancellationToken {

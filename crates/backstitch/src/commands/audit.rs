@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{audit_report as report, refresh};
 use crate::{
     command_line::AuditArguments,
-    config::Integration,
+    config::{Integration, SchemaName},
     connect, display,
     exit::ExitStatus,
     failure::Failure,
@@ -32,7 +32,7 @@ use crate::{
 const DAYS: u32 = 7;
 
 /// What is compared, and how it is chosen.
-struct Choice {
+pub(crate) struct Choice {
     days: DayChoice,
     /// How many days at the end; none for everything.
     last: Option<u32>,
@@ -40,11 +40,28 @@ struct Choice {
 }
 
 /// What came of an audit.
-struct Findings {
+pub(crate) struct Findings {
     tables: Vec<TableAudit>,
     /// Tables that were never replicated.
     unknown: Vec<String>,
-    signal: Option<crate::interrupt::Signal>,
+    /// Whether it was stopped before it was done.
+    pub(crate) is_interrupted: bool,
+}
+
+/// What is compared with what.
+pub(crate) struct Sides<'s> {
+    /// To whom the schema must belong.
+    pub(crate) owner: &'s str,
+    /// The schema.
+    pub(crate) schema: &'s SchemaName,
+    /// The account.
+    pub(crate) source: &'s BrontoSource,
+    /// The destination.
+    pub(crate) destination: Arc<dyn Destination>,
+    /// How many differences are told of each table.
+    pub(crate) limit: usize,
+    /// Ends it.
+    pub(crate) stop: CancellationToken,
 }
 
 /// Runs the command.
@@ -59,9 +76,20 @@ pub(crate) fn execute(arguments: &AuditArguments) -> Result<ExitStatus, Failure>
     let tables = refresh::named_or_all(&arguments.table, &integration)?;
     let choice = Choice::of(arguments);
     pipeline::block_on(async {
-        let plan = |state: &Schema| plans(&source, &tables, state, &choice);
-        let found = audit(&integration, &source, plan, arguments.limit).await?;
-        if let Some(signal) = found.signal {
+        let stop = CancellationToken::new();
+        let sides = || -> Result<_, Failure> {
+            Ok(Sides {
+                owner: &integration.name,
+                schema: &integration.schema,
+                source: &source,
+                destination: connect::existing(&integration.target()?)?,
+                limit: arguments.limit,
+                stop: stop.clone(),
+            })
+        };
+        let interrupts = Interrupts::listen(stop.clone())?;
+        let found = sides()?.compare(&tables, &choice).await?;
+        if let Some(signal) = interrupts.received().filter(|_| found.is_interrupted) {
             return Ok(ExitStatus::Interrupted(signal));
         }
         let (repaired, left) = if arguments.repair && !found.is_equal() {
@@ -69,21 +97,28 @@ pub(crate) fn execute(arguments: &AuditArguments) -> Result<ExitStatus, Failure>
             if outcome.failure.is_some() || outcome.signal.is_some() {
                 return outcome.end();
             }
-            let plan = |state: &Schema| Ok((again(&source, state, &found)?, Vec::new()));
-            let left = audit(&integration, &source, plan, arguments.limit).await?;
-            (Some(outcome), Some(left))
+            (Some(outcome), Some(sides()?.compare_again(&found).await?))
         } else {
             (None, None)
         };
         show(arguments, &integration, &choice, &found, repaired.as_ref(), left.as_ref())?;
-        if let Some(signal) = left.as_ref().and_then(|left| left.signal) {
+        let was_stopped = left.as_ref().is_some_and(|left| left.is_interrupted);
+        if let Some(signal) = interrupts.received().filter(|_| was_stopped) {
             return Ok(ExitStatus::Interrupted(signal));
         }
-        end(left.as_ref().unwrap_or(&found))
+        let found = left.as_ref().unwrap_or(&found);
+        found
+            .verdict("`--repair` reads those days again and merges them")
+            .map(|()| ExitStatus::Done)
     })
 }
 
 impl Choice {
+    /// All of so many days at the end.
+    pub(crate) const fn last(days: u32) -> Self {
+        Self { days: DayChoice::All, last: Some(days), seed: None }
+    }
+
     fn of(arguments: &AuditArguments) -> Self {
         if let Some(days) = arguments.sample {
             // Any number will do, as long as it is printed.
@@ -100,8 +135,47 @@ impl Choice {
 }
 
 impl Findings {
-    fn is_equal(&self) -> bool {
+    /// Whether nothing differs of what was compared.
+    pub(crate) fn is_equal(&self) -> bool {
         self.tables.iter().all(TableAudit::is_equal)
+    }
+
+    /// What would mend what differs when it is read again.
+    pub(crate) fn spans_to_mend(&self) -> BTreeMap<BrontoStream, Vec<Span>> {
+        let spans = self.tables.iter().filter_map(|table| {
+            let spans = table.spans_to_mend();
+            (!spans.is_empty()).then_some((BrontoStream::named(&table.table)?, spans))
+        });
+        spans.collect()
+    }
+
+    /// The tables, for programs.
+    pub(crate) fn tables_json(&self) -> Value {
+        self.tables.iter().map(report::table_json).collect::<Vec<_>>().into()
+    }
+
+    /// The tables of which nothing could be compared.
+    pub(crate) fn never_replicated(&self) -> &[String] {
+        &self.unknown
+    }
+
+    /// Whether all is well. `mending` says how what differs can be mended, where it can.
+    ///
+    /// # Errors
+    /// When something differs.
+    pub(crate) fn verdict(&self, mending: &str) -> Result<(), Failure> {
+        if self.is_equal() {
+            return Ok(());
+        }
+        let differing = self.tables.iter().filter(|table| !table.is_equal());
+        let names: Vec<String> = differing.map(|table| format!("`{}`", table.table)).collect();
+        let message = format!("{} and the account differ", names.join(", "));
+        let hint = if self.spans_to_mend().is_empty() {
+            "Rows that only the destination has are never deleted; look at who wrote them"
+        } else {
+            mending
+        };
+        Err(Failure::new(ExitStatus::Books, message).with_hint(hint))
     }
 }
 
@@ -114,17 +188,18 @@ struct Schema {
 impl Schema {
     async fn read(
         destination: &dyn Destination,
-        integration: &Integration,
+        owner: &str,
+        schema: &SchemaName,
     ) -> Result<Self, Failure> {
         let rows = destination.states().await.map_err(|error| Failure::from(&error))?;
         let (claims, streams): (Vec<StateRow>, Vec<StateRow>) =
             rows.into_iter().partition(|row| row.stream.is_empty());
         let claim = claims.into_iter().next();
-        let owner = claim.as_ref().and_then(|claim| claim.integration_id.clone());
-        if let Some(owner) = owner.filter(|owner| *owner != integration.name) {
+        let found = claim.as_ref().and_then(|claim| claim.integration_id.clone());
+        if let Some(other) = found.filter(|found| found != owner) {
             return Err(Failure::new(
                 ExitStatus::Claimed,
-                format!("Schema `{}` belongs to the integration `{owner}`", integration.schema),
+                format!("Schema `{schema}` belongs to the integration `{other}`"),
             ));
         }
         let start_date = claim.and_then(|claim| claim.start_date);
@@ -137,33 +212,49 @@ impl Schema {
     }
 }
 
-/// Compares what `plan` says.
-async fn audit(
-    integration: &Integration,
-    source: &BrontoSource,
-    plan: impl Fn(&Schema) -> Result<(Vec<StreamPlan>, Vec<String>), Failure>,
-    limit: usize,
-) -> Result<Findings, Failure> {
-    let destination = connect::existing(&integration.target()?)?;
-    let schema = Schema::read(destination.as_ref(), integration).await?;
-    let (plans, unknown) = plan(&schema)?;
-    let stop = CancellationToken::new();
-    let interrupts = Interrupts::listen(stop.clone())?;
-    let auditor = Auditor::new(source, Arc::clone(&destination), schema.states, limit, stop);
-    let mut tables = Vec::new();
-    for plan in &plans {
-        tracing::info!("Comparing {}", plan.schema.stream);
-        match Box::pin(auditor.audit(plan)).await {
-            Ok(table) => tables.push(table),
-            Err(error) => {
-                if let Some(signal) = interrupts.received() {
-                    return Ok(Findings { tables, unknown, signal: Some(signal) });
+impl Sides<'_> {
+    /// Compares what is chosen of some tables.
+    ///
+    /// # Errors
+    /// When one of the two can't be read, or the schema is another's.
+    pub(crate) async fn compare(
+        &self,
+        tables: &[String],
+        choice: &Choice,
+    ) -> Result<Findings, Failure> {
+        self.planned(|schema| plans(self.source, tables, schema, choice)).await
+    }
+
+    /// Compares again what differed.
+    ///
+    /// # Errors
+    /// As [`Sides::compare`].
+    pub(crate) async fn compare_again(&self, found: &Findings) -> Result<Findings, Failure> {
+        self.planned(|schema| Ok((again(self.source, schema, found)?, Vec::new()))).await
+    }
+
+    async fn planned(
+        &self,
+        plan: impl Fn(&Schema) -> Result<(Vec<StreamPlan>, Vec<String>), Failure>,
+    ) -> Result<Findings, Failure> {
+        let destination = &self.destination;
+        let schema = Schema::read(destination.as_ref(), self.owner, self.schema).await?;
+        let (plans, unknown) = plan(&schema)?;
+        let (states, stop) = (schema.states, self.stop.clone());
+        let auditor = Auditor::new(self.source, Arc::clone(destination), states, self.limit, stop);
+        let mut tables = Vec::new();
+        for plan in &plans {
+            tracing::info!("Comparing {}", plan.schema.stream);
+            match Box::pin(auditor.audit(plan)).await {
+                Ok(table) => tables.push(table),
+                Err(_) if self.stop.is_cancelled() => {
+                    return Ok(Findings { tables, unknown, is_interrupted: true });
                 }
-                return Err(failure(&error));
+                Err(error) => return Err(failure(&error)),
             }
         }
+        Ok(Findings { tables, unknown, is_interrupted: false })
     }
-    Ok(Findings { tables, unknown, signal: None })
 }
 
 fn failure(error: &AuditError) -> Failure {
@@ -253,11 +344,7 @@ async fn repair(
     arguments: &AuditArguments,
     found: &Findings,
 ) -> Result<Outcome, Failure> {
-    let spans = found.tables.iter().filter_map(|table| {
-        let spans = table.spans_to_mend();
-        (!spans.is_empty()).then_some((BrontoStream::named(&table.table)?, spans))
-    });
-    let spans: BTreeMap<BrontoStream, Vec<Span>> = spans.collect();
+    let spans = found.spans_to_mend();
     let days: usize = spans.values().map(Vec::len).sum();
     tracing::info!("Reading again what differs: {days} spans");
     let mut options = RunOptions::new(&integration.name);
@@ -283,19 +370,16 @@ fn show(
         schema: integration.schema.to_string(),
     };
     if arguments.json {
-        let tables = |found: &Findings| -> Value {
-            found.tables.iter().map(report::table_json).collect::<Vec<_>>().into()
-        };
         return display::print_json(&json!({
             "integration": subject.integration,
             "destination": subject.destination,
             "schema": subject.schema,
             "equal": left.unwrap_or(found).is_equal(),
             "seed": choice.seed,
-            "tables": tables(found),
+            "tables": found.tables_json(),
             "never_replicated": found.unknown,
             "repair": repaired.map(|outcome| subject.report(outcome)),
-            "after_repair": left.map(tables),
+            "after_repair": left.map(Findings::tables_json),
         }));
     }
     let mut text = report::summary(&found.tables, &found.unknown);
@@ -309,20 +393,4 @@ fn show(
         text.push_str(&report::summary(&left.tables, &[]));
     }
     display::print(&text)
-}
-
-fn end(found: &Findings) -> Result<ExitStatus, Failure> {
-    if found.is_equal() {
-        return Ok(ExitStatus::Done);
-    }
-    let differing = found.tables.iter().filter(|table| !table.is_equal());
-    let names: Vec<String> = differing.clone().map(|table| format!("`{}`", table.table)).collect();
-    let message = format!("{} and the account differ", names.join(", "));
-    let can_mend = differing.clone().any(|table| !table.spans_to_mend().is_empty());
-    let hint = if can_mend {
-        "`--repair` reads those days again and merges them"
-    } else {
-        "Rows that only the destination has are never deleted; look at who wrote them"
-    };
-    Err(Failure::new(ExitStatus::Books, message).with_hint(hint))
 }

@@ -41,7 +41,7 @@ fn parse_bound(text: &str) -> Result<DateTime<Utc>, String> {
 
 /// A backfill that was asked for.
 #[derive(Debug)]
-pub(super) struct Backfill {
+pub(crate) struct Backfill {
     source: BrontoSource,
     streams: Vec<BrontoStream>,
     span: Span,
@@ -51,31 +51,43 @@ impl Backfill {
     /// Reads the arguments.
     ///
     /// # Errors
-    /// When the source can't read a span again, a table isn't one of the integration's, or there is nothing to read.
+    /// As [`Backfill::new`].
     pub(super) fn of(
         arguments: &RunArguments,
         integration: &Integration,
     ) -> Result<Option<Self>, Failure> {
-        let Some(span) = arguments.backfill else { return Ok(None) };
+        let backfill = |span| Self::new(span, &arguments.table, integration);
+        arguments.backfill.map(backfill).transpose()
+    }
+
+    /// One of a span of some tables, or of all that can be read so.
+    ///
+    /// # Errors
+    /// When the source can't read a span again, a table isn't one of the integration's, or there is nothing to read.
+    pub(crate) fn new(
+        span: Span,
+        tables: &[String],
+        integration: &Integration,
+    ) -> Result<Self, Failure> {
         let source = connect::rereadable(integration)?;
         if span.from >= Utc::now() {
             return Err(Failure::configuration("The backfill lies in the future"));
         }
         let whole = BrontoStream::List.name();
-        if arguments.table.iter().any(|table| table == whole) {
+        if tables.iter().any(|table| table == whole) {
             return Err(Failure::configuration(format!("`{whole}` can't be backfilled"))
                 .with_hint("Every run reads it whole"));
         }
-        let tables = refresh::named_or_all(&arguments.table, integration)?;
+        let tables = refresh::named_or_all(tables, integration)?;
         let streams = tables.iter().filter_map(|table| BrontoStream::named(table)).collect();
-        Ok(Some(Self { source, streams, span }))
+        Ok(Self { source, streams, span })
     }
 
     /// Writes it down, as an edit of its own: from then on every run goes on with it until it is complete.
     ///
     /// # Errors
     /// When the schema can't be claimed, or the destination fails.
-    pub(super) async fn note(
+    pub(crate) async fn note(
         &self,
         destination: &dyn Destination,
         options: &RunOptions,

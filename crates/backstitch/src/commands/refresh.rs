@@ -44,7 +44,7 @@ pub(super) fn tables(
 ///
 /// # Errors
 /// When it doesn't have one of them.
-pub(super) fn named_or_all(
+pub(crate) fn named_or_all(
     wanted: &[String],
     integration: &Integration,
 ) -> Result<Vec<String>, Failure> {

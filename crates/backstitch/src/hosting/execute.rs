@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use replication::{
     claim::Refusal,
-    destination::DestinationErrorKind,
+    destination::{Destination, DestinationErrorKind},
     run::{RunContext, RunOptions, replicate},
+    source::{Source, Span},
 };
 use secrecy::SecretString;
 use service::{
@@ -16,6 +17,7 @@ use service::{
     integration::{Integration, Origin},
     run::{Run, RunError},
     store::{LogLevel, LogLimits},
+    task::Task,
     worker::{Ending, Execute, Reports},
 };
 use tokio::{
@@ -29,13 +31,14 @@ use tokio_util::{
 use tracing::Instrument;
 
 use super::{
+    audit::Asked,
     host::ServiceHost,
     live::{Watch, keep_alive},
     mirror::{Mirrored, mirror},
     run_log::{RunLog, RunLogs},
 };
 use crate::{
-    commands::refresh,
+    commands::{audit::Choice, backfill::Backfill, refresh},
     config::{self, SourceSettings, Stored},
     connect,
     exit::ExitStatus,
@@ -62,9 +65,9 @@ pub(crate) struct Executor {
 }
 
 /// A stored integration, ready to run.
-struct Prepared {
-    stored: Integration,
-    integration: config::Integration,
+pub(super) struct Prepared {
+    pub(super) stored: Integration,
+    pub(super) integration: config::Integration,
     secrets: Vec<SecretString>,
 }
 
@@ -87,6 +90,20 @@ impl Execute for Executor {
             tracing::info_span!("run", run_id = run.id.as_str(), integration = title.as_str());
         let result = async {
             let prepared = prepared?;
+            tracing::info!(
+                "Starting the run {} of `{}`, attempt {}",
+                run.id,
+                prepared.stored.name,
+                run.attempt + 1
+            );
+            for warning in &prepared.integration.warnings {
+                tracing::warn!("{warning}");
+            }
+            if let Some(Task::Audit { tables, days, repair }) = &run.task {
+                let choice = Choice::last(*days);
+                let asked = Asked { tables, choice, repair: *repair };
+                return Box::pin(self.audit(run, prepared, &reports, asked)).await;
+            }
             Box::pin(self.replicate(run, prepared, &reports, alive)).await
         };
         let result = result.instrument(span).await;
@@ -129,15 +146,6 @@ impl Executor {
         alive: AbortOnDropHandle<()>,
     ) -> Result<Ending, RunError> {
         let Prepared { stored, integration, .. } = prepared;
-        tracing::info!(
-            "Starting the run {} of `{}`, attempt {}",
-            run.id,
-            stored.name,
-            run.attempt + 1
-        );
-        for warning in &integration.warnings {
-            tracing::warn!("{warning}");
-        }
         let source = connect::source(&integration).map_err(|failure| failed(&failure))?;
         let target = integration.target().map_err(|failure| failed(&failure))?;
         let destination = connect::destination(&target).map_err(|failure| failed(&failure))?;
@@ -153,6 +161,31 @@ impl Executor {
                 .await
                 .map_err(|failure| failed(&failure))?;
         }
+        if let Some(Task::Backfill { from, before, tables }) = &run.task {
+            let span = Span { from: *from, before: *before };
+            let noted = async {
+                Backfill::new(span, tables, &integration)?
+                    .note(destination.as_ref(), &options)
+                    .await
+            };
+            noted.await.map_err(|failure| failed(&failure))?;
+        }
+        // From here on the board shows whether it lives.
+        drop(alive);
+        self.load(run, &stored, source, destination, options, reports).await
+    }
+
+    /// Replicates what a source gives, and brings into the control store what is told of it.
+    pub(super) async fn load(
+        &self,
+        run: &Run,
+        stored: &Integration,
+        source: Box<dyn Source>,
+        destination: Arc<dyn Destination>,
+        options: RunOptions,
+        reports: &Arc<Reports>,
+    ) -> Result<Ending, RunError> {
+        let fingerprint = source.fingerprint();
         let (observer, mirror) = mirror(
             &run.id,
             Mirrored {
@@ -172,8 +205,6 @@ impl Executor {
         let watch = Watch::new(Arc::clone(&context.progress));
         let stop = context.stop.clone();
         let replication = replicate(source, destination, options, context);
-        // From here on the board shows whether it lives.
-        drop(alive);
         let result = watched(replication, watch, reports, &stop).await;
         let _alive = keep_alive(reports);
         let result = match result {
@@ -235,7 +266,11 @@ async fn watched<T>(
     }
 }
 
-fn options(run: &Run, stored: &Integration, integration: &config::Integration) -> RunOptions {
+pub(super) fn options(
+    run: &Run,
+    stored: &Integration,
+    integration: &config::Integration,
+) -> RunOptions {
     // To the destination it is the same integration whatever it is called: in a file its name never changes, and elsewhere
     // its schema doesn't.
     let owner = match stored.origin {
@@ -276,7 +311,7 @@ fn conclude(log: &RunLog, result: &Result<Ending, RunError>) {
     }
 }
 
-fn failed(failure: &Failure) -> RunError {
+pub(super) fn failed(failure: &Failure) -> RunError {
     RunError {
         code: failure.exit().word().to_owned(),
         message: failure.sentence(),
@@ -293,7 +328,7 @@ fn unsettled(error: SettingError) -> RunError {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
-fn unstored(error: StoreError) -> RunError {
+pub(super) fn unstored(error: StoreError) -> RunError {
     RunError {
         code: "store".to_owned(),
         message: error.to_string(),

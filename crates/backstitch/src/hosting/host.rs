@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use replication::{
     destination::Destination,
-    source::{CheckStep as Tried, Source},
+    source::{CheckStep as Tried, Source, Span},
 };
 use secrecy::SecretString;
 use service::{
@@ -18,6 +18,7 @@ use service::{
     host::{CheckStep, Draft, Host, Inspected, Secrets, SettingError},
     integration::{Integration, Origin},
     store::SealedSecret,
+    task::Task,
 };
 use tokio::{select, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,7 @@ use super::{
     keys::{KEY_FILE_VARIABLE, KeyRing},
 };
 use crate::{
+    commands::{backfill::Backfill, refresh},
     config::{self, PASSWORD, Stored, TOKEN},
     connect::{self, Places},
     failure::Failure,
@@ -199,6 +201,19 @@ impl Host for ServiceHost {
         let (mut steps, others) = tokio::join!(source, destination);
         steps.extend(others);
         steps
+    }
+
+    fn admit(&self, draft: &Draft<'_>, task: &Task) -> Result<(), SettingError> {
+        let integration = self.read(&stored(draft))?;
+        let admitted = match task {
+            Task::Backfill { from, before, tables } => {
+                Backfill::new(Span { from: *from, before: *before }, tables, &integration).map(drop)
+            }
+            Task::Audit { tables, .. } => connect::rereadable(&integration)
+                .and_then(|_| refresh::named_or_all(tables, &integration))
+                .map(drop),
+        };
+        admitted.map_err(|failure| wrong(&failure))
     }
 
     async fn reset_consequences(

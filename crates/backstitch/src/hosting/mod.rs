@@ -4,6 +4,7 @@
 //! for. `host` judges settings and keeps secrets; `execute` does a run; `run_log` and `mirror` bring its lines and loads
 //! into the control store, and never hold it up.
 
+mod audit;
 mod declare;
 mod execute;
 mod guard;

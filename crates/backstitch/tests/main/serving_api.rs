@@ -1,13 +1,14 @@
 //! The service over HTTP, as the program serves it: an integration that is made there runs, and its secret is nowhere.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use service::run::RunState;
 
 use crate::{
     account::{self, TOKEN},
     served::{Host, integration},
     serving::terminate,
     truth,
-    warehouse::Warehouse,
+    warehouse::{SCHEMA, Warehouse},
 };
 
 #[test]
@@ -38,5 +39,69 @@ fn an_integration_that_is_made_over_http_runs() {
     for place in [said.as_bytes(), log.as_bytes(), &control.bytes()] {
         assert!(!place.windows(TOKEN.len()).any(|part| part == TOKEN.as_bytes()));
     }
+    truth::assert_equal(&account, &warehouse);
+}
+
+#[test]
+fn a_backfill_and_an_audit_are_asked_for_over_http() {
+    let account = account::start_sized(40);
+    let warehouse = Warehouse::duckdb();
+    let host = Host::new(&warehouse, "allow_hosts = [\"127.0.0.1\"]");
+    let served = host.serve();
+    let late =
+        (account.now() - chrono::TimeDelta::days(3)).format("%Y-%m-%dT00:00:00Z").to_string();
+    let mut wanted = integration(&account, &json!(TOKEN));
+    wanted["start_date"] = json!(late);
+    let (status, answer) = served.call("POST", "/api/v1/integrations", Some(&wanted));
+    assert_eq!(status, 201, "{answer}");
+    let made: Value = serde_json::from_str(&answer).unwrap();
+    let path = format!("/api/v1/integrations/{}", made["id"].as_str().unwrap());
+    let control = host.control();
+    let first = control.succeeded();
+
+    let lists = json!({ "from": "2025-11-01T00:00:00Z", "before": late, "tables": ["list"] });
+    let (status, answer) = served.call("POST", &format!("{path}/backfill"), Some(&lists));
+    assert!(status == 422 && answer.contains("`list` can't be backfilled"), "{status} {answer}");
+    let span = json!({ "from": "2025-11-01T00:00:00Z", "before": late });
+    let (status, answer) = served.call("POST", &format!("{path}/backfill"), Some(&span));
+    assert!(status == 201 && answer.contains("\"task\":\"backfill\""), "{status} {answer}");
+    let run = control.succeeded();
+    assert_ne!(run.id, first.id);
+    terminate(served.serving);
+    // All of the account is there, though the first run began late.
+    truth::assert_equal(&account, &warehouse);
+
+    // Somebody takes a row away.
+    warehouse.execute(&format!(
+        "delete from {SCHEMA}.contact where id = (select min(id) from {SCHEMA}.contact)"
+    ));
+    let served = host.serve();
+    let audit = |repair: bool| {
+        let wanted = json!({ "days": 3_660, "repair": repair });
+        let (status, answer) = served.call("POST", &format!("{path}/audit"), Some(&wanted));
+        assert_eq!(status, 201, "{answer}");
+        let run = control
+            .until("the end of an audit", |run| run.ended_at.is_some() && answer.contains(&run.id));
+        let (status, report) = served.call("GET", &format!("/api/v1/runs/{}/report", run.id), None);
+        assert_eq!(status, 200, "{report}\n{}", control.log(&run.id));
+        (run, serde_json::from_str::<Value>(&report).unwrap()["report"].clone())
+    };
+    let missing = |report: &Value| {
+        let tables = report["tables"].as_array().unwrap();
+        let contact = tables.iter().find(|table| table["table"] == "contact");
+        contact.unwrap()["missing"].as_u64()
+    };
+    let (run, report) = audit(false);
+    assert_eq!(run.state, RunState::Failed);
+    let error = run.error.unwrap();
+    assert!(error.message.contains("`contact`") && error.remedy.contains("`repair`"), "{error:?}");
+    assert_eq!((&report["equal"], missing(&report)), (&json!(false), Some(1)), "{report:#}");
+    let (run, report) = audit(true);
+    assert_eq!(run.state, RunState::Succeeded, "{:?}\n{}", run.error, control.log(&run.id));
+    assert_eq!((&report["equal"], missing(&report)), (&json!(true), Some(1)), "{report:#}");
+    assert!(report["after_repair"].is_array());
+    let (run, report) = audit(false);
+    assert_eq!((run.state, missing(&report)), (RunState::Succeeded, Some(0)), "{report:#}");
+    terminate(served.serving);
     truth::assert_equal(&account, &warehouse);
 }

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::{
-    Shared,
+    Api, Shared,
     body::{Body, Place},
     drafts, integrations,
     problem::{Kind, Problem},
@@ -26,6 +26,7 @@ use crate::{
     host::Draft,
     integration::{Integration, IntegrationEdit, Origin, PausedBy},
     store::Start,
+    task::Task,
 };
 
 pub(super) async fn pause(
@@ -51,8 +52,13 @@ pub(super) async fn run_now(
     State(api): State<Shared>,
     Place(id): Place<String>,
 ) -> Result<Response, Problem> {
+    started(&api, &id, None).await
+}
+
+/// Starts a run, for a task if there is one, and shows it.
+pub(super) async fn started(api: &Api, id: &str, task: Option<&Task>) -> Result<Response, Problem> {
     let now = api.now();
-    match api.store.start_by_hand(&id, now).await? {
+    match api.store.start_task(id, task, now).await? {
         Start::AlreadyRunning { run_id } => {
             let detail = "A run of this integration is alive already";
             Err(Problem::new(Kind::AlreadyRunning, detail).with("run_id", run_id))

@@ -38,6 +38,7 @@ mod schema;
 mod server;
 mod sessions;
 mod shares;
+mod tasks;
 mod usage;
 mod view;
 mod write_deadline;
@@ -132,6 +133,7 @@ pub mod shapes {
         problem::{Fault, ProblemView},
         runs::SlotView,
         schedules::{PreviewView, ScheduleBody},
+        tasks::{AuditBody, BackfillBody, ReportView},
         usage::{BudgetView, DayView, PeriodView, RowsView, UsageView},
         view::{
             IntegrationView, LogSizeView, PausedView, ProgressView, RunErrorView, RunView,

@@ -6,7 +6,7 @@ use super::{
     access::{ADMINISTER, Access, CHANGE, LOOK, OVERSEE, OWN},
     accounts, checks, follow, integrations, lifecycle, loads, logs, operations, reference,
     route::{Method, Replay, Route},
-    runs, schedules, sessions, usage,
+    runs, schedules, sessions, tasks, usage,
 };
 
 /// How long a connection check may take as a request. Whoever does the check must end it before.
@@ -173,6 +173,17 @@ fn run_routes() -> Vec<Route> {
         route!(Post "/api/v1/integrations/{integration_id}/runs", CHANGE, lifecycle::run_now)
             .does(RUNS, "Starts a run, also of an integration that is paused and stays so")
             .makes::<super::view::RunView>(),
+        route!(Post "/api/v1/integrations/{integration_id}/backfill", CHANGE, tasks::backfill)
+            .does(RUNS, "Starts a run that reads a span again, or for the first time, beside what is new")
+            .body::<tasks::BackfillBody>()
+            .makes::<super::view::RunView>(),
+        route!(Post "/api/v1/integrations/{integration_id}/audit", CHANGE, tasks::audit)
+            .does(RUNS, "Starts a run that compares the account with the destination, and mends what differs if that is asked for")
+            .body::<tasks::AuditBody>()
+            .makes::<super::view::RunView>(),
+        route!(Get "/api/v1/runs/{run_id}/report", LOOK, tasks::report)
+            .does(RUNS, "Shows what an audit found")
+            .answers::<tasks::ReportView>(),
         route!(Get "/api/v1/integrations/{integration_id}/slots", LOOK, runs::slots)
             .does(RUNS, "Lists what became of the slots of an integration, the last first")
             .query::<runs::PageQuery>()

@@ -92,6 +92,12 @@ pub struct RunView {
     pub slot: DateTime<Utc>,
     /// `schedule` or `hand`.
     pub started_by: Cow<'static, str>,
+    /// What it is for beyond what is new: `backfill` or `audit`.
+    #[serde(default)]
+    pub task: Option<Cow<'static, str>>,
+    /// Whether it has a report.
+    #[serde(default)]
+    pub has_report: bool,
     /// `due`, `running`, `succeeded`, `failed`, `stopped`, `timed out` or `lost`.
     pub state: Cow<'static, str>,
     /// When it was made due.
@@ -269,6 +275,8 @@ pub(super) fn run(run: Run, now: DateTime<Utc>) -> RunView {
         integration_id: run.integration_id,
         slot: run.slot,
         started_by: run.started_by.name().into(),
+        task: run.task.as_ref().map(|task| task.kind().into()),
+        has_report: run.has_report,
         state: run.state.name().into(),
         begun_at: run.begun_at,
         claimed_at: run.claimed_at,

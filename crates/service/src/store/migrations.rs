@@ -213,6 +213,8 @@ create index usage_days_by_day on usage_days (day, rows_counted);
 
 const FOURTH: &str = "
 alter table integrations add column undeclared_at bigint;
+alter table runs add column task text;
+alter table runs add column report text;
 ";
 
 /// Tables that are older than this program's.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value as Json;
 
 use super::{
     Store, StoreError,
@@ -10,8 +11,12 @@ use super::{
     first,
     logs::bounded,
 };
-use crate::run::{
-    Claim, LogSize, MOST_LAPSES, Progress, Renewal, Run, RunError, RunState, StartedBy, StopReason,
+use crate::{
+    run::{
+        Claim, LogSize, MOST_LAPSES, Progress, Renewal, Run, RunError, RunState, StartedBy,
+        StopReason,
+    },
+    task::Task,
 };
 
 const WHAT: &str = "run";
@@ -26,7 +31,7 @@ macro_rules! select {
         concat!(
             "select id, integration_id, slot, started_by, state, begun_at, attempt, lapses, worker, lease_expires_at, claimed_at, \
              stop_reason, destination_token, progress, ended_at, error_code, error_message, error_remedy, log_lines, \
-             log_bytes, log_lines_dropped from runs ",
+             log_bytes, log_lines_dropped, task, cast(case when report is null then 0 else 1 end as bigint) from runs ",
             $rest
         )
     };
@@ -255,6 +260,27 @@ impl Store {
         Ok(self.change(update, values).await? == 1)
     }
 
+    /// Stores what a run has found out. False if the claim is lost.
+    ///
+    /// # Errors
+    /// When the store can't be changed.
+    pub async fn record_report(&self, claim: &Claim, report: &Json) -> Result<bool, StoreError> {
+        let update = "update runs set report = $1 \
+                      where id = $2 and state = 'running' and worker = $3 and attempt = $4";
+        let values = values![report.to_string(), &claim.run_id, &claim.worker, claim.attempt];
+        Ok(self.change(update, values).await? == 1)
+    }
+
+    /// What a run has found out, if that is something.
+    ///
+    /// # Errors
+    /// When the store can't be read.
+    pub async fn report(&self, run_id: &str) -> Result<Option<Json>, StoreError> {
+        let sql = "select report from runs where id = $1 and report is not null";
+        let found = self.read(sql, values![run_id], |mut row| row.json()).await?;
+        Ok(found.into_iter().next())
+    }
+
     /// Ends a run. False if the claim is lost: then nothing is changed.
     ///
     /// # Errors
@@ -399,6 +425,7 @@ pub(super) struct Begin<'b> {
     pub(super) integration_id: &'b str,
     pub(super) slot: DateTime<Utc>,
     pub(super) started_by: StartedBy,
+    pub(super) task: Option<&'b Task>,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -407,10 +434,11 @@ pub(super) async fn begin(
     transaction: &mut dyn Transaction,
     new: &Begin<'_>,
 ) -> Result<bool, StoreError> {
-    let insert = "insert into runs (id, integration_id, slot, started_by, state, begun_at, attempt) \
-                  values ($1, $2, $3, $4, 'due', $5, 0) on conflict do nothing";
+    let insert = "insert into runs (id, integration_id, slot, started_by, state, begun_at, attempt, task) \
+                  values ($1, $2, $3, $4, 'due', $5, 0, $6) on conflict do nothing";
+    let task = new.task.map(|task| serde_json::json!(task).to_string());
     let values: Vec<Value> =
-        values![new.id, new.integration_id, new.slot, new.started_by.name(), new.now];
+        values![new.id, new.integration_id, new.slot, new.started_by.name(), new.now, task];
     if transaction.change(insert, values).await? == 0 {
         return Ok(false);
     }
@@ -421,6 +449,11 @@ pub(super) async fn begin(
 
 pub(super) fn not_found(id: &str) -> StoreError {
     StoreError::NotFound { what: WHAT, name: id.to_owned() }
+}
+
+/// A task that can't be read must not become a run for something else.
+fn parse_task(text: &str) -> Result<Task, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::corrupt(format!("a task ({error})")))
 }
 
 fn renewal(mut row: Row) -> Result<Renewal, StoreError> {
@@ -456,5 +489,7 @@ fn run(mut row: Row) -> Result<Run, StoreError> {
             _ => None,
         },
         log: LogSize { lines: row.count()?, bytes: row.count()?, dropped: row.count()? },
+        task: row.optional_text()?.map(|text| parse_task(&text)).transpose()?,
+        has_report: row.integer()? != 0,
     })
 }

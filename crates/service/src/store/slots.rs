@@ -12,7 +12,10 @@ use super::{
     new_id,
     runs::{self, Begin},
 };
-use crate::run::{SlotOutcome, SlotRecord, StartedBy};
+use crate::{
+    run::{SlotOutcome, SlotRecord, StartedBy},
+    task::Task,
+};
 
 /// An integration that a scheduler looks after.
 #[derive(Debug, Clone)]
@@ -92,7 +95,7 @@ impl Store {
             let started_by = StartedBy::Schedule;
             if runs::begin(
                 transaction.as_mut(),
-                &Begin { id: &id, integration_id, slot, started_by, now },
+                &Begin { id: &id, integration_id, slot, started_by, task: None, now },
             )
             .await?
             {
@@ -118,6 +121,19 @@ impl Store {
         integration_id: &str,
         now: DateTime<Utc>,
     ) -> Result<Start, StoreError> {
+        self.start_task(integration_id, None, now).await
+    }
+
+    /// Makes a run due now, as [`Store::start_by_hand`], for a task if there is one.
+    ///
+    /// # Errors
+    /// When there is no such integration.
+    pub async fn start_task(
+        &self,
+        integration_id: &str,
+        task: Option<&Task>,
+        now: DateTime<Utc>,
+    ) -> Result<Start, StoreError> {
         let mut transaction = self.database.begin().await?;
         // Takes the integration's row first, as decisions and deletions do: none of them waits for another in a circle, and
         // none comes in between.
@@ -132,7 +148,7 @@ impl Store {
         let row = first(transaction.as_mut(), taken, values![integration_id, now]).await?;
         let taken = row.map_or(Ok(None), |mut row| row.optional_instant())?;
         let slot = taken.map_or(now, |taken| taken + chrono::TimeDelta::milliseconds(1));
-        let new = Begin { id: &id, integration_id, slot, started_by, now };
+        let new = Begin { id: &id, integration_id, slot, started_by, task, now };
         if runs::begin(transaction.as_mut(), &new).await? {
             transaction.commit().await?;
             return Ok(Start::Begun { run_id: id });

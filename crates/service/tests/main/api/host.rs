@@ -8,6 +8,7 @@ use service::{
     host::{CheckStep, Draft, Host, Inspected, Secrets, SettingError},
     integration::{Integration, Origin},
     store::SealedSecret,
+    task::Task,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -68,6 +69,15 @@ impl Host for Workshop {
         let is_ok = draft.settings.get("is_broken").is_none();
         let remedy = (!is_ok).then_some("Start it");
         vec![step("source", true, None), step("destination", is_ok, remedy)]
+    }
+
+    fn admit(&self, draft: &Draft<'_>, task: &Task) -> Result<(), SettingError> {
+        let (Task::Backfill { tables, .. } | Task::Audit { tables, .. }) = task;
+        assert!(draft.secrets.contains_key("token"));
+        match tables.iter().find(|table| *table != "contact") {
+            Some(_) => Err(refused("/tables", "There is no such table").remove(0)),
+            None => Ok(()),
+        }
     }
 
     async fn reset_consequences(&self, _: &Integration, from: DateTime<Utc>) -> Vec<String> {

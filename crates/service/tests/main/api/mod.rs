@@ -13,6 +13,7 @@ mod reports;
 mod runs;
 mod serving;
 mod sessions;
+mod tasks;
 
 use std::{
     collections::HashMap,
