@@ -109,6 +109,8 @@ impl<'line> Reader<'line> {
                     }
                     _ => self.word("null")?,
                 },
+                // Which column takes it is for the patient reader to tell.
+                Some(FieldTarget::OneOf(_)) => self.word("null")?,
                 Some(FieldTarget::Nowhere) | None => {
                     self.raw()?;
                 }
