@@ -61,7 +61,7 @@ impl Network {
                         }
                         // Nobody hears in a silent network that a connection was closed.
                         while state.load(SeqCst) == SILENT {
-                            thread::sleep(Duration::from_millis(10));
+                            thread::park_timeout(Duration::from_millis(10));
                         }
                         to.shutdown(Shutdown::Both).unwrap_or_default();
                     });

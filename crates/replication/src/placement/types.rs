@@ -79,17 +79,20 @@ impl Plan<'_> {
     }
 }
 
+/// Makes the origin of a stored column from the place of the stream's.
+type Placing = fn(usize) -> Origin;
+
 /// The stored column that takes values of a type: one of that type rather than one of numbers, which take integers.
 fn holder<'a>(
     stored: &[&'a StoredColumn],
     wanted: &ColumnType,
-) -> Option<(&'a StoredColumn, fn(usize) -> Origin)> {
+) -> Option<(&'a StoredColumn, Placing)> {
     let of = |wanted: &ColumnType| {
         stored.iter().copied().find(|stored| stored.column_type.as_ref() == Some(wanted))
     };
     let widened = || {
         let numbers = of(&ColumnType::Number).filter(|_| *wanted == ColumnType::Integer)?;
-        Some((numbers, Origin::Widened as fn(usize) -> Origin))
+        Some((numbers, Origin::Widened as Placing))
     };
-    of(wanted).map(|stored| (stored, Origin::Column as fn(usize) -> Origin)).or_else(widened)
+    of(wanted).map(|stored| (stored, Origin::Column as Placing)).or_else(widened)
 }

@@ -24,7 +24,7 @@ use self::{
 };
 use super::{
     Subject,
-    faults::{Fault, faulty},
+    faults::{Fault, Faulty, faulty},
     script::{INTEGRATION, instant},
 };
 use crate::{
@@ -217,7 +217,7 @@ impl Play<'_> {
     async fn faulty(&mut self, run: Attempt, fault: Fault) {
         let destination = faulty(self.subject, fault);
         let allow_empty = run.allow_empty;
-        let running = run.start(destination.clone(), true, "faulty");
+        let running = run.start(Arc::<Faulty>::clone(&destination), true, "faulty");
         let ended = tokio::select! {
             ended = running => ended,
             () = destination.hangs() => return self.meet("a run that hung"),
@@ -369,7 +369,10 @@ async fn equals(subject: &dyn Subject, suffix: &str, truth: &Truth) -> Result<()
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, wanted: T) -> Result<(), String> {
-    if found == wanted { Ok(()) } else { Err(format!("{what}: {found:?} is not {wanted:?}")) }
+    match (found, wanted) {
+        (found, wanted) if found == wanted => Ok(()),
+        (found, wanted) => Err(format!("{what}: {found:?} is not {wanted:?}")),
+    }
 }
 
 fn text(row: &Map<String, Value>, column: &str) -> String {
