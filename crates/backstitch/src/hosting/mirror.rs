@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -42,20 +42,30 @@ const SLICE: usize = 500;
 /// How often a store that is away is tried, and how long is waited in between.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
+/// How many changes of tables may wait for a store that is away, and how often it is tried for them in the end.
+const MOST_CHANGES: usize = 10_000;
+const LAST_TRIES: u32 = 5;
 /// How long the destination may take to tell what is missing.
 const LOOK: Duration = Duration::from_secs(120);
 
 /// What is heard of a run.
 enum Heard {
-    Claimed { token: i64 },
+    Claimed {
+        token: i64,
+    },
     Loaded(Vec<Load>),
-    Changed(SchemaEvent),
+    /// Tables changed; how stands in [`Changes`].
+    Changed,
 }
+
+/// Changes of tables that are not stored yet. The destination doesn't keep them, so none gives way to anything.
+type Changes = Arc<Mutex<Vec<SchemaEvent>>>;
 
 /// Hears of what became durable, and never waits.
 pub(super) struct Observer {
     sender: Sender<Heard>,
     missed: Arc<AtomicBool>,
+    changes: Changes,
     run_id: String,
 }
 
@@ -63,6 +73,7 @@ pub(super) struct Observer {
 pub(super) struct Mirror {
     receiver: Receiver<Heard>,
     missed: Arc<AtomicBool>,
+    changes: Changes,
     store: Arc<Store>,
     destination: Arc<dyn Destination>,
     integration: Integration,
@@ -84,10 +95,18 @@ pub(super) struct Mirrored {
 pub(super) fn mirror(run_id: &str, of: Mirrored) -> (Observer, Mirror) {
     let (sender, receiver) = channel(ROOM);
     let missed = Arc::new(AtomicBool::new(false));
-    let observer = Observer { sender, missed: Arc::clone(&missed), run_id: run_id.to_owned() };
+    let changes = Changes::default();
+    let observer = Observer {
+        sender,
+        missed: Arc::clone(&missed),
+        changes: Arc::clone(&changes),
+        run_id: run_id.to_owned(),
+    };
     let Mirrored { store, destination, integration, reports, kept_from } = of;
     let kept_from = kept_from.max(integration.created_at);
-    (observer, Mirror { receiver, missed, store, destination, integration, reports, kept_from })
+    let mirror =
+        Mirror { receiver, missed, changes, store, destination, integration, reports, kept_from };
+    (observer, mirror)
 }
 
 impl Observer {
@@ -114,14 +133,23 @@ impl CommitObserver for Observer {
                 SchemaChange::Split
             }
         };
-        self.tell(Heard::Changed(SchemaEvent {
+        let event = SchemaEvent {
             run_id: self.run_id.clone(),
             table_name: table.to_owned(),
             column_name: change.column.clone(),
             change: kind,
             detail: change.to_string(),
             happened_at: Utc::now(),
-        }));
+        };
+        let mut changes = lock(&self.changes);
+        if changes.len() >= MOST_CHANGES {
+            tracing::warn!("So many tables changed that not all of it can be told");
+            return;
+        }
+        changes.push(event);
+        drop(changes);
+        // Where there is no room, another message or the end has it stored.
+        drop(self.sender.try_send(Heard::Changed));
     }
 }
 
@@ -151,17 +179,36 @@ impl Mirror {
                     }
                     self.note(recorded.map(drop), "A load");
                 }
-                Heard::Changed(event) => {
-                    let (store, id) = (&self.store, &self.integration.id);
-                    let events = [event];
-                    let recorded = insist(|| store.record_schema_events(id, &events)).await;
-                    self.note(recorded, "A change of a table");
+                Heard::Changed => {
+                    self.store_changes().await;
                 }
+            }
+        }
+        for _ in 0..LAST_TRIES {
+            if self.store_changes().await {
+                break;
             }
         }
         if self.missed.load(Ordering::Acquire) {
             self.catch_up().await;
         }
+    }
+
+    /// Stores the changes of tables that wait. Whether none does any more.
+    async fn store_changes(&self) -> bool {
+        let waiting = lock(&self.changes).clone();
+        if waiting.is_empty() {
+            return true;
+        }
+        let (store, id) = (&self.store, &self.integration.id);
+        let recorded = insist(|| store.record_schema_events(id, &waiting)).await;
+        let is_recorded = recorded.is_ok();
+        if is_recorded {
+            // What came in the meantime stands behind them.
+            lock(&self.changes).drain(..waiting.len());
+        }
+        self.note(recorded, "A change of a table");
+        is_recorded
     }
 
     fn note(&self, result: Result<(), StoreError>, what: &str) {
@@ -239,6 +286,10 @@ impl Mirror {
             limit = (count * 4).min(LARGEST_PAGE);
         }
     }
+}
+
+fn lock(changes: &Mutex<Vec<SchemaEvent>>) -> MutexGuard<'_, Vec<SchemaEvent>> {
+    changes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Repeats a call to the store while it is away, a few times.

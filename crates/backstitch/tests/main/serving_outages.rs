@@ -1,15 +1,16 @@
 //! The control store goes away during a run and comes back: the run ends well, and what it loaded is reported once.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use postgres_cluster::Cluster;
-use service::run::RunState;
+use service::{run::RunState, store::SchemaChange};
 
 use crate::{
     account,
     programs::{Running, Workplace, pause},
     serving::SERVICE,
     serving_kills::Server,
+    serving_singer::{say, saying},
     truth,
     warehouse::Warehouse,
 };
@@ -56,4 +57,41 @@ fn a_store_that_comes_back_in_time_loses_nothing_from_duckdb() {
 fn a_store_that_comes_back_late_loses_nothing_from_postgres() {
     let lengths = [Duration::from_secs(4), Duration::from_secs(9)];
     the_store_goes_away(&Warehouse::postgres(), 2, lengths);
+}
+
+/// How a table changed stands nowhere in the destination: it waits until the store is back.
+#[test]
+fn changes_of_tables_wait_for_the_store() {
+    let warehouse = Warehouse::duckdb();
+    let workplace = saying(&warehouse);
+    let mut server = Server(Cluster::start().unwrap());
+    let control = server.control();
+    say(&workplace, r#""amount":{"type":"integer"}"#, &[r#"{"id":1,"amount":10}"#]);
+    let mut serving = Running::start(server.command(&workplace, "serve"));
+    serving.wait_for("Started the tap");
+    control.succeeded();
+    // The tap says nothing until the store is away.
+    let wait = "while [ ! -e go ]; do sleep 0.05; done\ncat messages.jsonl\n";
+    fs::write(workplace.path().join("tap.sh"), wait).unwrap();
+    say(
+        &workplace,
+        r#""amount":{"type":"integer"},"note":{"type":"string"}"#,
+        &[r#"{"id":2,"note":"new"}"#],
+    );
+    control.start();
+    control.until("a run", |run| run.state == RunState::Running);
+    serving.wait_for("Started the tap");
+    server.0.stop().unwrap();
+    fs::write(workplace.path().join("go"), "").unwrap();
+    serving.wait_for("A change of a table could not be written");
+    server.0.restart().unwrap();
+    control.succeeded();
+    let told: Vec<_> = control
+        .schema_events()
+        .into_iter()
+        .map(|event| (event.change, event.table_name, event.column_name))
+        .collect();
+    assert_eq!(told, [(SchemaChange::Added, "orders".to_owned(), "note".to_owned())]);
+    serving.signal("TERM");
+    serving.wait().expect(143);
 }

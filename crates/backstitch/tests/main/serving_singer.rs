@@ -106,7 +106,7 @@ fn a_tap_runs_by_its_schedule(warehouse: &Warehouse) {
 }
 
 /// A tap that says what stands in a file.
-fn saying(warehouse: &Warehouse) -> Workplace {
+pub(crate) fn saying(warehouse: &Warehouse) -> Workplace {
     let (destination, environment) = warehouse.configuration();
     let workplace = Workplace::with_configuration(&format!(
         "[integration.\"Stitch Bronto\"]\ndestination = {destination}\n\
@@ -116,7 +116,8 @@ fn saying(warehouse: &Warehouse) -> Workplace {
     workplace.with_environment(environment)
 }
 
-fn say(workplace: &Workplace, properties: &str, records: &[&str]) {
+/// Has it say these records, and a state.
+pub(crate) fn say(workplace: &Workplace, properties: &str, records: &[&str]) {
     let mut messages = format!(
         "{{\"type\":\"SCHEMA\",\"stream\":\"orders\",\"key_properties\":[\"id\"],\
          \"schema\":{{\"properties\":{{\"id\":{{\"type\":\"integer\"}},{properties}}}}}}}\n"
