@@ -52,6 +52,13 @@ pub(crate) trait Transaction: Send {
     /// Runs a statement, and says how many rows it changed.
     async fn change(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError>;
 
+    /// Runs a statement once for each of these, without a pause between any two, and says how many rows they changed.
+    async fn change_each(
+        &mut self,
+        sql: &'static str,
+        values: Vec<Vec<Value>>,
+    ) -> Result<u64, StoreError>;
+
     /// Runs statements without parameters.
     async fn script(&mut self, sql: &'static str) -> Result<(), StoreError>;
 

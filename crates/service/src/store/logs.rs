@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     Store, StoreError,
-    database::{Dialect, Row, values},
+    database::{Dialect, Row, Value, values},
     first,
     runs::not_found,
 };
@@ -170,15 +170,15 @@ impl Store {
         let room = usize::try_from(limits.lines_per_run.saturating_sub(kept)).unwrap_or(usize::MAX);
         let (stored, rest) = lines.split_at(room.min(lines.len()));
         let mut bytes = 0_usize;
-        for (number, line) in (kept + dropped + 1..).zip(stored) {
-            let insert = "insert into log_lines (run_id, line_number, logged_at, location, level, body) \
-                          values ($1, $2, $3, $4, $5, $6)";
+        let rows = (kept + dropped + 1..).zip(stored).map(|(number, line)| {
             let body = bounded(&line.body);
             bytes += body.len() + LINE_OVERHEAD;
-            let values =
-                values![run_id, number, line.logged_at, &line.location, line.level.name(), &*body];
-            transaction.change(insert, values).await?;
-        }
+            values![run_id, number, line.logged_at, &line.location, line.level.name(), &*body]
+        });
+        let rows: Vec<Vec<Value>> = rows.collect();
+        let insert = "insert into log_lines (run_id, line_number, logged_at, location, level, body) \
+                      values ($1, $2, $3, $4, $5, $6)";
+        transaction.change_each(insert, rows).await?;
         let update = "update runs set log_lines = log_lines + $1, log_bytes = log_bytes + $2, \
                       log_lines_dropped = log_lines_dropped + $3 where id = $4";
         let counts = values![stored.len(), bytes, rest.len(), run_id];

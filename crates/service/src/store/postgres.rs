@@ -12,6 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::BytesMut;
+use futures::future::try_join_all;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -212,6 +213,22 @@ impl Transaction for PostgresTransaction {
         let statement = self.prepared(sql).await?;
         let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
         bounded(self.session.client.execute(&statement, &values), &self.place).await
+    }
+
+    async fn change_each(
+        &mut self,
+        sql: &'static str,
+        values: Vec<Vec<Value>>,
+    ) -> Result<u64, StoreError> {
+        let statement = self.prepared(sql).await?;
+        let client = &self.session.client;
+        // All are sent before the first is answered.
+        let changes = values.iter().map(|values| {
+            let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as _).collect();
+            client.execute_raw(&statement, values)
+        });
+        let changed = bounded(try_join_all(changes), &self.place).await?;
+        Ok(changed.into_iter().sum())
     }
 
     async fn script(&mut self, sql: &'static str) -> Result<(), StoreError> {

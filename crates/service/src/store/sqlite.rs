@@ -258,10 +258,22 @@ impl Transaction for SqliteTransaction {
     }
 
     async fn change(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
+        self.change_each(sql, vec![values]).await
+    }
+
+    async fn change_each(
+        &mut self,
+        sql: &'static str,
+        values: Vec<Vec<Value>>,
+    ) -> Result<u64, StoreError> {
         self.run(move |connection| {
             let mut statement = connection.prepare_cached(&numbered(sql))?;
-            let changed = statement.execute(params_from_iter(values.iter().map(parameter)))?;
-            Ok(u64::try_from(changed).unwrap_or(u64::MAX))
+            let mut changed = 0_u64;
+            for values in &values {
+                let rows = statement.execute(params_from_iter(values.iter().map(parameter)))?;
+                changed = changed.saturating_add(u64::try_from(rows).unwrap_or(u64::MAX));
+            }
+            Ok(changed)
         })
         .await
     }
