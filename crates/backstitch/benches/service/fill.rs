@@ -131,7 +131,7 @@ fn lines_of(many: &str, run: &str, number: &str, now: i64) -> String {
 pub(crate) async fn sqlite(path: &Path, amounts: Amounts, now: DateTime<Utc>) -> Filled {
     let store = Store::sqlite(path, now).await.unwrap();
     let connection = Connection::open(path).unwrap();
-    connection.execute_batch("begin").unwrap();
+    connection.execute_batch("pragma cache_size = -500000; begin").unwrap();
     for statement in statements(amounts, now) {
         connection.execute_batch(&statement).unwrap();
     }
