@@ -109,8 +109,8 @@ impl<'line> Reader<'line> {
                     }
                     _ => self.word("null")?,
                 },
-                // Which column takes it is for the patient reader to tell.
-                Some(FieldTarget::OneOf(_)) => self.word("null")?,
+                // Which column it is takes care to find out.
+                Some(FieldTarget::OneOf(_)) => return None,
                 Some(FieldTarget::Nowhere) | None => {
                     self.raw()?;
                 }

@@ -8,11 +8,13 @@ const SCHEMA: &str = r#"{"type":"SCHEMA","stream":"rows","key_properties":["id"]
     "id":{"type":"integer"},"text":{"type":["string","null"]},"at":{"type":["string","null"],"format":"date-time"},
     "amount":{"type":["number","null"]},"price":{"type":["string","null"],"format":"singer.decimal"},
     "is":{"type":["boolean","null"]},"any":{},"tags":{"type":["array","null"],"items":{"type":["string","null"]}},
+    "several":{"type":["string","integer","null"]},
     "odd\"name":{"type":["string","null"]},
     "inner":{"type":["object","null"],"properties":{"text":{"type":["string","null"]},"n":{"type":["integer","null"]}}},
     "_sdc_sequence":{"type":"integer"}}}}"#;
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
+    "several",
     "text",
     "at",
     "amount",
