@@ -262,7 +262,11 @@ async fn what_a_file_declares_is_read_only() {
 async fn what_no_file_declares_any_more_can_be_deleted() {
     let service = Service::new().await;
     let new = NewIntegration { origin: Origin::File, ..crate::new_integration("Declared", None) };
-    service.store.declare_integrations(&[new.clone()], &[], service.now()).await.unwrap();
+    service
+        .store
+        .declare_integrations(std::slice::from_ref(&new), &[], service.now())
+        .await
+        .unwrap();
     let id = service.store.integrations().await.unwrap().remove(0).id;
     service.store.declare_integrations(&[], &[], service.now()).await.unwrap();
     let shown = service.member("GET", &path(&id, "")).send().await.value();
