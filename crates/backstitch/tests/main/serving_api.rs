@@ -47,12 +47,12 @@ fn a_backfill_and_an_audit_are_asked_for_over_http() {
     let account = account::start_sized(40);
     let warehouse = Warehouse::duckdb();
     let host = Host::new(&warehouse, "allow_hosts = [\"127.0.0.1\"]");
-    let served = host.serve();
+    let caller = host.serve();
     let late =
         (account.now() - chrono::TimeDelta::days(3)).format("%Y-%m-%dT00:00:00Z").to_string();
     let mut wanted = integration(&account, &json!(TOKEN));
-    wanted["start_date"] = json!(late);
-    let (status, answer) = served.call("POST", "/api/v1/integrations", Some(&wanted));
+    wanted["start_date"] = late.as_str().into();
+    let (status, answer) = caller.call("POST", "/api/v1/integrations", Some(&wanted));
     assert_eq!(status, 201, "{answer}");
     let made: Value = serde_json::from_str(&answer).unwrap();
     let path = format!("/api/v1/integrations/{}", made["id"].as_str().unwrap());
@@ -60,29 +60,29 @@ fn a_backfill_and_an_audit_are_asked_for_over_http() {
     let first = control.succeeded();
 
     let lists = json!({ "from": "2025-11-01T00:00:00Z", "before": late, "tables": ["list"] });
-    let (status, answer) = served.call("POST", &format!("{path}/backfill"), Some(&lists));
+    let (status, answer) = caller.call("POST", &format!("{path}/backfill"), Some(&lists));
     assert!(status == 422 && answer.contains("`list` can't be backfilled"), "{status} {answer}");
     let span = json!({ "from": "2025-11-01T00:00:00Z", "before": late });
-    let (status, answer) = served.call("POST", &format!("{path}/backfill"), Some(&span));
+    let (status, answer) = caller.call("POST", &format!("{path}/backfill"), Some(&span));
     assert!(status == 201 && answer.contains("\"task\":\"backfill\""), "{status} {answer}");
     let run = control.succeeded();
     assert_ne!(run.id, first.id);
-    terminate(served.serving);
+    terminate(caller.serving);
     // All of the account is there, though the first run began late.
     truth::assert_equal(&account, &warehouse);
 
-    // Somebody takes a row away.
+    // Somebody takes a row away that lies after the start date, from which audits compare.
     warehouse.execute(&format!(
-        "delete from {SCHEMA}.contact where id = (select min(id) from {SCHEMA}.contact)"
+        "delete from {SCHEMA}.contact where id in (select id from {SCHEMA}.contact order by modified desc limit 1)"
     ));
-    let served = host.serve();
+    let caller = host.serve();
     let audit = |repair: bool| {
         let wanted = json!({ "days": 3_660, "repair": repair });
-        let (status, answer) = served.call("POST", &format!("{path}/audit"), Some(&wanted));
+        let (status, answer) = caller.call("POST", &format!("{path}/audit"), Some(&wanted));
         assert_eq!(status, 201, "{answer}");
         let run = control
             .until("the end of an audit", |run| run.ended_at.is_some() && answer.contains(&run.id));
-        let (status, report) = served.call("GET", &format!("/api/v1/runs/{}/report", run.id), None);
+        let (status, report) = caller.call("GET", &format!("/api/v1/runs/{}/report", run.id), None);
         assert_eq!(status, 200, "{report}\n{}", control.log(&run.id));
         (run, serde_json::from_str::<Value>(&report).unwrap()["report"].clone())
     };
@@ -102,6 +102,6 @@ fn a_backfill_and_an_audit_are_asked_for_over_http() {
     assert!(report["after_repair"].is_array());
     let (run, report) = audit(false);
     assert_eq!((run.state, missing(&report)), (RunState::Succeeded, Some(0)), "{report:#}");
-    terminate(served.serving);
+    terminate(caller.serving);
     truth::assert_equal(&account, &warehouse);
 }
