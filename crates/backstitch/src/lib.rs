@@ -40,6 +40,7 @@ pub use commands::demo::account as demo_account;
 /// The program `backstitch`.
 #[must_use]
 pub fn program() -> ExitCode {
+    tap_bronto::allocation::give_memory_back_soon();
     install_cryptography();
     end(CommandLine::parse().command.execute())
 }

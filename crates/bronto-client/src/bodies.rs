@@ -2,7 +2,7 @@
 //!
 //! A page of contacts takes some 8 MiB, one with hundreds of custom fields 30 and more. What pages take together is
 //! limited, whatever the number of sessions: an answer that is not small needs *room*, from its first bytes until its
-//! rows are out of the session's hands. Bodies themselves are lent, and used again.
+//! rows are out of the session's hands, or of those that took its room over. Bodies themselves are lent, and used again.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::request::Function;
 
 /// How many bytes of answers are in hand at once.
-const ROOM: usize = 32 << 20;
+const ROOM: usize = 16 << 20;
 
 /// An answer that is no larger needs no room.
 const SMALL: usize = 256 << 10;
@@ -27,11 +27,8 @@ const USUAL: usize = 8 << 20;
 /// over.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Memory beyond this size is given back: it was needed by an answer out of the ordinary.
-pub(crate) const LARGEST_KEPT: usize = 16 << 20;
-
-/// How many bodies are kept to be used again.
-const MOST_KEPT: usize = 4;
+/// How many bytes are kept to be used again. What an answer out of the ordinary needed is given back.
+const MOST_KEPT: usize = 24 << 20;
 
 /// Lends bodies.
 pub(crate) struct Bodies {
@@ -41,12 +38,28 @@ pub(crate) struct Bodies {
     patience: Duration,
     /// The largest answer of each function so far.
     largest: Mutex<BTreeMap<Function, usize>>,
-    idle: Mutex<Vec<Vec<u8>>>,
+    idle: Mutex<Vec<Lent>>,
+}
+
+/// The memory of a body.
+#[derive(Default)]
+struct Lent {
+    bytes: Vec<u8>,
+    packed: Vec<u8>,
+}
+
+impl Lent {
+    fn capacity(&self) -> usize {
+        self.bytes.capacity() + self.packed.capacity()
+    }
 }
 
 /// A body, lent until it is dropped.
 pub(crate) struct Body<'pool> {
+    /// Until it is filled, what an answer before has left.
     pub(crate) bytes: Vec<u8>,
+    /// What came, where that has to be decompressed.
+    pub(crate) packed: Vec<u8>,
     pub(crate) claim: Claim<'pool>,
 }
 
@@ -54,14 +67,16 @@ pub(crate) struct Body<'pool> {
 pub(crate) struct Claim<'pool> {
     pool: &'pool Bodies,
     function: Function,
+    /// What size it has reached.
+    reached: usize,
     /// Up to which size it may grow.
     size: usize,
     room: Room,
 }
 
 /// Room for a page, until it is dropped.
-#[derive(Default)]
-pub(crate) struct Room {
+#[derive(Debug, Default)]
+pub struct Room {
     own: Option<OwnedSemaphorePermit>,
     surplus: Option<OwnedSemaphorePermit>,
 }
@@ -77,11 +92,12 @@ impl Bodies {
         }
     }
 
-    /// An empty body for an answer to that function.
+    /// A body for an answer to that function.
     pub(crate) fn lend(&self, function: Function) -> Body<'_> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let claim = Claim { pool: self, function, size: SMALL, room: Room::default() };
-        Body { bytes: idle.unwrap_or_default(), claim }
+        let claim = Claim { pool: self, function, reached: 0, size: SMALL, room: Room::default() };
+        let Lent { bytes, packed } = idle.unwrap_or_default();
+        Body { bytes, packed, claim }
     }
 
     /// The largest answer to a function so far, and a little more, since no two are the same.
@@ -92,18 +108,31 @@ impl Bodies {
 }
 
 impl Claim<'_> {
-    /// To be called when the body has reached a size: waits until there is room for it, or has been waited for too long.
+    /// To be called when the body has reached a size: waits until there is room for it and what will probably follow, or
+    /// has been waited for too long.
     pub(crate) async fn grow(&mut self, size: usize) {
-        if size <= self.size {
-            return;
+        self.reached = size.max(self.reached);
+        if size > self.size {
+            let wanted = self.pool.expected(self.function).clamp(size.min(ROOM), ROOM);
+            self.take(size, wanted).await;
         }
+    }
+
+    /// The same when it is known what size the body will have.
+    pub(crate) async fn grow_to(&mut self, size: usize) {
+        self.reached = size.max(self.reached);
+        if size > self.size {
+            self.take(size, size.min(ROOM)).await;
+        }
+    }
+
+    async fn take(&mut self, size: usize, wanted: usize) {
         let pool = self.pool;
         if self.size > SMALL {
             self.room.surplus = acquire(&pool.surplus, 1, pool.patience).await;
             self.size = usize::MAX;
             return;
         }
-        let wanted = pool.expected(self.function).clamp(size.min(ROOM), ROOM);
         self.room.own = acquire(&pool.room, wanted, pool.patience).await;
         self.size = if self.room.own.is_some() { wanted.max(size) } else { usize::MAX };
     }
@@ -128,17 +157,22 @@ impl Body<'_> {
 
 impl Drop for Body<'_> {
     fn drop(&mut self) {
-        let mut bytes = mem::take(&mut self.bytes);
-        let Claim { pool, function, .. } = self.claim;
-        if bytes.len() > SMALL {
+        let (mut bytes, mut packed) = (mem::take(&mut self.bytes), mem::take(&mut self.packed));
+        let Claim { pool, function, reached, .. } = self.claim;
+        if reached > SMALL {
             let mut largest = pool.largest.lock().unwrap_or_else(PoisonError::into_inner);
             let largest = largest.entry(function).or_default();
-            *largest = bytes.len().max(*largest);
+            *largest = reached.max(*largest);
         }
-        bytes.clear();
+        packed.clear();
+        if bytes.capacity() > MOST_KEPT {
+            bytes = Vec::new();
+        }
         let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < MOST_KEPT && bytes.capacity() <= LARGEST_KEPT {
-            idle.push(bytes);
+        idle.push(Lent { bytes, packed });
+        let mut kept: usize = idle.iter().map(Lent::capacity).sum();
+        while kept > MOST_KEPT {
+            kept -= idle.remove(0).capacity();
         }
     }
 }
@@ -188,6 +222,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_whose_size_is_known_takes_no_more_room() {
+        let bodies = Bodies::new(PATIENCE);
+        drop(filled(&bodies, 20 << 20).expect("nobody else is there"));
+        let mut many: Vec<_> = (0..5).map(|_| bodies.lend(READ)).collect();
+        let grown = many.iter_mut().map(|body| body.claim.grow_to(ROOM / 4).now_or_never());
+        assert_eq!(grown.filter(Option::is_some).count(), 4);
+        assert!(many[0].claim.grow_to(ROOM / 3).now_or_never().is_some(), "one may be larger");
+        assert!(many[1].claim.grow_to(ROOM / 3).now_or_never().is_none());
+    }
+
+    #[tokio::test]
     async fn one_that_keeps_its_room_does_not_block_the_others_for_ever() {
         let bodies = Bodies::new(Duration::ZERO);
         let all = filled(&bodies, 2 * ROOM).expect("nobody else is there");
@@ -203,9 +248,13 @@ mod tests {
         let bodies = Bodies::new(PATIENCE);
         drop(filled(&bodies, 1000));
         let mut body = bodies.lend(READ);
-        assert!(body.bytes.is_empty() && body.bytes.capacity() >= 1000);
-        body.bytes.reserve(LARGEST_KEPT + 1);
+        assert!(body.bytes.capacity() >= 1000);
+        body.bytes.reserve_exact(MOST_KEPT + 1);
         drop(body);
         assert_eq!(bodies.lend(READ).bytes.capacity(), 0);
+        let mut many: Vec<_> = (0..10).map(|_| bodies.lend(READ)).collect();
+        many.iter_mut().for_each(|body| body.bytes.reserve_exact(MOST_KEPT / 4));
+        drop(many);
+        assert_eq!(bodies.idle.lock().map_or(0, |idle| idle.len()), 4);
     }
 }

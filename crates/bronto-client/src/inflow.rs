@@ -1,32 +1,37 @@
 //! The bytes of an answer on their way into its body: decompressed where the answer says so, and never more than the
 //! limit, which counts what comes out of decompression.
+//!
+//! What is compressed is gathered first. It says at its end how large it will be, so there is room for it before it is
+//! decompressed, all at once, which takes half the time of doing it piece by piece. Data of several members, which only says
+//! how large the last one is, and all that is wrong in any way are left to a decompressor that goes piece by piece.
+
+use std::mem;
 
 use flate2::{Decompress, FlushDecompress, Status};
+use libdeflater::Decompressor;
+use memchr::memmem;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
-
-use crate::bodies::LARGEST_KEPT;
 
 /// The window of deflate, 2^15 bytes, which every compressor may use.
 const WINDOW_BITS: u8 = 15;
 
-/// Room for a whole answer is made at once, if it says how long it is and that is no more than this.
-const FORESEEN: usize = 16 << 20;
+/// A body that is no larger grows as vectors do.
+const ORDINARY: usize = 16 << 20;
 
-/// The room that a compressed answer begins with, and that of a full page.
-const ROOMS: [usize; 2] = [256 << 10, 8 << 20];
+/// How many times larger than compressed data what it stands for can be.
+const GREATEST_RATIO: usize = 1032;
+
+/// What each member of compressed data begins with.
+const MEMBER: &[u8] = &[0x1F, 0x8B, 8];
 
 /// Fills a body from the pieces that arrive.
 pub(crate) struct Inflow<'body> {
     body: &'body mut Vec<u8>,
     limit: usize,
-    gzip: Option<Gzip>,
-}
-
-/// Compressed data, which is made of one or more members.
-struct Gzip {
-    member: Decompress,
-    /// Whether the member is at its end; more may follow.
-    is_complete: bool,
+    /// What arrived so far, where it is compressed.
+    packed: Option<&'body mut Vec<u8>>,
+    /// How large the answer is, if it says so.
+    length: Option<usize>,
 }
 
 /// Why a body could not be filled.
@@ -39,43 +44,77 @@ pub(crate) enum InflowError {
 }
 
 impl<'body> Inflow<'body> {
-    /// An empty body for an answer with these headers.
-    pub(crate) fn new(headers: &HeaderMap, body: &'body mut Vec<u8>, limit: usize) -> Self {
-        body.clear();
+    /// For an answer with these headers. What body and packed held before is gone.
+    pub(crate) fn new(
+        headers: &HeaderMap,
+        body: &'body mut Vec<u8>,
+        packed: &'body mut Vec<u8>,
+        limit: usize,
+    ) -> Self {
+        packed.clear();
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let encoding = text(CONTENT_ENCODING).unwrap_or_default();
         if ["gzip", "x-gzip"].iter().any(|name| encoding.eq_ignore_ascii_case(name)) {
-            return Self { body, limit, gzip: Some(Gzip::new()) };
+            return Self { body, limit, packed: Some(packed), length: None };
         }
+        body.clear();
         let length = text(CONTENT_LENGTH).and_then(|text| text.parse().ok());
-        body.reserve(length.unwrap_or(0).min(limit).min(FORESEEN));
-        Self { body, limit, gzip: None }
+        Self { body, limit, packed: None, length }
     }
 
-    /// How large the body is so far.
-    pub(crate) fn len(&self) -> usize {
-        self.body.len()
-    }
-
-    /// Takes the next piece.
-    pub(crate) fn take(&mut self, piece: &[u8]) -> Result<(), InflowError> {
-        match &mut self.gzip {
-            Some(gzip) => gzip.take(piece, self.body, self.limit),
-            None if piece.len() > self.limit - self.body.len() => Err(too_large(self.body)),
-            None => {
-                make_room(self.body, self.limit, piece.len());
-                self.body.extend_from_slice(piece);
-                Ok(())
+    /// How large the body will be, if that is known by now.
+    pub(crate) fn foreseen(&self) -> Option<usize> {
+        match &self.packed {
+            None => self.length.map(|length| length.min(self.limit)),
+            Some(packed) => {
+                let size = usize::try_from(u32::from_le_bytes(*packed.last_chunk()?)).ok()?;
+                // Anything could stand there.
+                Some(size).filter(|size| *size <= self.limit.min(packed.len() * GREATEST_RATIO))
             }
         }
     }
 
-    /// Checks that the end of the answer is the end of what was compressed.
-    pub(crate) fn finish(self) -> Result<(), InflowError> {
-        match self.gzip {
-            Some(gzip) if !gzip.is_complete => Err(InflowError::Damaged),
-            _ => Ok(()),
+    /// How much has come so far.
+    pub(crate) fn len(&self) -> usize {
+        self.packed.as_ref().map_or(self.body.len(), |packed| packed.len())
+    }
+
+    /// Takes the next piece.
+    pub(crate) fn take(&mut self, piece: &[u8]) -> Result<(), InflowError> {
+        if piece.len() > self.limit - self.len() {
+            return Err(too_large(self.body));
         }
+        match &mut self.packed {
+            Some(packed) => packed.extend_from_slice(piece),
+            None => {
+                let length = self.length.filter(|length| *length <= self.limit);
+                if self.body.is_empty()
+                    && length.is_some_and(|length| length > self.body.capacity())
+                {
+                    // Some more, so that the next answer fits, too.
+                    let length = length.unwrap_or_default();
+                    *self.body = Vec::with_capacity((length + length / 8).min(self.limit));
+                }
+                make_room(self.body, self.limit, piece.len());
+                self.body.extend_from_slice(piece);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything has come: fills the body with what was compressed, unless that is not whole.
+    pub(crate) fn finish(self) -> Result<(), InflowError> {
+        let foreseen = self.foreseen();
+        let Some(packed) = self.packed else { return Ok(()) };
+        // Until it is filled anew, nothing is in it.
+        let memory = mem::take(self.body);
+        if let Some(size) = foreseen
+            && let Some(whole) = unpack_whole(packed, memory, size)
+        {
+            *self.body = whole;
+            return Ok(());
+        }
+        unpack(packed, self.body, self.limit)
     }
 }
 
@@ -83,53 +122,71 @@ impl<'body> Inflow<'body> {
 /// and by would need its memory twice, and what isn't written yet takes none.
 fn make_room(body: &mut Vec<u8>, limit: usize, more: usize) {
     let size = body.len() + more;
-    if size > LARGEST_KEPT && size > body.capacity() {
+    if size > ORDINARY && size > body.capacity() {
         // Where so much can't be promised, it grows as vectors do.
         let _grown = body.try_reserve_exact(limit.saturating_sub(body.len()));
     }
 }
 
-impl Gzip {
-    fn new() -> Self {
-        Self { member: Decompress::new_gzip(WINDOW_BITS), is_complete: false }
+/// Decompresses a single whole member of that size, if it is one, into this memory.
+fn unpack_whole(packed: &[u8], mut memory: Vec<u8>, size: usize) -> Option<Vec<u8>> {
+    let rest = packed.strip_prefix(MEMBER)?;
+    // Chance makes such bytes in a few answers of a hundred.
+    if memmem::find(rest, MEMBER).is_some() {
+        return None;
     }
+    if memory.capacity() < size {
+        memory = Vec::with_capacity(size + size / 8);
+    }
+    // What is there already is overwritten.
+    memory.resize(size, 0);
+    let unpacked = Decompressor::new().gzip_decompress(packed, &mut memory);
+    (unpacked == Ok(size)).then_some(memory)
+}
 
-    /// Decompresses a piece, straight into the body.
-    fn take(&mut self, piece: &[u8], body: &mut Vec<u8>, limit: usize) -> Result<(), InflowError> {
-        let mut rest = piece;
-        while !rest.is_empty() {
-            if self.is_complete {
-                *self = Self::new();
-            }
-            if body.len() == body.capacity() {
-                let room = ROOMS[usize::from(body.capacity() >= ROOMS[0])];
-                make_room(body, limit, room);
-                if body.len() == body.capacity() {
-                    body.reserve(room);
-                }
-            }
-            let before = (self.member.total_in(), body.len());
-            let status = self.member.decompress_vec(rest, body, FlushDecompress::None);
-            let status = status.map_err(|_| InflowError::Damaged)?;
-            if body.len() > limit {
-                return Err(too_large(body));
-            }
-            self.is_complete = status == Status::StreamEnd;
-            let taken = self.member.total_in() - before.0;
-            // With something to take and room to put it, it always goes on.
-            if taken == 0 && body.len() == before.1 && !self.is_complete {
-                return Err(InflowError::Damaged);
-            }
-            rest = &rest[usize::try_from(taken).expect("no more is taken than there is")..];
+/// Decompresses members piece by piece.
+fn unpack(packed: &[u8], body: &mut Vec<u8>, limit: usize) -> Result<(), InflowError> {
+    let mut rest = packed;
+    let mut member = Decompress::new_gzip(WINDOW_BITS);
+    let mut is_complete = false;
+    while !rest.is_empty() {
+        if is_complete {
+            member = Decompress::new_gzip(WINDOW_BITS);
         }
-        Ok(())
+        if body.len() == body.capacity() {
+            let room = body.len().max(256 << 10);
+            make_room(body, limit, room);
+            if body.len() == body.capacity() {
+                body.reserve(room);
+            }
+        }
+        let before = (member.total_in(), body.len());
+        let status = member.decompress_vec(rest, body, FlushDecompress::None);
+        let Ok(status) = status else { return Err(damaged(body)) };
+        if body.len() > limit {
+            return Err(too_large(body));
+        }
+        is_complete = status == Status::StreamEnd;
+        let taken = member.total_in() - before.0;
+        // With something to take and room to put it, it always goes on.
+        if taken == 0 && body.len() == before.1 && !is_complete {
+            return Err(damaged(body));
+        }
+        rest = &rest[usize::try_from(taken).expect("no more is taken than there is")..];
     }
+    if is_complete { Ok(()) } else { Err(damaged(body)) }
 }
 
 /// Nothing of an answer that is too large is kept.
 fn too_large(body: &mut Vec<u8>) -> InflowError {
     body.clear();
     InflowError::TooLarge
+}
+
+/// Nor of one that is damaged.
+fn damaged(body: &mut Vec<u8>) -> InflowError {
+    body.clear();
+    InflowError::Damaged
 }
 
 #[cfg(test)]
@@ -158,7 +215,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
         let mut body = b"of the answer before".to_vec();
-        let mut inflow = Inflow::new(&headers, &mut body, limit);
+        let mut packed = body.clone();
+        let mut inflow = Inflow::new(&headers, &mut body, &mut packed, limit);
         bytes.chunks(piece).try_for_each(|piece| inflow.take(piece))?;
         inflow.finish()?;
         Ok(body)

@@ -39,6 +39,7 @@ mod sink;
 mod statistics;
 mod transport;
 
+pub use bodies::Room;
 pub use client::Client;
 pub use config::{Backoff, ClientConfig, RootCertificate};
 pub use decode::AnswerDefect;
@@ -54,5 +55,5 @@ pub use request::{
 };
 pub use resolver::Resolver;
 pub use session::{Page, Session, SessionCost};
-pub use sink::{RowDefect, RowSink};
+pub use sink::{PlainText, RowDefect, RowSink};
 pub use statistics::Statistics;

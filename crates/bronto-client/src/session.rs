@@ -162,6 +162,12 @@ impl Session {
         self.room = Room::default();
     }
 
+    /// Hands the room of the page that was read last over: what was made of the page counts until that is dropped, and no
+    /// longer until the session reads the next one.
+    pub fn hand_over_room(&mut self) -> Room {
+        std::mem::take(&mut self.room)
+    }
+
     /// Ends the session. Best effort: one try, and nothing depends on it.
     ///
     /// # Errors

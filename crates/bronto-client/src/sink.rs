@@ -18,6 +18,12 @@ pub trait RowSink {
     /// repetition for lists, at most once for all other fields.
     fn value(&mut self, field: usize, text: &str);
 
+    /// A value as [`value`](Self::value) gets it that needs no escape in most notations. Almost all are such.
+    #[inline]
+    fn plain_value(&mut self, field: usize, text: PlainText<'_>) {
+        self.value(field, text.as_str());
+    }
+
     /// A custom field of a contact: its id and its content, both as received. Content is text
     /// whatever the field's type. A pair whose content is absent or nil has no value and isn't
     /// reported.
@@ -31,6 +37,36 @@ pub trait RowSink {
     /// The object can't be decoded: what it delivered before is to be dropped. `raw` is its XML
     /// text as received, with U+FFFD in place of bytes that are no UTF-8.
     fn reject_row(&mut self, raw: &str, reason: &RowDefect);
+}
+
+/// A text without control characters (below U+0020), quotes (`"`) and backslashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlainText<'a> {
+    /// The text, and what follows it in the document.
+    pub(crate) content: &'a str,
+    pub(crate) length: usize,
+}
+
+impl<'a> PlainText<'a> {
+    /// The first bytes of `content`, so many, if they are such a text.
+    pub fn new(content: &'a str, length: usize) -> Option<Self> {
+        let is_plain = |byte| byte >= b' ' && byte != b'"' && byte != b'\\';
+        let text = content.get(..length)?;
+        text.bytes().all(is_plain).then_some(Self { content, length })
+    }
+
+    /// The text.
+    #[inline]
+    pub fn as_str(self) -> &'a str {
+        &self.content[..self.length]
+    }
+
+    /// The text and what follows it in the document, and how many of these bytes are the text. Texts are short, and it
+    /// costs less to copy some bytes more than to look how many there are.
+    #[inline]
+    pub fn with_what_follows(self) -> (&'a [u8], usize) {
+        (self.content.as_bytes(), self.length)
+    }
 }
 
 /// Why an object can't be decoded. Never contains values.

@@ -125,8 +125,11 @@ impl Transport {
         response: &mut Response,
         body: &mut Body<'_>,
     ) -> Result<Result<(), InflowError>, ClientError> {
-        let Body { bytes, claim } = body;
-        let mut inflow = Inflow::new(response.headers(), bytes, self.max_response_bytes);
+        let Body { bytes, packed, claim } = body;
+        let mut inflow = Inflow::new(response.headers(), bytes, packed, self.max_response_bytes);
+        if let Some(size) = inflow.foreseen() {
+            claim.grow_to(size).await;
+        }
         while let Some(chunk) =
             response.chunk().await.map_err(|error| self.failure(function, error))?
         {
@@ -134,6 +137,9 @@ impl Transport {
                 return Ok(Err(error));
             }
             claim.grow(inflow.len()).await;
+        }
+        if let Some(size) = inflow.foreseen() {
+            claim.grow_to(size).await;
         }
         Ok(inflow.finish())
     }

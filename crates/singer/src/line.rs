@@ -106,6 +106,18 @@ impl LineShape {
         &self.line[self.starts[next]..self.starts[field + 1] - NULL.len()]
     }
 
+    /// The same with what follows it in the line, and how many of these bytes are it. Pieces are short, and it costs less
+    /// to copy some bytes more than to look how many there are.
+    ///
+    /// # Panics
+    /// If there is no such field, or it isn't behind `next`.
+    #[must_use]
+    #[inline]
+    pub fn up_to_and_on(&self, next: usize, field: usize) -> (&[u8], usize) {
+        let start = self.starts[next];
+        (&self.line[start..], self.starts[field + 1] - NULL.len() - start)
+    }
+
     /// The rest of the line if `next` is the first field that has no value any more.
     ///
     /// # Panics

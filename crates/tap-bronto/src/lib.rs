@@ -26,6 +26,7 @@
 //! ```
 
 pub mod activity_id;
+pub mod allocation;
 mod bookmark;
 pub mod catalog;
 mod check;

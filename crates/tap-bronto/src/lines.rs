@@ -5,19 +5,22 @@
 //! [`LineShape`], a value, the next piece. A value that comes later than its turn waits beside the line, which is put
 //! together anew when the row is complete.
 
+mod memory;
+
 use std::{mem, sync::Arc};
 
 use arrow::{
     array::{AsArray, LargeBinaryArray, RecordBatch},
-    buffer::{Buffer, OffsetBuffer, ScalarBuffer},
+    buffer::{OffsetBuffer, ScalarBuffer},
     datatypes::{DataType, Field, Schema},
     error::ArrowError,
 };
-use bronto_client::lexical;
+use bronto_client::{PlainText, Room, lexical};
 use chrono::{DateTime, Utc};
 use replication::row::decimal_text;
 use singer::{LineShape, json};
 
+use self::memory::{CHUNK, Memory};
 use crate::{
     activity_id::Digest16,
     reading::{
@@ -29,20 +32,12 @@ use crate::{
 /// The one column of a batch of lines.
 const COLUMN: &str = "line";
 
-/// A page that has this much text gets room for as much as the one before at once, for which memory isn't moved again and
-/// again. It doesn't get it sooner: what a page needs is not held while its answer is waited for.
-const MANY_BYTES: usize = 256 << 10;
-/// The room of the first such page.
-const FIRST_ROOM: usize = 8 << 20;
-
 /// Lines under construction.
 #[derive(Debug)]
 pub(crate) struct LineBuilder {
     shape: Arc<LineShape>,
     readings: Vec<Reading>,
-    lines: Vec<u8>,
-    /// What a large page gets.
-    room: usize,
+    lines: Memory,
     /// Where each complete line ends; begins with 0.
     ends: Vec<usize>,
     /// The first column that the open line has not reached.
@@ -52,8 +47,8 @@ pub(crate) struct LineBuilder {
     /// Values of the open line that came later than their turn, by column.
     late: Vec<Vec<u8>>,
     has_late: bool,
-    /// The open line, while it is put together anew.
-    anew: Vec<u8>,
+    /// A value, or the open line, while it is put together.
+    scratch: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,7 +61,7 @@ struct Place {
 #[derive(Debug)]
 pub(crate) struct Lines {
     shape: Arc<LineShape>,
-    lines: Vec<u8>,
+    lines: Memory,
     ends: Vec<usize>,
 }
 
@@ -75,14 +70,13 @@ impl LineBuilder {
     pub(crate) fn new(shape: LineShape, readings: Vec<Reading>) -> Self {
         Self {
             shape: Arc::new(shape),
-            lines: Vec::new(),
-            room: FIRST_ROOM,
+            lines: Memory::default(),
             ends: vec![0],
             next: 0,
             places: vec![Place::default(); readings.len()],
             late: vec![Vec::new(); readings.len()],
             has_late: false,
-            anew: Vec::new(),
+            scratch: Vec::new(),
             readings,
         }
     }
@@ -98,18 +92,6 @@ impl LineBuilder {
     /// [`Unfit`] when the text is no such value. The row is lost then: take it back.
     #[inline]
     pub(crate) fn push(&mut self, column: usize, text: &str) -> Result<(), Unfit> {
-        // Most values are texts that come in their turn.
-        if self.readings[column] == Reading::Text && column >= self.next && !self.has_late {
-            self.begin(column);
-            json::push_string(&mut self.lines, text);
-            self.places[column].end = self.lines.len();
-            return Ok(());
-        }
-        self.push_other(column, text)
-    }
-
-    #[inline(never)]
-    fn push_other(&mut self, column: usize, text: &str) -> Result<(), Unfit> {
         match self.readings[column] {
             Reading::TextList => {
                 self.push_item(column, text);
@@ -117,6 +99,38 @@ impl LineBuilder {
             }
             reading => self.write(column, |out| render(reading, text, out)),
         }
+    }
+
+    /// Reads a text that needs no escape, as [`LineBuilder::push`] does. Almost all values are such, and most of those are
+    /// texts that come in their turn.
+    #[inline]
+    pub(crate) fn push_plain(&mut self, column: usize, text: PlainText<'_>) -> Result<(), Unfit> {
+        match self.readings[column] {
+            _ if column < self.next || self.has_late => {
+                return self.push_other(column, text.as_str());
+            }
+            Reading::Text => {}
+            Reading::DateText | Reading::Timestamp => {
+                return self.push_date(column, date_time(text.as_str()));
+            }
+            _ => return self.push_other(column, text.as_str()),
+        }
+        let (piece, piece_length) = self.shape.up_to_and_on(self.next, column);
+        let (text, length) = text.with_what_follows();
+        let start = self.lines.len() + piece_length;
+        self.lines.reserve(piece_length + length + 2 * CHUNK + 2);
+        self.lines.extend_loosely(piece, piece_length);
+        self.lines.push(b'"');
+        self.lines.extend_loosely(text, length);
+        self.lines.push(b'"');
+        self.places[column] = Place { start, end: self.lines.len() };
+        self.next = column + 1;
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn push_other(&mut self, column: usize, text: &str) -> Result<(), Unfit> {
+        self.push(column, text)
     }
 
     /// Takes a date-time that was read already, as [`LineBuilder::push`] does.
@@ -128,8 +142,18 @@ impl LineBuilder {
         column: usize,
         date: Result<lexical::DateTime<'_>, Unfit>,
     ) -> Result<(), Unfit> {
-        let reading = self.readings[column];
-        self.write(column, |out| render_date(reading, date?, out))
+        let (date, reading) = (date?, self.readings[column]);
+        let is_due = column >= self.next && !self.has_late;
+        let Some((text, length)) = short_date(reading, date)?.filter(|_| is_due) else {
+            return self.write(column, |out| render_date(reading, date, out));
+        };
+        self.begin(column);
+        self.lines.reserve(length + CHUNK + 2);
+        self.lines.push(b'"');
+        self.lines.extend_loosely(&text, length);
+        self.lines.push(b'"');
+        self.places[column].end = self.lines.len();
+        Ok(())
     }
 
     /// Takes the absence of a value, which then can't come any more.
@@ -148,13 +172,10 @@ impl LineBuilder {
         if self.has_late {
             self.put_together();
         } else {
-            self.lines.extend_from_slice(self.shape.rest(self.next));
+            self.lines.extend(self.shape.rest(self.next));
         }
         self.ends.push(self.lines.len());
         self.next = 0;
-        if self.lines.len() > MANY_BYTES && self.lines.capacity() < self.room {
-            self.lines.reserve_exact(self.room - self.lines.len());
-        }
     }
 
     /// Takes back everything from line `row` on.
@@ -170,10 +191,7 @@ impl LineBuilder {
     /// Takes the complete lines; the builder is empty then.
     pub(crate) fn take(&mut self) -> Lines {
         self.take_back(self.ends.len() - 1);
-        let lines = mem::take(&mut self.lines);
-        if lines.len() > MANY_BYTES {
-            self.room = lines.len() + lines.len() / 8;
-        }
+        let lines = self.lines.take();
         let ends = mem::replace(&mut self.ends, vec![0]);
         Lines { shape: Arc::clone(&self.shape), lines, ends }
     }
@@ -199,7 +217,9 @@ impl LineBuilder {
             return self.write_late(column, render);
         }
         self.begin(column);
-        render(&mut self.lines)?;
+        self.scratch.clear();
+        render(&mut self.scratch)?;
+        self.lines.extend(&self.scratch);
         self.places[column].end = self.lines.len();
         Ok(())
     }
@@ -207,7 +227,9 @@ impl LineBuilder {
     /// Goes on to the value of a column that is still to come.
     #[inline(always)]
     fn begin(&mut self, column: usize) {
-        self.lines.extend_from_slice(self.shape.up_to(self.next, column));
+        let (piece, length) = self.shape.up_to_and_on(self.next, column);
+        self.lines.reserve(length + CHUNK);
+        self.lines.extend_loosely(piece, length);
         self.next = column + 1;
         self.places[column].start = self.lines.len();
     }
@@ -228,15 +250,18 @@ impl LineBuilder {
     fn push_item(&mut self, column: usize, text: &str) {
         if !self.has_late && column >= self.next {
             self.begin(column);
-            self.lines.push(b'[');
+            self.lines.extend(b"[");
         } else if !self.has_late && self.stands(column) && self.next == column + 1 {
-            self.lines.pop();
-            self.lines.push(b',');
+            // In place of the bracket.
+            self.lines.truncate(self.lines.len() - 1);
+            self.lines.extend(b",");
         } else {
             return self.push_late_item(column, text);
         }
-        json::push_string(&mut self.lines, text);
-        self.lines.push(b']');
+        self.scratch.clear();
+        json::push_string(&mut self.scratch, text);
+        self.scratch.push(b']');
+        self.lines.extend(&self.scratch);
         self.places[column].end = self.lines.len();
     }
 
@@ -245,7 +270,7 @@ impl LineBuilder {
         self.has_late = true;
         if self.late[column].is_empty() && self.stands(column) {
             let Place { start, end } = self.places[column];
-            self.late[column].extend_from_slice(&self.lines[start..end]);
+            self.late[column].extend_from_slice(&self.lines.bytes()[start..end]);
         }
         let list = &mut self.late[column];
         if list.pop().is_some() {
@@ -260,22 +285,22 @@ impl LineBuilder {
     /// Puts the open line together from its values, wherever they are.
     #[cold]
     fn put_together(&mut self) {
-        self.anew.clear();
+        self.scratch.clear();
         let mut next = 0;
         for column in 0..self.places.len() {
             let late = &self.late[column];
             let value = match self.places[column] {
                 _ if !late.is_empty() => late,
-                Place { start, end } if start > self.start() => &self.lines[start..end],
+                Place { start, end } if start > self.start() => &self.lines.bytes()[start..end],
                 _ => continue,
             };
-            self.anew.extend_from_slice(self.shape.up_to(next, column));
-            self.anew.extend_from_slice(value);
+            self.scratch.extend_from_slice(self.shape.up_to(next, column));
+            self.scratch.extend_from_slice(value);
             next = column + 1;
         }
-        self.anew.extend_from_slice(self.shape.rest(next));
+        self.scratch.extend_from_slice(self.shape.rest(next));
         self.lines.truncate(self.start());
-        self.lines.extend_from_slice(&self.anew);
+        self.lines.extend(&self.scratch);
         // Values no longer stand where they did, and the next line is longer than its start.
         self.places.fill(Place::default());
         self.forget_late();
@@ -289,7 +314,8 @@ impl LineBuilder {
 }
 
 impl Lines {
-    /// Sets the time of extraction, and the ids of activities, and makes a batch of the rows that are to be emitted.
+    /// Sets the time of extraction, and the ids of activities, and makes a batch of the rows that are to be emitted. The
+    /// page's room is held until nobody needs the lines any more.
     ///
     /// # Errors
     /// When there are not as many rows as were settled, which is a bug.
@@ -297,6 +323,7 @@ impl Lines {
         mut self,
         settled: &Settled,
         extracted_at: DateTime<Utc>,
+        room: Room,
     ) -> Result<RecordBatch, ArrowError> {
         let rows = self.ends.len() - 1;
         if settled.fresh.len() != rows {
@@ -311,10 +338,11 @@ impl Lines {
         for row in (0..rows).filter(|row| settled.fresh[*row]) {
             let (from, start) = (self.ends[row]..self.ends[row + 1], end_of_sealed);
             end_of_sealed += from.len();
+            let lines = self.lines.bytes_mut();
             if start < from.start {
-                self.lines.copy_within(from, start);
+                lines.copy_within(from, start);
             }
-            let line = &mut self.lines[start..end_of_sealed];
+            let line = &mut lines[start..end_of_sealed];
             set_time(line);
             if let Some(digest) = settled.ids.get(row)
                 && hex::encode_to_slice(digest, &mut id).is_ok()
@@ -324,12 +352,8 @@ impl Lines {
             sealed.push(i64::try_from(end_of_sealed).expect("memory is smaller"));
         }
         self.lines.truncate(end_of_sealed);
-        // A batch weighs what memory it holds.
-        if self.lines.capacity() / 2 > self.lines.len() {
-            self.lines.shrink_to_fit();
-        }
         let ends = OffsetBuffer::new(ScalarBuffer::from(sealed));
-        let lines = LargeBinaryArray::try_new(ends, Buffer::from_vec(self.lines), None)?;
+        let lines = LargeBinaryArray::try_new(ends, self.lines.into_buffer(room), None)?;
         let schema = Schema::new(vec![Field::new(COLUMN, DataType::LargeBinary, false)]);
         RecordBatch::try_new(Arc::new(schema), vec![Arc::new(lines)])
     }
@@ -363,18 +387,30 @@ fn render(reading: Reading, text: &str, out: &mut Vec<u8>) -> Result<(), Unfit> 
     Ok(())
 }
 
-/// Appends a date-time as text: of an instant with six digits of its fraction, else with those that it has.
+/// A date-time as text, and its length: of an instant with six digits of its fraction, else with those that it has,
+/// unless they are very many.
+#[inline]
+fn short_date(
+    reading: Reading,
+    date: lexical::DateTime<'_>,
+) -> Result<Option<([u8; CHUNK], usize)>, Unfit> {
+    if reading == Reading::Timestamp {
+        microseconds(date)?;
+        return Ok(Some(date.text_of_microseconds()));
+    }
+    Ok(date.short_text())
+}
+
+/// Appends a date-time as text, however long.
 fn render_date(
     reading: Reading,
     date: lexical::DateTime<'_>,
     out: &mut Vec<u8>,
 ) -> Result<(), Unfit> {
     out.push(b'"');
-    if reading == Reading::Timestamp {
-        microseconds(date)?;
-        date.write_microseconds(out);
-    } else {
-        date.write_bytes(out);
+    match short_date(reading, date)? {
+        Some((text, length)) => out.extend_from_slice(&text[..length]),
+        None => date.write_bytes(out),
     }
     out.push(b'"');
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bronto_client::{Kind, RowDefect, RowSink};
+use bronto_client::{Kind, PlainText, RowDefect, RowSink};
 use replication::{reject::ReasonCode, stream::ColumnType};
 use singer::LineShape;
 
@@ -86,7 +86,7 @@ pub(crate) struct PageCounts {
 pub(crate) struct RowMark {
     /// For activities the identity (or compatible id); for others a fingerprint of id and replication key.
     pub(crate) key: Digest16,
-    /// A hash of the object's text.
+    /// A hash of the object's text, of an activity; others are told apart by their keys alone.
     pub(crate) content: u64,
     /// The second of its replication key; the latest there is for a row that has none, so that it is remembered longest.
     pub(crate) second: i64,
@@ -189,10 +189,12 @@ impl PageSink {
 
     /// Takes the page; the sink is empty then.
     pub(crate) fn take(&mut self) -> PageRows {
+        // The next page probably has as many.
+        let marks = Vec::with_capacity(self.marks.len());
         PageRows {
             counts: std::mem::take(&mut self.page),
             built: self.rows.take(),
-            marks: std::mem::take(&mut self.marks),
+            marks: std::mem::replace(&mut self.marks, marks),
             rejects: std::mem::take(&mut self.rejects),
         }
     }
@@ -228,7 +230,7 @@ impl PageSink {
     fn mark(&self, raw: &str) -> RowMark {
         RowMark {
             key: self.mark_key(),
-            content: content(raw),
+            content: if self.stream.is_activity() { content(raw) } else { 0 },
             second: self.current.second.unwrap_or(i64::MAX),
         }
     }
@@ -276,6 +278,7 @@ impl PageSink {
         };
         if !self.stream.is_activity() {
             let mut marked = Vec::with_capacity(128);
+            marked.extend_from_slice(&self.current.second.unwrap_or(i64::MAX).to_be_bytes());
             for slot in 0..self.current.spans.len() {
                 let text = text(slot).unwrap_or_default();
                 marked.extend_from_slice(&text.len().to_be_bytes());
@@ -310,10 +313,11 @@ impl PageSink {
         self.page.zone_missing |= date.zone_missing();
         if let Some(slot) = usage.identity {
             let start = self.current.texts.len();
-            if self.stream.is_activity() && self.scheme == IdScheme::Compatible {
-                self.current.texts.push_str(text);
-            } else {
-                date.write(&mut self.current.texts);
+            match self.scheme {
+                // The second is part of what tells them apart anyway.
+                _ if !self.stream.is_activity() => self.current.texts.push_str(date.fraction()),
+                IdScheme::Compatible => self.current.texts.push_str(text),
+                IdScheme::Lossless => date.write(&mut self.current.texts),
             }
             self.current.spans[slot] = Some((start, self.current.texts.len()));
         }
@@ -344,6 +348,18 @@ impl RowSink for PageSink {
             && let Err(unfit) = self.rows.push(column, self.page.kept, text)
         {
             self.current.unfit.get_or_insert((field, unfit));
+        }
+    }
+
+    #[inline]
+    fn plain_value(&mut self, field: usize, text: PlainText<'_>) {
+        match self.uses.get(field) {
+            Some(&FieldUse { column: Some(column), identity: None, is_replication_key: false }) => {
+                if let Err(unfit) = self.rows.push_plain(column, self.page.kept, text) {
+                    self.current.unfit.get_or_insert((field, unfit));
+                }
+            }
+            _ => self.value(field, text.as_str()),
         }
     }
 

@@ -7,7 +7,7 @@ use arrow::{
     compute::filter_record_batch,
     error::ArrowError,
 };
-use bronto_client::lexical;
+use bronto_client::{PlainText, Room, lexical};
 use chrono::{DateTime, Utc};
 use replication::stream::StreamSchema;
 
@@ -58,6 +58,20 @@ impl RowBuilder {
         match self {
             Self::Columns(columns) => columns[column].push(row, text),
             Self::Lines(lines) => lines.push(column, text),
+        }
+    }
+
+    /// Reads a text that needs no escape, as [`RowBuilder::push`] does.
+    #[inline]
+    pub(crate) fn push_plain(
+        &mut self,
+        column: usize,
+        row: usize,
+        text: PlainText<'_>,
+    ) -> Result<(), Unfit> {
+        match self {
+            Self::Columns(columns) => columns[column].push(row, text.as_str()),
+            Self::Lines(lines) => lines.push_plain(column, text),
         }
     }
 
@@ -126,6 +140,8 @@ impl RowBuilder {
 
 impl BuiltRows {
     /// A batch of those that are to be emitted. Activities get their ids, which are settled only when the page is read.
+    /// Lines hold the page's room for as long as they are needed; they are written at once, as a rule. Columns may be kept
+    /// until there are enough of them, and pages that are still to be read must not wait for that.
     ///
     /// # Errors
     /// When the rows don't fit the schema or what was settled, which is a bug.
@@ -134,10 +150,11 @@ impl BuiltRows {
         schema: &StreamSchema,
         settled: &Settled,
         extracted_at: DateTime<Utc>,
+        take_room: impl FnOnce() -> Room,
     ) -> Result<RecordBatch, ArrowError> {
         let mut arrays = match self {
             Self::Columns(arrays) => arrays,
-            Self::Lines(lines) => return lines.seal(settled, extracted_at),
+            Self::Lines(lines) => return lines.seal(settled, extracted_at, take_room()),
         };
         if arrays.len() < schema.columns.len() {
             arrays.insert(0, id_array(&settled.ids));

@@ -6,6 +6,8 @@
 
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
+use foldhash::fast::RandomState;
+
 use crate::{
     activity_id::{Digest16, IdScheme, lossless_id},
     fingerprint::fingerprint,
@@ -15,7 +17,7 @@ use crate::{
 /// The activities of the open window.
 #[derive(Debug, Default)]
 pub(crate) struct SeenRows {
-    rows: HashMap<Digest16, Seen>,
+    rows: HashMap<Digest16, Seen, RandomState>,
     /// How many activities of an identity have come, where it is more than one.
     alike: HashMap<Digest16, u32>,
     /// How many queries were given up.
@@ -78,7 +80,7 @@ impl SeenRows {
                 settled.rejects.push(self.settle_reject(reject, scheme));
             }
             let id = match scheme {
-                IdScheme::Lossless => lossless_id(&mark.key, self.number(mark)),
+                IdScheme::Lossless => self.numbered(mark).0,
                 IdScheme::Compatible => mark.key,
             };
             settled.ids.push(id);
@@ -90,8 +92,8 @@ impl SeenRows {
 
     fn settle_reject(&mut self, reject: &PageReject, scheme: IdScheme) -> Option<NumberedReject> {
         let mark = reject.mark.filter(|_| scheme == IdScheme::Lossless)?;
-        let number = self.number(&mark);
-        let is_news = self.is_fresh(lossless_id(&mark.key, number), &mark);
+        let (id, number) = self.numbered(&mark);
+        let is_news = self.is_fresh(id, &mark);
         Some(NumberedReject { number, is_news })
     }
 
@@ -111,17 +113,17 @@ impl SeenRows {
         }
     }
 
-    /// The number of the next activity of this identity in the query.
-    fn number(&mut self, mark: &RowMark) -> u32 {
+    /// The id and the number of the next activity of this identity in the query.
+    fn numbered(&mut self, mark: &RowMark) -> (Digest16, u32) {
         let first = lossless_id(&mark.key, 1);
         // Undated ones are not numbered: it would depend on the windows which of them come in one query.
         let is_first = self.rows.get(&first).is_none_or(|seen| seen.query != self.abandoned);
         if is_first || !mark.is_dated() {
-            return 1;
+            return (first, 1);
         }
         let number = self.alike.entry(mark.key).or_insert(1);
         *number += 1;
-        *number
+        (lossless_id(&mark.key, *number), *number)
     }
 }
 

@@ -10,7 +10,7 @@ use super::soap::Item;
 use super::tags::{PlainElement, Tags};
 use super::{AnswerDefect, MAX_TEXT_BYTES, MAX_UNKNOWN_NAMES, Rows};
 use crate::object::{Kind, ObjectTable, Place};
-use crate::sink::{RowDefect, RowSink};
+use crate::sink::{PlainText, RowDefect, RowSink};
 
 /// The longest name of an unknown element that is kept.
 const LONGEST_NAME: usize = 80;
@@ -119,13 +119,17 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
         let Some(text) = pull.plain_text() else { return };
         let mut rest = text;
         while let Some(element) = self.tags.plain_element(rest, self.next_field, self.group) {
-            if element.text.len() > MAX_TEXT_BYTES {
+            if element.length > MAX_TEXT_BYTES {
                 break;
             }
-            let PlainElement { index, is_repeated, text, .. } = element;
+            let PlainElement { index, is_repeated, content, length, is_plain, .. } = element;
             rest = element.rest;
             self.mark_as(index, is_repeated);
-            self.value(index, text);
+            if is_plain && self.defect.is_none() {
+                self.sink.plain_value(index, PlainText { content, length });
+            } else {
+                self.value(index, &content[..length]);
+            }
         }
         pull.pass(text.len() - rest.len());
     }

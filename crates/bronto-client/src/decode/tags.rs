@@ -38,7 +38,12 @@ pub(super) struct PlainElement<'a> {
     /// The field's index.
     pub(super) index: usize,
     pub(super) is_repeated: bool,
-    pub(super) text: &'a str,
+    /// Its text, and what follows that.
+    pub(super) content: &'a str,
+    /// How long its text is.
+    pub(super) length: usize,
+    /// Whether its text is plain for others than XML, too: see [`PlainText`](crate::sink::PlainText).
+    pub(super) is_plain: bool,
     /// What follows the element.
     pub(super) rest: &'a str,
 }
@@ -77,13 +82,13 @@ impl Tags {
         }
         let (index, tags) = self.find(bytes, next, group)?;
         let content = &text[tags.start.length..];
-        let length = memchr::memchr2(b'<', b'&', content.as_bytes())?;
-        let (text, end) = content.split_at(length);
-        if !tags.end.is_at(end.as_bytes().first_chunk()?) {
+        let (length, is_plain) = text_end(content.as_bytes())?;
+        if !tags.end.is_at(content.as_bytes().get(length..)?.first_chunk()?) {
             return None;
         }
-        let rest = &end[tags.end.length..];
-        Some(PlainElement { index, is_repeated: tags.is_repeated, text, rest })
+        let rest = &content[length + tags.end.length..];
+        let is_repeated = tags.is_repeated;
+        Some(PlainElement { index, is_repeated, content, length, is_plain, rest })
     }
 
     /// The field whose start tag these bytes begin with.
@@ -128,8 +133,61 @@ impl Tag {
     }
 }
 
+/// Where a text ends, by the `<` or `&` behind it, and whether there is a control character, quote or backslash in it.
+/// None where less than a word follows: there is more behind every text of ours.
+///
+/// Most texts are a word or two long, for which a call would cost more than the search.
+#[inline(always)]
+fn text_end(bytes: &[u8]) -> Option<(usize, bool)> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
+    let mut escapes = 0;
+    let mut at = 0;
+    loop {
+        let word = u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?);
+        // The first mark in a word is where such a byte is; those behind it may be wrong.
+        let marks = |byte: u8| {
+            let differs = word ^ (ONES * u64::from(byte));
+            differs.wrapping_sub(ONES) & !differs
+        };
+        let controls = word.wrapping_sub(ONES * 0x20) & !word;
+        let ends = (marks(b'<') | marks(b'&')) & HIGH_BITS;
+        let found = (marks(b'"') | marks(b'\\') | controls) & HIGH_BITS;
+        if ends != 0 {
+            let before = ends ^ (ends - 1);
+            return Some((
+                at + ends.trailing_zeros() as usize / 8,
+                (escapes | found & before) == 0,
+            ));
+        }
+        escapes |= found;
+        at += 8;
+    }
+}
+
 #[inline(always)]
 fn words(bytes: &[u8; GLANCE]) -> [u64; WORDS] {
     let (chunks, _) = bytes.as_chunks::<8>();
     std::array::from_fn(|at| u64::from_ne_bytes(chunks[at]))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_end_of_a_text_is_found_and_what_is_in_it(
+            text in "[a-z;=!#%é\u{1f600}\u{7f}]{0,20}[\u{0}\u{1f}\u{20}\"\\\\]{0,2}[a-z\u{80}\u{bc}]{0,20}",
+            end in prop::sample::select(vec!['<', '&']),
+            rest in "[<&\"\\\\a-z\u{0}]{8,20}",
+        ) {
+            let bytes = format!("{text}{end}{rest}");
+            let is_plain = !text.bytes().any(|byte| byte < 0x20 || matches!(byte, b'"' | b'\\'));
+            prop_assert_eq!(text_end(bytes.as_bytes()), Some((text.len(), is_plain)));
+            prop_assert_eq!(text_end(text.as_bytes()), None);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 
+use bronto_client::Room;
 use chrono::DateTime;
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -165,7 +166,15 @@ fn outcome(sink: &mut PageSink, selected: &SelectedStream, rows: &[Row]) -> Outc
     for (at, (calls, decodes, _)) in rows.iter().enumerate() {
         for call in calls {
             match call {
-                Call::Value(field, text) => sink.value(*field, text),
+                Call::Value(field, text) => {
+                    let follows =
+                        &"</of a document><that goes on for more than a chunk>"[..at % 50];
+                    let content = format!("{text}{follows}");
+                    match PlainText::new(&content, text.len()) {
+                        Some(text) if at % 3 > 0 => sink.plain_value(*field, text),
+                        _ => sink.value(*field, text),
+                    }
+                }
                 Call::Custom(id, content) => sink.custom_field(&format!("id-{id}"), content),
             }
         }
@@ -189,7 +198,7 @@ fn outcome(sink: &mut PageSink, selected: &SelectedStream, rows: &[Row]) -> Outc
         custom_fields().extend(&mut schema, NumberForm::Lexeme);
     }
     let time = DateTime::from_timestamp(1_767_323_045, 7_890_000).unwrap();
-    let batch = page.built.batch(&schema, &settled, time).unwrap();
+    let batch = page.built.batch(&schema, &settled, time, Room::default).unwrap();
     let fresh = settled.fresh.iter().filter(|fresh| **fresh).count();
     assert_eq!(batch.num_rows(), fresh);
     let rendered = || {

@@ -46,7 +46,9 @@ impl Worker {
             .into_iter()
             .map(|reject| self.rejected_row(reject, first_sequence, extracted_at))
             .collect();
-        let batch = built.batch(&self.stream.schema, settled, extracted_at).map_err(|error| {
+        let take_room = || self.turn.session().hand_over_room();
+        let batch = built.batch(&self.stream.schema, settled, extracted_at, take_room);
+        let batch = batch.map_err(|error| {
             let bug = SourceError::new(
                 SourceErrorKind::Bug,
                 format!("The rows of `{}` could not be made a batch", self.stream.name),

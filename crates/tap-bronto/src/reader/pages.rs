@@ -69,8 +69,13 @@ impl PageKeys {
     fn of(rows: &PageRows) -> Self {
         let mut keys: Vec<_> = rows.marks.iter().map(|mark| mark.key).collect();
         keys.sort_unstable();
+        Self { keys, ..Self::alone(rows) }
+    }
+
+    /// The same of a page that is compared with no other.
+    fn alone(rows: &PageRows) -> Self {
         let counts = rows.counts;
-        Self { read: counts.read, inside: counts.read - counts.out_of_window, keys }
+        Self { read: counts.read, inside: counts.read - counts.out_of_window, keys: Vec::new() }
     }
 
     fn holds(&self, key: &Digest16) -> bool {
@@ -205,7 +210,10 @@ impl<R: Fn(u32) -> ReadRequest> Descent<'_, R> {
     async fn take(&mut self, page: u32) -> Result<PageKeys, Halt> {
         let fetched = self.worker.fetch(&(self.request)(page)).await?;
         self.note_outside(&fetched.rows);
-        let keys = PageKeys::of(&fetched.rows);
+        let mut others = self.looked.values().chain(&self.recent);
+        let is_alone = page == 1 && others.all(|page| page.read == 0);
+        let keys =
+            if is_alone { PageKeys::alone(&fetched.rows) } else { PageKeys::of(&fetched.rows) };
         let sent = |key: &Digest16| self.recent.iter().any(|page| page.holds(key));
         let fresh = match self.motion {
             Motion::Leaving => fetched.rows.marks.iter().map(|mark| !sent(&mark.key)).collect(),

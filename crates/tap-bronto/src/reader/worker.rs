@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(super) stream: Arc<StreamReading>,
-    turn: Turn,
+    pub(super) turn: Turn,
     sink: PageSink,
     /// The parts of a contact to ask for.
     pub(super) includes: ContactIncludes,

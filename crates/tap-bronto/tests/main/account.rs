@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use bronto_client::Backoff;
+use bronto_client::{Backoff, lexical};
 use bronto_sim::{ClockMode, CustomField, FieldChange, RunningServer, Server, SimConfig, Table};
 use chrono::{DateTime, Utc};
 use replication::{
@@ -13,7 +13,7 @@ use replication::{
     row,
     sequence::SequenceClock,
     source::{ExtractContext, ExtractOutcome, Source, SourceError},
-    stream::StreamName,
+    stream::{ColumnType, StreamName},
 };
 use serde_json::{Map, Value};
 use tap_bronto::{BrontoSource, NumberForm, TapConfig};
@@ -194,7 +194,6 @@ pub(crate) enum Next {
 /// The rows of a batch, after a look at its books: `read = emitted + out_of_window + repeated`.
 pub(crate) fn rows_of(batch: &RowBatch) -> Vec<Map<String, Value>> {
     let RowBatch { schema, rows, rejects, reading, .. } = batch;
-    assert_eq!(rows.schema(), schema.arrow(), "batches follow their schema");
     let emitted = (rows.num_rows() + rejects.len()) as u64;
     assert_eq!(
         reading.read,
@@ -202,8 +201,35 @@ pub(crate) fn rows_of(batch: &RowBatch) -> Vec<Map<String, Value>> {
         "{}: {reading:?}",
         schema.stream
     );
+    if let Some(lines) = tap_bronto::lines::in_batch(rows) {
+        let lines = str::from_utf8(lines).unwrap();
+        assert_eq!(lines.lines().count(), rows.num_rows());
+        return lines.split_inclusive('\n').map(|line| row_of(batch, line)).collect();
+    }
+    assert_eq!(rows.schema(), schema.arrow(), "batches follow their schema");
     let texts = (0..rows.num_rows()).map(|row| row::render(schema, rows, row));
     texts.map(|text| serde_json::from_str(&text).unwrap()).collect()
+}
+
+/// The row of a line that the program would write, as it would be read from a batch of columns.
+fn row_of(batch: &RowBatch, line: &str) -> Map<String, Value> {
+    let RowBatch { schema, .. } = batch;
+    assert!(line.ends_with("}\n"), "a line is whole");
+    let mut message: Map<String, Value> = serde_json::from_str(line).unwrap();
+    assert_eq!(message["type"], "RECORD");
+    assert_eq!(message["stream"], schema.stream.as_str());
+    let extracted_at = at(message["time_extracted"].as_str().unwrap());
+    assert_eq!(extracted_at.timestamp_micros(), batch.extracted_at.timestamp_micros());
+    let Some(Value::Object(mut row)) = message.remove("record") else { panic!("{line}") };
+    let columns: Vec<_> = schema.columns.iter().map(|column| &column.name).collect();
+    assert_eq!(row.keys().collect::<Vec<_>>(), columns, "lines follow their schema");
+    row.retain(|_, value| !value.is_null());
+    for column in schema.columns.iter().filter(|one| one.column_type == ColumnType::Timestamp) {
+        if let Some(date) = row.get_mut(&column.name) {
+            *date = lexical::utc_text(at(date.as_str().unwrap())).into();
+        }
+    }
+    row
 }
 
 impl Run {

@@ -42,6 +42,8 @@ pub(super) struct RunPlan {
     pub(super) behaviours: Behaviours,
     pub(super) concurrency: usize,
     pub(super) page_size: u32,
+    /// Whether rows come as the lines that the program writes.
+    pub(super) as_lines: bool,
     pub(super) end_date: Option<DateTime<Utc>>,
     /// After how many events it is stopped or killed.
     pub(super) cut: Option<(usize, Next)>,
@@ -154,6 +156,7 @@ impl RunPlan {
                 .map(|_| (chance.between(1, latest) as usize, change(chance)))
                 .collect(),
             afterwards: change(chance),
+            as_lines: chance.percent(40),
         }
     }
 }

@@ -120,6 +120,7 @@ fn report(tally: &Tally) -> String {
     lines.extend(tally.endings.iter().map(|(ending, n)| format!("{n:>6} runs {ending}")));
     lines.extend(tally.faults.iter().map(|(fault, n)| format!("{n:>6} answers {fault}")));
     lines.extend(tally.cuts.iter().map(|(event, n)| format!("{n:>6} runs cut at {event}")));
+    lines.extend(tally.forms.iter().map(|(form, n)| format!("{n:>6} rows as {form}")));
     let changes = tally.changes.iter();
     lines.extend(changes.map(|((what, when), n)| format!("{n:>6} changes of {what} {when}")));
     let drawn = tally.drawn.iter();
@@ -137,6 +138,8 @@ fn unmet(tally: &Tally) -> Vec<String> {
         .map(|(name, part)| format!("{name}={part}"));
     let faults = FAULTS.iter().filter(|fault| !tally.faults.contains_key(**fault));
     let endings = ENDINGS.iter().filter(|ending| !tally.endings.contains_key(**ending));
+    let forms = ["columns", "lines"].into_iter().filter(|form| !tally.forms.contains_key(form));
+    let forms = forms.map(|form| format!("rows as {form}"));
     let cuts = ["rows", "a bookmark"].into_iter().filter(|event| !tally.cuts.contains_key(event));
     let whens = ["during a run", "after a run"];
     let changes = ["contacts", "activities", "unsubscribes", "lists", "time"]
@@ -146,5 +149,5 @@ fn unmet(tally: &Tally) -> Vec<String> {
         .map(|(what, when)| format!("changes of {what} {when}"));
     let words = faults.chain(endings).map(|word| (*word).to_owned());
     let cuts = cuts.map(|event| format!("cut at {event}"));
-    drawn.chain(words).chain(cuts).chain(changes).collect()
+    drawn.chain(words).chain(forms).chain(cuts).chain(changes).collect()
 }

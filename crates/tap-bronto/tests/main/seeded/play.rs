@@ -32,6 +32,8 @@ pub(super) struct Tally {
     pub(super) cuts: BTreeMap<&'static str, u64>,
     /// What changed, and when.
     pub(super) changes: BTreeMap<(&'static str, &'static str), u64>,
+    /// In which form rows came.
+    pub(super) forms: BTreeMap<&'static str, u64>,
     pub(super) requests: u64,
     pub(super) gaps: u64,
     pub(super) rejects: u64,
@@ -44,6 +46,7 @@ impl Tally {
         other.endings.into_iter().for_each(|(key, n)| *self.endings.entry(key).or_default() += n);
         other.cuts.into_iter().for_each(|(key, n)| *self.cuts.entry(key).or_default() += n);
         other.changes.into_iter().for_each(|(key, n)| *self.changes.entry(key).or_default() += n);
+        other.forms.into_iter().for_each(|(key, n)| *self.forms.entry(key).or_default() += n);
         self.requests += other.requests;
         self.gaps += other.gaps;
         self.rejects += other.rejects;
@@ -124,6 +127,7 @@ impl Game<'_> {
             end_date,
             concurrency: plan.concurrency,
             page_size: plan.page_size,
+            as_lines: plan.as_lines,
             activity_id: self.case.activity_id,
             activity_lookback_days: self.case.lookback_days,
             settle_seconds: self.case.settle_seconds,
@@ -176,6 +180,7 @@ impl Game<'_> {
             behaviours,
             concurrency: last.concurrency,
             page_size: last.page_size,
+            as_lines: !last.as_lines,
             end_date: None,
             cut: None,
             keeps_rest: true,
@@ -216,6 +221,13 @@ impl Game<'_> {
                 Event::Bookmark(bookmark) => bookmark.stream.clone(),
                 _ => None,
             };
+            if let Event::Batch(batch) = &event
+                && batch.rows.num_rows() > 0
+            {
+                let is_lines = tap_bronto::lines::in_batch(&batch.rows).is_some();
+                let form = if is_lines { "lines" } else { "columns" };
+                *tally.forms.entry(form).or_default() += batch.rows.num_rows() as u64;
+            }
             replica.take(event);
             if let Some(stream) = bookmarked {
                 due.assert_held(stream.as_str(), case, account, replica);
