@@ -17,7 +17,7 @@ use crate::request::Function;
 const ROOM: usize = 16 << 20;
 
 /// An answer that is no larger needs no room.
-const SMALL: usize = 256 << 10;
+pub(crate) const SMALL: usize = 256 << 10;
 
 /// How large an answer is taken to be before its function was ever answered.
 const USUAL: usize = 8 << 20;
@@ -38,25 +38,14 @@ pub(crate) struct Bodies {
     patience: Duration,
     /// The largest answer of each function so far.
     largest: Mutex<BTreeMap<Function, usize>>,
-    idle: Mutex<Vec<Lent>>,
-}
-
-/// The memory of a body.
-#[derive(Default)]
-struct Lent {
-    bytes: Vec<u8>,
-    packed: Vec<u8>,
-}
-
-impl Lent {
-    fn capacity(&self) -> usize {
-        self.bytes.capacity() + self.packed.capacity()
-    }
+    /// The memory of bodies.
+    idle: Mutex<Vec<Vec<u8>>>,
+    /// That of what came compressed, which is a tenth as much.
+    idle_packed: Mutex<Vec<Vec<u8>>>,
 }
 
 /// A body, lent until it is dropped.
 pub(crate) struct Body<'pool> {
-    /// Until it is filled, what an answer before has left.
     pub(crate) bytes: Vec<u8>,
     /// What came, where that has to be decompressed.
     pub(crate) packed: Vec<u8>,
@@ -89,15 +78,14 @@ impl Bodies {
             patience,
             largest: Mutex::default(),
             idle: Mutex::default(),
+            idle_packed: Mutex::default(),
         }
     }
 
-    /// A body for an answer to that function.
+    /// An empty body for an answer to that function.
     pub(crate) fn lend(&self, function: Function) -> Body<'_> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let claim = Claim { pool: self, function, reached: 0, size: SMALL, room: Room::default() };
-        let Lent { bytes, packed } = idle.unwrap_or_default();
-        Body { bytes, packed, claim }
+        Body { bytes: Vec::new(), packed: Vec::new(), claim }
     }
 
     /// The largest answer to a function so far, and a little more, since no two are the same.
@@ -108,6 +96,17 @@ impl Bodies {
 }
 
 impl Claim<'_> {
+    /// Memory that another body has left, with what is still in it. Not to be taken before there is room: whoever waits for
+    /// room would keep it from those that have some.
+    pub(crate) fn memory(&self) -> Vec<u8> {
+        take(&self.pool.idle)
+    }
+
+    /// The same for what comes compressed.
+    pub(crate) fn packed_memory(&self) -> Vec<u8> {
+        take(&self.pool.idle_packed)
+    }
+
     /// To be called when the body has reached a size: waits until there is room for it and what will probably follow, or
     /// has been waited for too long.
     pub(crate) async fn grow(&mut self, size: usize) {
@@ -138,6 +137,24 @@ impl Claim<'_> {
     }
 }
 
+/// The memory that was used last, if there is any.
+fn take(idle: &Mutex<Vec<Vec<u8>>>) -> Vec<u8> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+}
+
+/// Keeps memory, unless it is little, or there is enough: then the oldest goes.
+fn keep(idle: &Mutex<Vec<Vec<u8>>>, memory: Vec<u8>) {
+    if memory.capacity() <= SMALL {
+        return;
+    }
+    let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
+    idle.push(memory);
+    let mut kept: usize = idle.iter().map(Vec::capacity).sum();
+    while kept > MOST_KEPT {
+        kept -= idle.remove(0).capacity();
+    }
+}
+
 async fn acquire(
     from: &Arc<Semaphore>,
     permits: usize,
@@ -157,23 +174,14 @@ impl Body<'_> {
 
 impl Drop for Body<'_> {
     fn drop(&mut self) {
-        let (mut bytes, mut packed) = (mem::take(&mut self.bytes), mem::take(&mut self.packed));
         let Claim { pool, function, reached, .. } = self.claim;
         if reached > SMALL {
             let mut largest = pool.largest.lock().unwrap_or_else(PoisonError::into_inner);
             let largest = largest.entry(function).or_default();
             *largest = reached.max(*largest);
         }
-        packed.clear();
-        if bytes.capacity() > MOST_KEPT {
-            bytes = Vec::new();
-        }
-        let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.push(Lent { bytes, packed });
-        let mut kept: usize = idle.iter().map(Lent::capacity).sum();
-        while kept > MOST_KEPT {
-            kept -= idle.remove(0).capacity();
-        }
+        keep(&pool.idle, mem::take(&mut self.bytes));
+        keep(&pool.idle_packed, mem::take(&mut self.packed));
     }
 }
 
@@ -247,11 +255,16 @@ mod tests {
     async fn memory_is_used_again_unless_it_is_a_lot() {
         let bodies = Bodies::new(PATIENCE);
         drop(filled(&bodies, 1000));
+        assert_eq!(bodies.lend(READ).claim.memory().capacity(), 0, "it was little");
+        drop(filled(&bodies, 2 * SMALL));
         let mut body = bodies.lend(READ);
-        assert!(body.bytes.capacity() >= 1000);
+        assert_eq!(body.bytes.capacity(), 0, "it has no room yet");
+        body.bytes = body.claim.memory();
+        assert!(body.bytes.capacity() >= 2 * SMALL);
+        assert_eq!(body.claim.memory().capacity(), 0, "it is taken");
         body.bytes.reserve_exact(MOST_KEPT + 1);
         drop(body);
-        assert_eq!(bodies.lend(READ).bytes.capacity(), 0);
+        assert_eq!(bodies.idle.lock().map_or(9, |idle| idle.len()), 0);
         let mut many: Vec<_> = (0..10).map(|_| bodies.lend(READ)).collect();
         many.iter_mut().for_each(|body| body.bytes.reserve_exact(MOST_KEPT / 4));
         drop(many);

@@ -44,20 +44,20 @@ pub(crate) enum InflowError {
 }
 
 impl<'body> Inflow<'body> {
-    /// For an answer with these headers. What body and packed held before is gone.
+    /// For an answer with these headers. What body and packed hold is gone.
     pub(crate) fn new(
         headers: &HeaderMap,
         body: &'body mut Vec<u8>,
         packed: &'body mut Vec<u8>,
         limit: usize,
     ) -> Self {
+        body.clear();
         packed.clear();
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let encoding = text(CONTENT_ENCODING).unwrap_or_default();
         if ["gzip", "x-gzip"].iter().any(|name| encoding.eq_ignore_ascii_case(name)) {
             return Self { body, limit, packed: Some(packed), length: None };
         }
-        body.clear();
         let length = text(CONTENT_LENGTH).and_then(|text| text.parse().ok());
         Self { body, limit, packed: None, length }
     }
@@ -74,6 +74,24 @@ impl<'body> Inflow<'body> {
         }
     }
 
+    /// Whether what comes is compressed.
+    pub(crate) fn is_packed(&self) -> bool {
+        self.packed.is_some()
+    }
+
+    /// Goes on in this memory, whatever is in it.
+    pub(crate) fn go_on_in(&mut self, mut memory: Vec<u8>) {
+        if self.packed.is_none() {
+            let size = self.foreseen().unwrap_or(0).max(self.body.len());
+            if memory.capacity() < size {
+                memory = roomy(size);
+            }
+            memory.clear();
+            memory.extend_from_slice(self.body);
+        }
+        *self.body = memory;
+    }
+
     /// How much has come so far.
     pub(crate) fn len(&self) -> usize {
         self.packed.as_ref().map_or(self.body.len(), |packed| packed.len())
@@ -87,14 +105,6 @@ impl<'body> Inflow<'body> {
         match &mut self.packed {
             Some(packed) => packed.extend_from_slice(piece),
             None => {
-                let length = self.length.filter(|length| *length <= self.limit);
-                if self.body.is_empty()
-                    && length.is_some_and(|length| length > self.body.capacity())
-                {
-                    // Some more, so that the next answer fits, too.
-                    let length = length.unwrap_or_default();
-                    *self.body = Vec::with_capacity((length + length / 8).min(self.limit));
-                }
                 make_room(self.body, self.limit, piece.len());
                 self.body.extend_from_slice(piece);
             }
@@ -118,6 +128,11 @@ impl<'body> Inflow<'body> {
     }
 }
 
+/// Memory for so many bytes and some more, so that the next answer fits, too.
+fn roomy(size: usize) -> Vec<u8> {
+    Vec::with_capacity(size + size / 8)
+}
+
 /// Makes room for so many bytes more. A body that is out of the ordinary gets room for the largest answer at once: growing by
 /// and by would need its memory twice, and what isn't written yet takes none.
 fn make_room(body: &mut Vec<u8>, limit: usize, more: usize) {
@@ -136,7 +151,7 @@ fn unpack_whole(packed: &[u8], mut memory: Vec<u8>, size: usize) -> Option<Vec<u
         return None;
     }
     if memory.capacity() < size {
-        memory = Vec::with_capacity(size + size / 8);
+        memory = roomy(size);
     }
     // What is there already is overwritten.
     memory.resize(size, 0);

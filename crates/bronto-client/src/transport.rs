@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use reqwest::header::{
 };
 use reqwest::{Response, StatusCode};
 
-use crate::bodies::{Bodies, Body, PATIENCE};
+use crate::bodies::{Bodies, Body, PATIENCE, SMALL};
 use crate::config::{ClientConfig, RootCertificate};
 use crate::decode::AnswerDefect;
 use crate::endpoint::Endpoint;
@@ -126,7 +127,9 @@ impl Transport {
         body: &mut Body<'_>,
     ) -> Result<Result<(), InflowError>, ClientError> {
         let Body { bytes, packed, claim } = body;
+        *packed = claim.packed_memory();
         let mut inflow = Inflow::new(response.headers(), bytes, packed, self.max_response_bytes);
+        let mut needs_memory = true;
         if let Some(size) = inflow.foreseen() {
             claim.grow_to(size).await;
         }
@@ -137,9 +140,16 @@ impl Transport {
                 return Ok(Err(error));
             }
             claim.grow(inflow.len()).await;
+            if inflow.len() > SMALL && !inflow.is_packed() && mem::take(&mut needs_memory) {
+                inflow.go_on_in(claim.memory());
+            }
         }
-        if let Some(size) = inflow.foreseen() {
+        if inflow.is_packed() {
+            let size = inflow.foreseen().unwrap_or(0);
             claim.grow_to(size).await;
+            if size > SMALL {
+                inflow.go_on_in(claim.memory());
+            }
         }
         Ok(inflow.finish())
     }
