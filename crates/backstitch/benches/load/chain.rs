@@ -46,7 +46,7 @@ pub(crate) fn measure_both(
     results.add(who::OUR_CHAIN, EVERYTHING, done);
     if others {
         let tap = python_tap(&account, folder);
-        let target = contenders::pipelinewise(cluster, folder, "chain");
+        let target = contenders::pipelinewise(cluster, folder, "python_tap");
         let done = beside(cluster, || piped(tap, target));
         results.add(who::THEIR_CHAIN, EVERYTHING, done);
     }

@@ -16,15 +16,13 @@ pub(crate) struct Cost {
     pub(crate) peak_mib: f64,
 }
 
-/// A catalog in which these streams are selected, and no others.
+/// A catalog in which these streams are selected with all their fields, and no others.
 pub(crate) fn select(catalog: &Value, streams: &[&str]) -> Value {
     let mut catalog = catalog.clone();
     for entry in catalog["streams"].as_array_mut().unwrap() {
         let selected = streams.iter().any(|stream| entry["tap_stream_id"] == *stream);
         for metadata in entry["metadata"].as_array_mut().unwrap() {
-            if metadata["breadcrumb"].as_array().is_some_and(Vec::is_empty) {
-                metadata["metadata"]["selected"] = selected.into();
-            }
+            metadata["metadata"]["selected"] = selected.into();
         }
     }
     catalog
