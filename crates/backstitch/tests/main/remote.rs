@@ -96,7 +96,10 @@ fn an_integration_is_made_run_changed_and_deleted_from_elsewhere() {
     let by_day = ask(&["usage", INTEGRATION, "--by", "day"], 0).stdout;
     assert!(by_day.contains("Day") && by_day.contains("All"), "{by_day}");
     insta::assert_snapshot!("status", alike(&ask(&["status"], 0).stdout));
-    insta::assert_snapshot!("loads", alike(&ask(&["loads", "--table", "contact"], 0).stdout));
+    // How many batches without a row there are depends on how fast the machine is.
+    let shown = alike(&ask(&["loads", "--table", "contact"], 0).stdout);
+    let shown = shown.lines().filter(|line| !line.contains("0          0         0           0"));
+    insta::assert_snapshot!("loads", shown.collect::<Vec<_>>().join("\n"));
     let shown = ask(&["runs", "show", &run.id], 0).stdout;
     assert!(
         shown.contains("State      succeeded") && shown.contains("outbound_activity"),
@@ -231,7 +234,12 @@ fn a_destination_alone_tells_of_runs_and_usage() {
     }
     let one = workplace.run(&["runs", "--limit", "1", "--json"]).expect(0).json();
     assert_eq!(one.as_array().unwrap()[..], runs[..1]);
-    insta::assert_snapshot!("runs_of_a_ledger", alike(&workplace.run(&["runs"]).expect(0).stdout));
+    // How many units a run takes depends on how fast the machine is.
+    let shown = alike(&workplace.run(&["runs"]).expect(0).stdout);
+    let shown = ["1", "2", "3"]
+        .iter()
+        .fold(shown, |shown, units| shown.replace(&format!("Z       {units}  "), "Z       n  "));
+    insta::assert_snapshot!("runs_of_a_ledger", shown);
     insta::assert_snapshot!(
         "usage_of_a_ledger",
         alike(&workplace.run(&["usage"]).expect(0).stdout)

@@ -212,8 +212,12 @@ pub(super) fn integration(
     }
 }
 
-/// The settings without what programs on the host are given: it may hold secrets that nothing tells from other values.
+/// The settings without what programs on the host are given, which may hold secrets that nothing tells from other values,
+/// and without where the host keeps its files.
 fn shown(origin: Origin, mut settings: Map<String, Value>) -> Map<String, Value> {
+    if origin == Origin::File {
+        settings.remove("folder");
+    }
     let source = settings.get_mut("source").and_then(Value::as_object_mut);
     if let Some(source) = source.filter(|_| origin == Origin::File) {
         for hidden in ["command", "config", "tap"] {
