@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     integration::{Integration, Origin},
+    kept::{Bookmarks, RejectChoice, RejectPage, RejectReason, Unreadable},
     task::Task,
 };
 
@@ -94,6 +95,32 @@ pub trait Host: Send + Sync + 'static {
     /// # Errors
     /// Why it can't: the source can't be asked again, or there is no such table.
     fn admit(&self, draft: &Draft<'_>, task: &Task) -> Result<(), SettingError>;
+
+    /// Why rows are rejected that wait to be replayed, the commonest reason first, of one table if it is named.
+    ///
+    /// # Errors
+    /// When the destination can't be read.
+    async fn reject_reasons(
+        &self,
+        draft: &Draft<'_>,
+        table: Option<&str>,
+    ) -> Result<Vec<RejectReason>, Unreadable>;
+
+    /// Rejected rows that wait to be replayed, in the order in which they were read.
+    ///
+    /// # Errors
+    /// When the destination can't be read.
+    async fn rejects(
+        &self,
+        draft: &Draft<'_>,
+        choice: &RejectChoice,
+    ) -> Result<RejectPage, Unreadable>;
+
+    /// How far each stream is, and who holds the schema.
+    ///
+    /// # Errors
+    /// When the destination can't be read.
+    async fn bookmarks(&self, draft: &Draft<'_>) -> Result<Bookmarks, Unreadable>;
 
     /// What a changed start date would do to an integration, in sentences for who is to confirm it.
     async fn reset_consequences(

@@ -8,6 +8,7 @@
 pub mod api;
 pub mod host;
 pub mod integration;
+pub mod kept;
 mod name;
 pub mod run;
 mod scheduler;

@@ -73,7 +73,8 @@ fn tap_state(states: &[StateRow]) -> Result<Value, Failure> {
     })
 }
 
-fn kept_by_tap(states: &[StateRow]) -> Option<&Value> {
+/// The state of a Singer tap, if there is one.
+pub(crate) fn kept_by_tap(states: &[StateRow]) -> Option<&Value> {
     let claim = states.iter().find(|state| state.stream.is_empty())?;
     claim.state.as_ref()?.get("singer_state").filter(|state| !state.is_null())
 }

@@ -78,7 +78,7 @@ async fn read(destination: &dyn Destination) -> Result<Status, Failure> {
 }
 
 /// A bookmark as people read it: the instant, where the state has one. Full tables have none.
-fn bookmark_text(state: &Value) -> Option<String> {
+pub(crate) fn bookmark_text(state: &Value) -> Option<String> {
     state.get("last_record").and_then(Value::as_str).map(str::to_owned)
 }
 
@@ -161,7 +161,7 @@ impl TableStatus {
 }
 
 /// Whether a run holds the schema now: it hasn't let go, its lease lasts, and it isn't known to be dead.
-fn is_held(claim: &StateRow, now: DateTime<Utc>) -> bool {
+pub(crate) fn is_held(claim: &StateRow, now: DateTime<Utc>) -> bool {
     let holder = claim.holder.as_deref().and_then(Holder::parse);
     claim.holder.is_some()
         && claim.lease_expires_at.is_some_and(|until| until > now)

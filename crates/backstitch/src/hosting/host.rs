@@ -17,6 +17,7 @@ use service::{
     api::CHECK_DEADLINE,
     host::{CheckStep, Draft, Host, Inspected, Secrets, SettingError},
     integration::{Integration, Origin},
+    kept::{Bookmarks, RejectChoice, RejectPage, RejectReason, Unreadable},
     store::SealedSecret,
     task::Task,
 };
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     guard::{Guard, Named},
+    kept,
     keys::{KEY_FILE_VARIABLE, KeyRing},
 };
 use crate::{
@@ -133,7 +135,7 @@ impl ServiceHost {
     }
 }
 
-fn stored<'d>(draft: &Draft<'d>) -> Stored<'d> {
+pub(super) fn stored<'d>(draft: &Draft<'d>) -> Stored<'d> {
     Stored {
         name: draft.name,
         schema_name: draft.schema_name,
@@ -214,6 +216,26 @@ impl Host for ServiceHost {
                 .map(drop),
         };
         admitted.map_err(|failure| wrong(&failure))
+    }
+
+    async fn reject_reasons(
+        &self,
+        draft: &Draft<'_>,
+        table: Option<&str>,
+    ) -> Result<Vec<RejectReason>, Unreadable> {
+        self.look(draft, |destination| kept::reasons(destination, table)).await
+    }
+
+    async fn rejects(
+        &self,
+        draft: &Draft<'_>,
+        choice: &RejectChoice,
+    ) -> Result<RejectPage, Unreadable> {
+        self.look(draft, |destination| kept::rejects(destination, choice)).await
+    }
+
+    async fn bookmarks(&self, draft: &Draft<'_>) -> Result<Bookmarks, Unreadable> {
+        self.look(draft, |destination| kept::bookmarks(destination, Utc::now())).await
     }
 
     async fn reset_consequences(

@@ -10,6 +10,7 @@ mod execute;
 mod guard;
 mod host;
 mod housekeeping;
+mod kept;
 mod keys;
 mod listen;
 mod live;

@@ -105,3 +105,59 @@ fn a_backfill_and_an_audit_are_asked_for_over_http() {
     terminate(caller.serving);
     truth::assert_equal(&account, &warehouse);
 }
+
+#[test]
+fn rejects_and_bookmarks_are_shown_over_http() {
+    let account = account::start_sized(20);
+    let warehouse = Warehouse::duckdb();
+    let host = Host::new(&warehouse, "allow_hosts = [\"127.0.0.1\"]");
+    let served = host.serve();
+    let wanted = integration(&account, &json!(TOKEN));
+    let (status, answer) = served.call("POST", "/api/v1/integrations", Some(&wanted));
+    assert_eq!(status, 201, "{answer}");
+    let made: Value = serde_json::from_str(&answer).unwrap();
+    let path = format!("/api/v1/integrations/{}", made["id"].as_str().unwrap());
+    let run = host.control().succeeded();
+    terminate(served.serving);
+    for number in 1..=3 {
+        warehouse.execute(&format!(
+            "insert into {SCHEMA}._sdc_rejected (reject_id, run_id, table_name, stream, reason, reason_code, record, \
+             _sdc_rejected_at, _sdc_extracted_at, _sdc_sequence, _sdc_table_version) values ('r{number}', '{}', 'contact', \
+             'contact', 'A value is no number', 'wrong_type', '<return>ann@example.com</return>', \
+             timestamp '2026-01-01', timestamp '2026-01-01', {number}, 0)",
+            run.id
+        ));
+    }
+
+    let served = host.serve();
+    let look = |what: &str| {
+        let (status, answer) = served.call("GET", &format!("{path}/{what}"), None);
+        assert_eq!(status, 200, "{what}: {answer}");
+        assert!(!answer.contains(TOKEN));
+        serde_json::from_str::<Value>(&answer).unwrap()
+    };
+    let reasons = look("reject-reasons");
+    let reason = &reasons["items"][0];
+    assert_eq!((&reason["reason_code"], &reason["rows"]), (&json!("wrong_type"), &json!(3)));
+    let first = look("rejects?table=contact&reason=wrong_type&limit=2");
+    let ids: Vec<&Value> =
+        first["items"].as_array().unwrap().iter().map(|row| &row["id"]).collect();
+    assert_eq!(ids, ["r1", "r2"]);
+    assert!(!first.to_string().contains("ann@"), "{first:#}");
+    let second = look(&format!(
+        "rejects?table=contact&reason=wrong_type&limit=2&cursor={}",
+        first["next"].as_str().unwrap()
+    ));
+    assert_eq!((&second["items"][0]["id"], &second["next"]), (&json!("r3"), &json!(null)));
+    assert_eq!(look("rejects?reason=number_range")["items"], json!([]));
+    assert_eq!(look("rejects/r2")["record"], "<return>ann@example.com</return>");
+
+    let state = look("state");
+    let streams = state["streams"].as_array().unwrap();
+    let contact = streams.iter().find(|stream| stream["stream"] == "contact").unwrap();
+    assert_eq!(contact["bookmark"], contact["state"]["last_record"], "{state:#}");
+    assert!(contact["bookmark"].is_string(), "{state:#}");
+    let claim = &state["claim"];
+    assert_eq!((&claim["is_held"], &claim["integration"]), (&json!(false), &made["schema_name"]));
+    terminate(served.serving);
+}

@@ -18,6 +18,8 @@ pub enum Access {
 
 /// Looking: every role, every scope.
 pub(super) const LOOK: Access = Access::Caller { role: Role::Viewer, scope: Scope::Read };
+/// Looking at what may hold personal data: members and administrators, every scope.
+pub(super) const INSPECT: Access = Access::Caller { role: Role::Member, scope: Scope::Read };
 /// Changing what is one's own: every role.
 pub(super) const OWN: Access = Access::Caller { role: Role::Viewer, scope: Scope::Write };
 /// Changing what is replicated: members and administrators.
@@ -48,7 +50,10 @@ impl Access {
             Self::Caller { role: Role::Viewer, scope: Scope::Write } => {
                 "every user, and tokens with the scope `write`"
             }
-            Self::Caller { role: Role::Member, .. } => {
+            Self::Caller { role: Role::Member, scope: Scope::Read } => {
+                "administrators and members, and their tokens"
+            }
+            Self::Caller { role: Role::Member, scope: Scope::Write } => {
                 "administrators and members, and their tokens with the scope `write`"
             }
             Self::Caller { role: Role::Administrator, scope: Scope::Read } => {

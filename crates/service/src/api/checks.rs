@@ -13,7 +13,7 @@ use super::{
     body::{Body, Place},
     drafts,
     integrations::NewIntegrationBody,
-    problem::{Kind, Problem},
+    problem::Problem,
 };
 use crate::{
     host::{CheckStep, Draft},
@@ -109,10 +109,7 @@ async fn checked(
     draft: &Draft<'_>,
     inspected: crate::host::Inspected,
 ) -> Result<Json<CheckView>, Problem> {
-    let too_many = |_| {
-        Problem::new(Kind::TooMany, "Too many connections are being tried at once").retry_after(5)
-    };
-    let _permit = api.checks.try_acquire().map_err(too_many)?;
+    let _permit = api.connecting()?;
     let stop = api.stop.child_token();
     // Whoever goes away doesn't leave it behind.
     let _cancelled = stop.clone().drop_guard();

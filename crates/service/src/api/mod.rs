@@ -18,6 +18,7 @@ mod follow;
 mod guard;
 mod idempotency;
 mod integrations;
+mod kept;
 mod lifecycle;
 mod loads;
 mod logs;
@@ -47,7 +48,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use axum::Router;
 use chrono::{DateTime, NaiveDate, SubsecRound, TimeDelta, Utc};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
@@ -55,10 +56,15 @@ pub use self::{
     addresses::{Network, NoNetwork},
     openapi::document,
     rate::{Allowance, RateLimits},
-    routes::{CHECK_DEADLINE, RouteAccess, route_table},
+    routes::{CHECK_DEADLINE, LOOK_DEADLINE, RouteAccess, route_table},
     server::{ServeOptions, serve},
 };
-use self::{metrics::Meters, rate::Rates, shares::Shares};
+use self::{
+    metrics::Meters,
+    problem::{Kind, Problem},
+    rate::Rates,
+    shares::Shares,
+};
 use crate::{
     host::Host,
     store::{SessionLimits, Store},
@@ -126,6 +132,7 @@ impl Default for ApiOptions {
 pub mod shapes {
     pub use super::{
         checks::{CheckView, StepView},
+        kept::{RejectView, RejectedRowView},
         lifecycle::ResetView,
         loads::{LoadView, SchemaEventView, TableView, TablesView},
         logs::LineView,
@@ -142,7 +149,7 @@ pub mod shapes {
     };
 }
 
-/// Connection checks that go on at once.
+/// Connection checks, and looks at destinations, that go on at once.
 const CHECKS: usize = 4;
 /// Logs that are followed at once, by all and by each user.
 const FOLLOWERS: usize = 64;
@@ -178,6 +185,14 @@ impl Api {
     /// Has the scheduler look at once.
     pub(crate) fn wake(&self) {
         (self.wake)();
+    }
+
+    /// Leave to connect to somebody's source or destination: only so many may at once.
+    pub(crate) fn connecting(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        self.checks.try_acquire().map_err(|_| {
+            let detail = "Too many connections are being tried at once";
+            Problem::new(Kind::TooMany, detail).retry_after(5)
+        })
     }
 }
 

@@ -48,19 +48,33 @@ impl<T> Page<T> {
 
 /// A cursor at an instant and an id.
 pub(crate) fn cursor(instant: DateTime<Utc>, id: &str) -> String {
-    format!("{}-{}", instant.timestamp_millis(), hex::encode(id))
+    numbered_cursor(instant.timestamp_millis(), id)
 }
 
 /// What [`cursor`] wrote.
 pub(crate) fn read_cursor(text: &str) -> Result<(DateTime<Utc>, String), Problem> {
-    let parts = text.split_once('-').and_then(|(milliseconds, id)| {
-        let instant = DateTime::from_timestamp_millis(milliseconds.parse().ok()?)?;
-        Some((instant, String::from_utf8(hex::decode(id).ok()?).ok()?))
+    let (milliseconds, id) = read_numbered_cursor(text)?;
+    let instant = DateTime::from_timestamp_millis(milliseconds).ok_or_else(no_cursor)?;
+    Ok((instant, id))
+}
+
+/// A cursor at a number and an id.
+pub(crate) fn numbered_cursor(number: i64, id: &str) -> String {
+    format!("{number}-{}", hex::encode(id))
+}
+
+/// What [`numbered_cursor`] wrote.
+pub(crate) fn read_numbered_cursor(text: &str) -> Result<(i64, String), Problem> {
+    // The number may be negative; hexadecimal digits have no dash.
+    let parts = text.rsplit_once('-').and_then(|(number, id)| {
+        Some((number.parse().ok()?, String::from_utf8(hex::decode(id).ok()?).ok()?))
     });
+    parts.ok_or_else(no_cursor)
+}
+
+fn no_cursor() -> Problem {
     let remedy = "Take it as it stands in `next` of the page before";
-    parts.ok_or_else(|| {
-        Problem::invalid(vec![Fault::new("?cursor", "`cursor` is none that was given", remedy)])
-    })
+    Problem::invalid(vec![Fault::new("?cursor", "`cursor` is none that was given", remedy)])
 }
 
 #[cfg(test)]

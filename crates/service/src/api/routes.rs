@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    access::{ADMINISTER, Access, CHANGE, LOOK, OVERSEE, OWN},
-    accounts, checks, follow, integrations, lifecycle, loads, logs, operations, reference,
+    access::{ADMINISTER, Access, CHANGE, INSPECT, LOOK, OVERSEE, OWN},
+    accounts, checks, follow, integrations, kept, lifecycle, loads, logs, operations, reference,
     route::{Method, Replay, Route},
     runs, schedules, sessions, tasks, usage,
 };
@@ -12,12 +12,16 @@ use super::{
 /// How long a connection check may take as a request. Whoever does the check must end it before.
 pub const CHECK_DEADLINE: Duration = Duration::from_secs(120);
 
+/// How long a look at a destination may take as a request. Whoever looks must end it before.
+pub const LOOK_DEADLINE: Duration = Duration::from_secs(40);
+
 const SIGN_IN: &str = "Signing in";
 const USERS: &str = "Users and tokens";
 const INTEGRATIONS: &str = "Integrations";
 const RUNS: &str = "Runs";
 const LOGS: &str = "Extraction logs";
 const LOADS: &str = "Loading reports";
+const DESTINATIONS: &str = "Rejects and bookmarks";
 const USAGE: &str = "Usage";
 const OPERATIONS: &str = "Operations";
 
@@ -51,8 +55,14 @@ pub fn route_table() -> Vec<RouteAccess> {
 
 /// All routes.
 pub(super) fn routes() -> Vec<Route> {
-    let parts =
-        [account_routes(), integration_routes(), run_routes(), figure_routes(), operation_routes()];
+    let parts = [
+        account_routes(),
+        integration_routes(),
+        run_routes(),
+        figure_routes(),
+        kept_routes(),
+        operation_routes(),
+    ];
     parts.into_iter().flatten().collect()
 }
 
@@ -225,6 +235,29 @@ fn figure_routes() -> Vec<Route> {
             .does(USAGE, "Shows rows replicated, by integration, table and day")
             .query::<usage::UsageQuery>()
             .answers::<usage::UsageView>(),
+    ]
+}
+
+fn kept_routes() -> Vec<Route> {
+    vec![
+        route!(Get "/api/v1/integrations/{integration_id}/reject-reasons", INSPECT, kept::reasons)
+            .does(DESTINATIONS, "Lists why rows could not be loaded, by table and reason, the commonest first")
+            .query::<kept::ReasonsQuery>()
+            .lists::<crate::kept::RejectReason>()
+            .within(LOOK_DEADLINE),
+        route!(Get "/api/v1/integrations/{integration_id}/rejects", INSPECT, kept::rejects)
+            .does(DESTINATIONS, "Lists rows that could not be loaded and were not replayed, in the order of their read, without what is in them")
+            .query::<kept::RejectsQuery>()
+            .lists::<kept::RejectView>()
+            .within(LOOK_DEADLINE),
+        route!(Get "/api/v1/integrations/{integration_id}/rejects/{reject_id}", INSPECT, kept::reject)
+            .does(DESTINATIONS, "Shows a row that could not be loaded, as it was received")
+            .answers::<kept::RejectedRowView>()
+            .within(LOOK_DEADLINE),
+        route!(Get "/api/v1/integrations/{integration_id}/state", INSPECT, kept::state)
+            .does(DESTINATIONS, "Shows how far each stream is, what of a backfill is left, and who holds the schema")
+            .answers::<crate::kept::Bookmarks>()
+            .within(LOOK_DEADLINE),
     ]
 }
 

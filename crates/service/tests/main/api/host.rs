@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use service::{
     host::{CheckStep, Draft, Host, Inspected, Secrets, SettingError},
     integration::{Integration, Origin},
+    kept::{Bookmarks, Reject, RejectChoice, RejectPage, RejectReason, StreamState, Unreadable},
     store::SealedSecret,
     task::Task,
 };
@@ -25,6 +26,29 @@ fn refused(pointer: &str, message: &str) -> Vec<SettingError> {
         message: message.to_owned(),
         remedy: "Do it otherwise".to_owned(),
     }]
+}
+
+/// Whether there is a destination that can be read.
+fn readable(draft: &Draft<'_>) -> Result<(), Unreadable> {
+    match draft.settings.get("is_broken") {
+        Some(_) => Err(Unreadable {
+            message: "The destination is away".to_owned(),
+            remedy: "Start it".to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn reject(number: i64) -> Reject {
+    Reject {
+        id: format!("r{number}"),
+        table: "contact".to_owned(),
+        reason_code: "wrong_type".to_owned(),
+        reason: "No number".to_owned(),
+        sequence: number - 2,
+        extracted_at: DateTime::UNIX_EPOCH,
+        record: format!("<email>{number}@example.com</email>"),
+    }
 }
 
 #[async_trait::async_trait]
@@ -78,6 +102,59 @@ impl Host for Workshop {
             Some(_) => Err(refused("/tables", "There is no such table").remove(0)),
             None => Ok(()),
         }
+    }
+
+    async fn reject_reasons(
+        &self,
+        draft: &Draft<'_>,
+        table: Option<&str>,
+    ) -> Result<Vec<RejectReason>, Unreadable> {
+        readable(draft)?;
+        let all = (1..=3).map(reject);
+        let chosen = all.filter(|reject| table.is_none_or(|table| reject.table == table));
+        let (rows, at) = (chosen.count() as u64, DateTime::UNIX_EPOCH);
+        Ok(vec![RejectReason {
+            table: "contact".to_owned(),
+            reason_code: "wrong_type".to_owned(),
+            reason: "No number".to_owned(),
+            rows,
+            first_rejected_at: at,
+            last_rejected_at: at,
+        }])
+    }
+
+    async fn rejects(
+        &self,
+        draft: &Draft<'_>,
+        choice: &RejectChoice,
+    ) -> Result<RejectPage, Unreadable> {
+        readable(draft)?;
+        let is_wanted = |wanted: &Option<String>, found: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted == found)
+        };
+        let mut rejects: Vec<Reject> = (1..=3).map(reject).collect();
+        rejects.retain(|reject| {
+            is_wanted(&choice.table, &reject.table)
+                && is_wanted(&choice.reason_code, &reject.reason_code)
+                && is_wanted(&choice.id, &reject.id)
+                && choice.after.as_ref().is_none_or(|(after, _)| reject.sequence > *after)
+        });
+        let limit = usize::try_from(choice.limit).unwrap();
+        let has_more = rejects.len() > limit;
+        rejects.truncate(limit);
+        Ok(RejectPage { rejects, has_more })
+    }
+
+    async fn bookmarks(&self, draft: &Draft<'_>) -> Result<Bookmarks, Unreadable> {
+        readable(draft)?;
+        let streams = vec![StreamState {
+            stream: "contact".to_owned(),
+            bookmark: Some("2026-01-01T00:00:00Z".to_owned()),
+            backfill: Vec::new(),
+            state: None,
+            updated_at: None,
+        }];
+        Ok(Bookmarks { streams, ..Bookmarks::default() })
     }
 
     async fn reset_consequences(&self, _: &Integration, from: DateTime<Utc>) -> Vec<String> {

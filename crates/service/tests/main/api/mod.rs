@@ -7,6 +7,7 @@ mod foreign;
 mod host;
 mod idempotency;
 mod integrations;
+mod kept;
 mod logs;
 mod problems;
 mod reports;
