@@ -7,6 +7,7 @@ use destination_duckdb::{DuckDb, DuckDbConfig};
 use destination_postgres::{Postgres, PostgresConfig};
 use replication::{
     destination::{Destination, DestinationError},
+    placement::Nesting,
     replay::MakeDecoder,
     run::RunError,
     singer_source::SingerRejects,
@@ -143,11 +144,12 @@ fn open(target: &Target, purpose: Purpose) -> Result<Arc<dyn Destination>, Failu
     let schema = target.schema.as_str();
     match &target.address {
         DestinationAddress::DuckDb(path) => {
-            refuse_nested(
-                target.nested,
-                Nested::Subtables,
-                "DuckDB keeps arrays in list columns in this version",
-            )?;
+            if target.nested == Some(Nested::Subtables) {
+                return Err(Failure::configuration(
+                    "DuckDB keeps arrays in list columns; subtables are for PostgreSQL",
+                )
+                .with_hint("Leave out `nested`, or write `nested = \"native\"`"));
+            }
             let mut config = DuckDbConfig::new(path, schema);
             if let Some(limit) = &target.memory_limit {
                 config.memory_limit = Some(limit.clone());
@@ -159,12 +161,11 @@ fn open(target: &Target, purpose: Purpose) -> Result<Arc<dyn Destination>, Failu
             Ok(Arc::new(destination.map_err(failed)?))
         }
         DestinationAddress::Postgres(url) => {
-            refuse_nested(
-                target.nested,
-                Nested::Native,
-                "PostgreSQL keeps arrays in subtables in this version",
-            )?;
             let config = PostgresConfig::parse(url, schema).map_err(failed)?;
+            let config = match target.nested {
+                Some(Nested::Native) => config.with_nesting(Nesting::Native),
+                Some(Nested::Subtables) | None => config,
+            };
             let config = match &target.password {
                 Some(password) => config.with_password(password.clone()),
                 None if target.asks_environment => {
@@ -182,13 +183,6 @@ fn open(target: &Target, purpose: Purpose) -> Result<Arc<dyn Destination>, Failu
             Ok(Arc::new(Postgres::new(config).map_err(failed)?))
         }
     }
-}
-
-fn refuse_nested(wanted: Option<Nested>, missing: Nested, why: &str) -> Result<(), Failure> {
-    if wanted == Some(missing) {
-        return Err(Failure::configuration(why).with_hint("Leave out `nested`"));
-    }
-    Ok(())
 }
 
 /// The source of an integration.

@@ -21,7 +21,7 @@ impl Session<'_> {
         schema: &StreamSchema,
         version: i64,
     ) -> Result<VersionCounts, DestinationError> {
-        let layout = Layout::new(schema)?;
+        let layout = Layout::new(schema, self.nesting)?;
         let waiting = layout.waiting().parent;
         let waiting = if self.is_waiting(&waiting, version).await? {
             self.count(&waiting).await?
@@ -49,7 +49,7 @@ impl Session<'_> {
         schema: &StreamSchema,
         version: i64,
     ) -> Result<ActivationOutcome, DestinationError> {
-        let layout = Layout::new(schema)?;
+        let layout = Layout::new(schema, self.nesting)?;
         let doing = Doing::work(format!("replace the rows of `{}`", layout.table));
         // A version without a row, whose tables were dropped by hand or never made, still is a version.
         self.prepare(&layout, Some(version)).await?;

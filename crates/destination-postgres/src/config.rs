@@ -4,7 +4,10 @@ use std::{
     fmt, future::Future, io, net::IpAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration,
 };
 
-use replication::destination::{DestinationError, DestinationErrorKind};
+use replication::{
+    destination::{DestinationError, DestinationErrorKind},
+    placement::Nesting,
+};
 use secrecy::SecretString;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -37,6 +40,7 @@ pub struct PostgresConfig {
     pub(crate) password: Option<SecretString>,
     pub(crate) deadlines: Deadlines,
     pub(crate) resolver: Option<Resolver>,
+    pub(crate) nesting: Nesting,
 }
 
 /// Addresses that are being looked up.
@@ -140,6 +144,7 @@ impl PostgresConfig {
             password: None,
             deadlines: Deadlines::default(),
             resolver: None,
+            nesting: Nesting::Subtables,
         };
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             config.apply(parameter)?;
@@ -171,6 +176,13 @@ impl PostgresConfig {
     #[must_use]
     pub fn with_resolver(mut self, resolver: Resolver) -> Self {
         self.resolver = Some(resolver);
+        self
+    }
+
+    /// Keeps arrays there: in subtables, which is the default, or in columns. A schema stays as it was begun.
+    #[must_use]
+    pub fn with_nesting(mut self, nesting: Nesting) -> Self {
+        self.nesting = nesting;
         self
     }
 

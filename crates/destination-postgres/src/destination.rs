@@ -14,7 +14,7 @@ use replication::{
         UnitTransaction, UnsupportedRow,
     },
     ledger::LoadRecord,
-    placement::{Dialect, StoredTable},
+    placement::{Dialect, Nesting, StoredTable},
     reject::{RejectFilter, StoredReject},
     replay::RejectPage,
     run::UnitLimits,
@@ -29,8 +29,7 @@ use crate::{
     config::PostgresConfig,
     connection::{Connector, Slot, Taken},
     failure::Doing,
-    layout::DIALECT,
-    limits, scan,
+    layout, limits, scan,
     session::Session,
     sql, tls,
     unit::Unit,
@@ -67,12 +66,16 @@ impl Postgres {
         &self.connector.config.schema
     }
 
+    fn nesting(&self) -> Nesting {
+        self.connector.config.nesting
+    }
+
     async fn side(&self) -> Result<Taken, DestinationError> {
         self.side.take(&self.connector).await
     }
 
     fn session<'a>(&'a self, taken: &'a Taken) -> Session<'a> {
-        Session { connection: &taken.connection, schema: self.schema() }
+        Session { connection: &taken.connection, schema: self.schema(), nesting: self.nesting() }
     }
 }
 
@@ -134,7 +137,7 @@ impl Destination for Postgres {
     }
 
     fn dialect(&self) -> Dialect {
-        DIALECT
+        layout::dialect(self.nesting())
     }
 
     async fn stored_table(&self, table: &str) -> Result<Option<StoredTable>, DestinationError> {
@@ -146,7 +149,7 @@ impl Destination for Postgres {
 
     async fn begin(&self, _claim: &Claim) -> Result<Box<dyn UnitTransaction>, DestinationError> {
         let taken = self.units.take(&self.connector).await?;
-        Ok(Box::new(Unit::begin(taken, self.schema()).await?))
+        Ok(Box::new(Unit::begin(taken, self.schema(), self.nesting()).await?))
     }
 
     fn unsupported(&self, load: &TableLoad) -> Vec<UnsupportedRow> {
@@ -214,7 +217,8 @@ impl Destination for Postgres {
         schema: &Arc<StreamSchema>,
         span: Option<Span>,
     ) -> Result<Box<dyn RowScan>, DestinationError> {
-        scan::open(self.connector.open().await?, self.schema(), schema, span).await
+        let connection = self.connector.open().await?;
+        scan::open(connection, self.schema(), self.nesting(), schema, span).await
     }
 
     async fn rejected_among(

@@ -191,6 +191,8 @@ enum Field<'a> {
         lists: &'a ListArray,
         items: Items<'a>,
         oid: u32,
+        /// Whether an empty array is one, where it is a column. In a subtable empty and absent are the same.
+        keeps_empty: bool,
     },
     Generated(&'a [Uuid]),
     /// The place of a row, counted from that of the batch's first.
@@ -248,6 +250,9 @@ impl<'a> Field<'a> {
             }
             Origin::Batch(position) => {
                 let array = batch.columns().get(position);
+                if let SqlType::Array(item) = column.sql_type {
+                    return Self::array(array, *item, true).ok_or_else(|| mismatch(&column.name));
+                }
                 let items = array.and_then(|array| Items::new(array, column.sql_type));
                 items.map(Self::Scalar).ok_or_else(|| mismatch(&column.name))
             }
@@ -255,16 +260,29 @@ impl<'a> Field<'a> {
     }
 
     fn list(list: &List, batch: &'a RecordBatch) -> Result<Self, DestinationError> {
-        let lists = batch.columns().get(list.position).and_then(|array| array.as_list_opt::<i32>());
-        let lists = lists.ok_or_else(|| mismatch(&list.name))?;
-        let items = Items::new(lists.values(), list.item).ok_or_else(|| mismatch(&list.name))?;
-        Ok(Self::List { lists, items, oid: list.item.oid() })
+        let array = batch.columns().get(list.position);
+        Self::array(array, list.item, false).ok_or_else(|| mismatch(&list.name))
+    }
+
+    fn array(array: Option<&'a ArrayRef>, item: SqlType, keeps_empty: bool) -> Option<Self> {
+        let lists = array?.as_list_opt::<i32>()?;
+        Some(Self::List {
+            lists,
+            items: Items::new(lists.values(), item)?,
+            oid: item.oid(),
+            keeps_empty,
+        })
     }
 
     fn encode(&self, row: usize, out: &mut Vec<u8>) -> Result<(), DestinationError> {
         match self {
             Self::Scalar(items) => items.encode(row, out)?,
-            Self::List { lists, items, oid } => encode_list(lists, items, *oid, row, out)?,
+            Self::List { lists, keeps_empty, .. }
+                if lists.is_null(row) || (!keeps_empty && lists.value_length(row) == 0) =>
+            {
+                out.extend_from_slice(&NULL);
+            }
+            Self::List { lists, items, oid, .. } => encode_list(lists, items, *oid, row, out)?,
             Self::Generated(keys) => {
                 let mut buffer = Uuid::encode_buffer();
                 put(keys[row].hyphenated().encode_lower(&mut buffer).as_bytes(), out);
@@ -319,6 +337,7 @@ impl<'a> Items<'a> {
             SqlType::Numeric => array.as_primitive_opt().map(Self::Number),
             SqlType::Boolean => array.as_boolean_opt().map(Self::Boolean),
             SqlType::Timestamptz => array.as_primitive_opt().map(Self::Timestamp),
+            SqlType::Array(_) => None,
         }
     }
 
@@ -354,7 +373,7 @@ impl<'a> Items<'a> {
     }
 }
 
-/// An array, or null where it is empty: empty and absent are the same in a subtable.
+/// An array; an empty one has no dimension.
 fn encode_list(
     lists: &ListArray,
     items: &Items<'_>,
@@ -364,17 +383,16 @@ fn encode_list(
 ) -> Result<(), DestinationError> {
     let offsets = lists.value_offsets();
     let (start, end) = (offsets[row] as usize, offsets[row + 1] as usize);
-    if lists.is_null(row) || start == end {
-        out.extend_from_slice(&NULL);
-        return Ok(());
-    }
     with_length(out, |out| {
         let has_nulls = (start..end).any(|item| items.is_null(item));
         let count = i32::try_from(end - start).map_err(|_| too_large())?;
-        let (dimensions, first_index) = (1i32, 1i32);
+        let (dimensions, first_index) = (i32::from(count > 0), 1i32);
         out.extend_from_slice(&dimensions.to_be_bytes());
         out.extend_from_slice(&i32::from(has_nulls).to_be_bytes());
         out.extend_from_slice(&oid.to_be_bytes());
+        if count == 0 {
+            return Ok(());
+        }
         out.extend_from_slice(&count.to_be_bytes());
         out.extend_from_slice(&first_index.to_be_bytes());
         (start..end).try_for_each(|item| items.encode(item, out))

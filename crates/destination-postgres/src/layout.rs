@@ -19,7 +19,7 @@ const COLUMN_BYTES: usize = 59;
 const COLUMN_COUNT: usize = 1_599;
 
 /// How PostgreSQL names and holds columns, by Stitch's page about it.
-pub(crate) const DIALECT: Dialect = Dialect {
+const DIALECT: Dialect = Dialect {
     product: "PostgreSQL",
     table_bytes: IDENTIFIER_BYTES,
     column_bytes: COLUMN_BYTES,
@@ -30,6 +30,11 @@ pub(crate) const DIALECT: Dialect = Dialect {
     split: SplitRule::RenamesOriginal,
     nesting: Nesting::Subtables,
 };
+
+/// The same with arrays in columns of the tables themselves.
+pub(crate) fn dialect(nesting: Nesting) -> Dialect {
+    Dialect { nesting, ..DIALECT }
+}
 
 /// A column's name: its case kept, without ASCII's special characters, from the first letter or underscore on. What is
 /// beyond ASCII is letters to somebody.
@@ -58,6 +63,8 @@ pub(crate) enum SqlType {
     Boolean,
     Timestamptz,
     Json,
+    /// An array of one of the others, where arrays are columns.
+    Array(&'static Self),
 }
 
 impl SqlType {
@@ -83,6 +90,34 @@ impl SqlType {
             Self::Boolean => "boolean",
             Self::Timestamptz => "timestamp with time zone",
             Self::Json => "json",
+            Self::Array(Self::Text) => "text[]",
+            Self::Array(Self::Bigint) => "bigint[]",
+            Self::Array(Self::Numeric) => "numeric[]",
+            Self::Array(Self::Boolean) => "boolean[]",
+            Self::Array(Self::Timestamptz) => "timestamp with time zone[]",
+            Self::Array(Self::Json | Self::Array(_)) => "json[]",
+        }
+    }
+
+    /// The type of the arrays of such values.
+    pub(crate) fn array(self) -> Self {
+        Self::Array(match self {
+            Self::Text => &Self::Text,
+            Self::Bigint => &Self::Bigint,
+            Self::Numeric => &Self::Numeric,
+            Self::Boolean => &Self::Boolean,
+            Self::Timestamptz => &Self::Timestamptz,
+            Self::Json | Self::Array(_) => &Self::Json,
+        })
+    }
+
+    /// The type that a value is cast to where it is compared or read as text; none for what is taken as it is. Documents
+    /// have no order and no equality of their own.
+    pub(crate) fn compared_as(self) -> &'static str {
+        match self {
+            Self::Json => "::text",
+            Self::Array(Self::Json) => "::text[]",
+            _ => "",
         }
     }
 
@@ -102,10 +137,11 @@ impl SqlType {
             Self::Boolean => ColumnType::Boolean,
             Self::Timestamptz => ColumnType::Timestamp,
             Self::Json => ColumnType::Json,
+            Self::Array(item) => ColumnType::List(Box::new(item.column_type())),
         }
     }
 
-    /// The type's fixed number, which binary arrays carry.
+    /// The type's fixed number, which binary arrays carry; that of the items of an array.
     pub(crate) fn oid(self) -> u32 {
         match self {
             Self::Text => 25,
@@ -114,6 +150,7 @@ impl SqlType {
             Self::Boolean => 16,
             Self::Timestamptz => 1184,
             Self::Json => 114,
+            Self::Array(item) => item.oid(),
         }
     }
 }
@@ -210,9 +247,11 @@ impl Layout {
     ///
     /// # Errors
     /// When a name is too long or taken twice, there are too many columns, or a key is of a type that can't be one.
-    pub(crate) fn new(schema: &StreamSchema) -> Result<Self, DestinationError> {
+    pub(crate) fn new(schema: &StreamSchema, nesting: Nesting) -> Result<Self, DestinationError> {
         let table = schema.table();
-        let has_lists = schema.columns.iter().any(|column| is_list(&column.column_type));
+        let has_subtables = nesting == Nesting::Subtables;
+        let has_lists =
+            has_subtables && schema.columns.iter().any(|column| is_list(&column.column_type));
         let mut scalars = Vec::new();
         if !schema.is_keyed() && has_lists {
             scalars.push(Scalar {
@@ -226,7 +265,13 @@ impl Layout {
         for (position, column) in schema.columns.iter().enumerate() {
             let name = column_name(table, column)?;
             let is_key = schema.key.contains(&column.name);
-            match SqlType::of(&column.column_type) {
+            let plain = match &column.column_type {
+                _ if is_key || has_subtables => SqlType::of(&column.column_type),
+                ColumnType::Objects(_) => Some(SqlType::Json),
+                ColumnType::List(_) => Some(item_type(table, column)?.array()),
+                scalar => SqlType::of(scalar),
+            };
+            match plain {
                 Some(SqlType::Json) if is_key => return Err(impossible_key(table, &column.name)),
                 Some(sql_type) => {
                     scalars.push(Scalar {
@@ -337,8 +382,8 @@ impl Layout {
             let position = schema.position(schema.replication_key.as_deref()?)?;
             let column =
                 self.scalars.iter().find(|column| column.origin == Origin::Batch(position))?;
-            // Documents have no order.
-            (column.sql_type != SqlType::Json)
+            // Documents have no order, and arrays none that means anything.
+            (!matches!(column.sql_type, SqlType::Json | SqlType::Array(_)))
                 .then(|| Winner::Later { column: column.name.clone(), sql_type: column.sql_type })
         };
         match &schema.winner {
@@ -510,17 +555,13 @@ mod tests {
     }
 
     fn refusal(schema: &StreamSchema) -> String {
-        Layout::new(schema).unwrap_err().to_string()
+        Layout::new(schema, Nesting::Subtables).unwrap_err().to_string()
     }
 
     #[test]
     fn arrays_become_subtables() {
-        let layout = Layout::new(&stream(
-            "contact",
-            &[("id", ColumnType::Text), ("listIds", list())],
-            &["id"],
-        ))
-        .unwrap();
+        let stream = stream("contact", &[("id", ColumnType::Text), ("listIds", list())], &["id"]);
+        let layout = Layout::new(&stream, Nesting::Subtables).unwrap();
         assert_eq!(layout.live().children, ["contact__listIds"]);
         assert_eq!(layout.waiting().children, ["_sdc_next_contact__listIds"]);
         assert_eq!(layout.columns().count(), 6);
@@ -529,9 +570,12 @@ mod tests {
 
     #[test]
     fn rows_without_a_key_get_one_for_their_arrays_only() {
-        let plain = Layout::new(&stream("log", &[("line", ColumnType::Text)], &[])).unwrap();
+        let plain =
+            Layout::new(&stream("log", &[("line", ColumnType::Text)], &[]), Nesting::Subtables)
+                .unwrap();
         assert!(!plain.is_keyed());
-        let nested = Layout::new(&stream("log", &[("lines", list())], &[])).unwrap();
+        let nested =
+            Layout::new(&stream("log", &[("lines", list())], &[]), Nesting::Subtables).unwrap();
         assert_eq!(
             nested.key().map(|column| column.name.as_str()).collect::<Vec<_>>(),
             [GENERATED_KEY]

@@ -35,7 +35,7 @@ struct ChangedArrays {
 impl Session<'_> {
     /// Merges a load into its table.
     pub(crate) async fn merge(&self, load: &TableLoad) -> Result<MergeOutcome, DestinationError> {
-        let layout = Layout::new(&load.schema)?;
+        let layout = Layout::new(&load.schema, self.nesting)?;
         let tables = match load.version {
             Some(_) => layout.waiting(),
             None if layout.is_keyed() => self.live_of_fields(&layout).await?,
@@ -179,7 +179,7 @@ impl Session<'_> {
         &self,
         load: &TableLoad,
     ) -> Result<Vec<Map<String, Value>>, DestinationError> {
-        let layout = Layout::new(&load.schema)?;
+        let layout = Layout::new(&load.schema, self.nesting)?;
         if !layout.is_keyed() {
             return Ok(Vec::new());
         }
@@ -200,7 +200,7 @@ impl Session<'_> {
         schema: &StreamSchema,
         after_sequence: i64,
     ) -> Result<RetractionOutcome, DestinationError> {
-        let layout = Layout::new(schema)?;
+        let layout = Layout::new(schema, self.nesting)?;
         let live = self.live(&layout).await?;
         let doing = Doing::work(format!("take rows of `{}` back", layout.table));
         let before = self.net_rows(&live).await?;

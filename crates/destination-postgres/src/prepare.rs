@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use replication::{
     destination::{DestinationError, DestinationErrorKind},
-    placement::{Rename, StoredColumn, StoredTable},
+    placement::{Nesting, Rename, StoredColumn, StoredTable},
     stream::ColumnType,
     system::SystemTable,
 };
@@ -86,12 +86,20 @@ impl Session<'_> {
         let rows = self.connection.query(tables::STORED_COLUMNS, &parameters, &doing).await?;
         let mut stored = StoredTable { name: table.to_owned(), columns: Vec::new(), key: None };
         let mut key = Vec::new();
+        let is_native = self.nesting == Nesting::Native;
         for row in &rows {
             let (array, name): (Option<String>, Option<String>) = (row.get(0), row.get(1));
             let (Some(type_name), Some(name)) = (row.get::<_, Option<String>>(2), name) else {
                 continue;
             };
-            let column_type = SqlType::named(&type_name).map(SqlType::column_type);
+            if let Some(array) = array.as_ref().filter(|_| is_native) {
+                return Err(began_with_subtables(&child_table(table, array)));
+            }
+            let sql_type = match type_name.strip_suffix("[]") {
+                Some(item) if is_native => SqlType::named(item).map(SqlType::array),
+                _ => SqlType::named(&type_name),
+            };
+            let column_type = sql_type.map(SqlType::column_type);
             if row.get(3) {
                 key.push(name.clone());
             }
@@ -105,6 +113,14 @@ impl Session<'_> {
         }
         if rows.is_empty() {
             return Ok(None);
+        }
+        if is_native {
+            // Arrays of objects that hold no plain items have subtables without the column that these were found by.
+            let parameters = [text(&self.schema), text(&table)];
+            let rows = self.connection.query(tables::ANY_SUBTABLE, &parameters, &doing).await?;
+            if let Some(row) = rows.first() {
+                return Err(began_with_subtables(row.get(0)));
+            }
         }
         stored.key = Some(key);
         Ok(Some(stored))
@@ -337,6 +353,16 @@ fn of_fields(layout: &Layout, others: &[String]) -> Vec<String> {
     let roots: Vec<&String> = others.iter().filter(is_of_field).collect();
     let is_below = |other: &&String| roots.iter().any(|root| is_within(other, root));
     others.iter().filter(is_below).cloned().collect()
+}
+
+/// Neither form of a table's arrays is made from the other: what is in the old one would stay there, and grow stale.
+fn began_with_subtables(subtable: &str) -> DestinationError {
+    refused(
+        format!(
+            "The schema holds `{subtable}`: it was begun with arrays in subtables, and can't go on without"
+        ),
+        "Set `nested = \"subtables\"`, or choose another schema, which will be filled from the start",
+    )
 }
 
 fn refused(message: String, remedy: &str) -> DestinationError {

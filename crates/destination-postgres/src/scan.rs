@@ -13,6 +13,7 @@ use replication::{
         datatypes::Field,
     },
     destination::DestinationError,
+    placement::Nesting,
     row::unscaled,
     scan::{NoRows, RowScan},
     source::Span,
@@ -46,10 +47,11 @@ pub(crate) struct Scan {
 pub(crate) async fn open(
     connection: Connection,
     place: &str,
+    nesting: Nesting,
     schema: &Arc<StreamSchema>,
     span: Option<Span>,
 ) -> Result<Box<dyn RowScan>, DestinationError> {
-    let layout = Layout::new(schema)?;
+    let layout = Layout::new(schema, nesting)?;
     let doing = Doing::work(format!("read table `{}`", layout.table));
     connection.run(scan::BEGIN, &doing).await?;
     let parameters = [text(&place), text(&layout.table)];

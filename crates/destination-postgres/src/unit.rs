@@ -11,7 +11,7 @@ use replication::{
         UnitTransaction, VersionCounts,
     },
     ledger::LoadRecord,
-    placement::Rename,
+    placement::{Nesting, Rename},
     reject::RejectedRow,
     stream::{StreamName, StreamSchema},
     unit::TableLoad,
@@ -31,6 +31,7 @@ use crate::{
 pub(crate) struct Unit {
     taken: Taken,
     schema: String,
+    nesting: Nesting,
     state: State,
 }
 
@@ -46,11 +47,15 @@ enum State {
 
 impl Unit {
     /// Opens a transaction on a connection.
-    pub(crate) async fn begin(taken: Taken, schema: &str) -> Result<Self, DestinationError> {
+    pub(crate) async fn begin(
+        taken: Taken,
+        schema: &str,
+        nesting: Nesting,
+    ) -> Result<Self, DestinationError> {
         let doing = Doing::task("begin a transaction");
         taken.connection.run(sql::BEGIN, &doing).await?;
         taken.connection.run(&sql::announce_unit(digest(schema)), &doing).await?;
-        Ok(Self { taken, schema: schema.to_owned(), state: State::Sound })
+        Ok(Self { taken, schema: schema.to_owned(), nesting, state: State::Sound })
     }
 
     /// Starts a step: the transaction counts as spoilt until [`Unit::completed`].
@@ -59,7 +64,11 @@ impl Unit {
             return Err(spoilt());
         }
         self.state = State::Spoilt;
-        Ok(Session { connection: &self.taken.connection, schema: &self.schema })
+        Ok(Session {
+            connection: &self.taken.connection,
+            schema: &self.schema,
+            nesting: self.nesting,
+        })
     }
 
     /// Ends a step that was completed.
@@ -76,7 +85,7 @@ impl UnitTransaction for Unit {
         schema: &StreamSchema,
         renames: &[Rename],
     ) -> Result<(), DestinationError> {
-        let layout = Layout::new(schema)?;
+        let layout = Layout::new(schema, self.nesting)?;
         self.step()?.rename(&layout, renames).await?;
         self.completed(())
     }
@@ -86,7 +95,7 @@ impl UnitTransaction for Unit {
         schema: &Arc<StreamSchema>,
         version: Option<i64>,
     ) -> Result<(), DestinationError> {
-        let layout = Layout::new(schema)?;
+        let layout = Layout::new(schema, self.nesting)?;
         self.step()?.prepare(&layout, version).await?;
         self.completed(())
     }

@@ -253,7 +253,7 @@ fn array_differs(
 ) -> String {
     let list = &layout.lists[position];
     let array = |(alias, side): Aliased<'_>| {
-        let cast = if list.item == SqlType::Json { "::text" } else { "" };
+        let cast = list.item.compared_as();
         match side {
             Side::Staged if cast.is_empty() => format!("{alias}.{}", identifier(&list.name)),
             Side::Staged => format!("{alias}.{}{cast}[]", identifier(&list.name)),
@@ -374,7 +374,7 @@ fn wins(winner: &Winner, incoming: &str) -> String {
 
 /// A column in a form that can be compared: documents by their text.
 fn comparable(alias: &str, column: &Scalar) -> String {
-    let cast = if column.sql_type == SqlType::Json { "::text" } else { "" };
+    let cast = column.sql_type.compared_as();
     format!("{alias}.{}{cast}", identifier(&column.name))
 }
 
@@ -384,16 +384,24 @@ fn json_value(value: &str, sql_type: SqlType) -> String {
         SqlType::Timestamptz => format!(
             "rtrim(rtrim(to_char({value} at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US'), '0'), '.') || 'Z'"
         ),
-        SqlType::Text | SqlType::Bigint | SqlType::Numeric | SqlType::Boolean | SqlType::Json => {
-            value.to_owned()
+        SqlType::Array(SqlType::Timestamptz) => {
+            let item = json_value("u.item", SqlType::Timestamptz);
+            format!(
+                "case when {value} is not null then (select coalesce(json_agg({item} order by u.place), '[]') \
+                 from unnest({value}) with ordinality u (item, place)) end"
+            )
         }
+        _ => value.to_owned(),
     }
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
-    use replication::stream::{Column, ColumnType, Method, StreamSchema, WinnerRule};
+    use replication::{
+        placement::Nesting,
+        stream::{Column, ColumnType, Method, StreamSchema, WinnerRule},
+    };
 
     use super::*;
     use crate::sql::tests::in_lines;
@@ -405,14 +413,17 @@ mod tests {
             ("extra", ColumnType::Json),
             ("listIds", ColumnType::List(Box::new(ColumnType::Text))),
         ];
-        Layout::new(&StreamSchema {
-            stream: "contact".into(),
-            columns: columns.map(|(name, of)| Column::new(name, of)).to_vec(),
-            key: vec!["id".to_owned()],
-            replication_key: Some("modified".to_owned()),
-            method: Method::Incremental,
-            winner: WinnerRule::ReplicationKey,
-        })
+        Layout::new(
+            &StreamSchema {
+                stream: "contact".into(),
+                columns: columns.map(|(name, of)| Column::new(name, of)).to_vec(),
+                key: vec!["id".to_owned()],
+                replication_key: Some("modified".to_owned()),
+                method: Method::Incremental,
+                winner: WinnerRule::ReplicationKey,
+            },
+            Nesting::Subtables,
+        )
         .unwrap()
     }
 

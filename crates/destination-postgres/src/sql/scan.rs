@@ -31,8 +31,19 @@ pub(crate) fn declare(
     span: Option<Span>,
 ) -> String {
     let columns = stream.columns.iter().map(|column| match &column.column_type {
-        ColumnType::Objects(_) => "null::text".to_owned(),
-        ColumnType::List(item) => list(schema, layout, &column.name, item),
+        ColumnType::List(item) if layout.lists.iter().any(|list| list.name == column.name) => {
+            list(schema, layout, &column.name, item)
+        }
+        ColumnType::List(item) => match SqlType::of(item) {
+            Some(SqlType::Numeric | SqlType::Json) => {
+                format!("t.{}::text[]", identifier(&column.name))
+            }
+            _ => format!("t.{}", identifier(&column.name)),
+        },
+        ColumnType::Objects(_) if !layout.nested.is_empty() => "null::text".to_owned(),
+        ColumnType::Objects(_) => {
+            value(&format!("t.{}", identifier(&column.name)), &ColumnType::Json)
+        }
         scalar => value(&format!("t.{}", identifier(&column.name)), scalar),
     });
     format!(

@@ -65,6 +65,14 @@ pub(crate) const OTHER_SUBTABLES: &str = "\
     where a.attrelid = s.oid and a.attname = '_sdc_level_0_id' and not a.attisdropped)) \
     order by 1";
 
+/// A subtable of table `$2` of schema `$1`, if it has one.
+pub(crate) const ANY_SUBTABLE: &str = "\
+    select c.relname::text from pg_catalog.pg_class c \
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+    join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attname = '_sdc_level_0_id' and not a.attisdropped \
+    where n.nspname = $1 and c.relkind = 'r' and pg_catalog.starts_with(c.relname::text, $2 || '__') \
+    order by 1 limit 1";
+
 /// Whether the table `$2` of schema `$1` exists, and its comment, which tells the version that waits in it.
 pub(crate) const COMMENT: &str = "\
     select pg_catalog.obj_description(c.oid, 'pg_class') from pg_catalog.pg_class c \
@@ -275,6 +283,7 @@ fn system_type(of: SystemType) -> &'static str {
 #[expect(clippy::unwrap_used, reason = "a failed set-up should stop the test")]
 mod tests {
     use replication::{
+        placement::Nesting,
         stream::{Column, ColumnType, Method, StreamSchema, WinnerRule},
         system::STATE,
     };
@@ -284,18 +293,21 @@ mod tests {
 
     #[test]
     fn tables_are_made_like_this() {
-        let layout = Layout::new(&StreamSchema {
-            stream: "unsubscribe".into(),
-            columns: vec![
-                Column::new("contactId", ColumnType::Text),
-                Column::new("created", ColumnType::Timestamp),
-                Column::new("tags", ColumnType::List(Box::new(ColumnType::Number))),
-            ],
-            key: vec!["contactId".to_owned(), "created".to_owned()],
-            replication_key: None,
-            method: Method::Incremental,
-            winner: WinnerRule::Sequence,
-        })
+        let layout = Layout::new(
+            &StreamSchema {
+                stream: "unsubscribe".into(),
+                columns: vec![
+                    Column::new("contactId", ColumnType::Text),
+                    Column::new("created", ColumnType::Timestamp),
+                    Column::new("tags", ColumnType::List(Box::new(ColumnType::Number))),
+                ],
+                key: vec!["contactId".to_owned(), "created".to_owned()],
+                replication_key: None,
+                method: Method::Incremental,
+                winner: WinnerRule::Sequence,
+            },
+            Nesting::Subtables,
+        )
         .unwrap();
         let child = create_child("s", "unsubscribe__tags", &layout, &layout.lists[0]);
         insta::assert_snapshot!(in_lines(&create_parent("s", "unsubscribe", &layout)), @r#"

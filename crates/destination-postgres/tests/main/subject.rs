@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use destination_postgres::{Postgres, PostgresConfig};
 use postgres_cluster::{Cluster, ClusterOptions};
-use replication::{contract::Subject, destination::Destination, row::instant_text};
+use replication::{
+    contract::Subject, destination::Destination, placement::Nesting, row::instant_text,
+};
 use serde_json::{Map, Value};
 use tokio_postgres::{Client, Config, NoTls, Row, types::Type};
 
@@ -16,6 +18,7 @@ pub(crate) const SCHEMA: &str = "stitch_bronto";
 /// A server, and how to get at it.
 pub(crate) struct Server {
     pub(crate) cluster: Cluster,
+    pub(crate) nesting: Nesting,
 }
 
 impl Server {
@@ -24,12 +27,17 @@ impl Server {
     }
 
     pub(crate) fn start_with(options: ClusterOptions) -> Self {
-        Self { cluster: options.start().unwrap() }
+        Self { cluster: options.start().unwrap(), nesting: Nesting::Subtables }
+    }
+
+    /// The same with arrays in columns.
+    pub(crate) fn with_native_arrays() -> Self {
+        Self { nesting: Nesting::Native, ..Self::start() }
     }
 
     pub(crate) fn config(&self) -> PostgresConfig {
         let config = PostgresConfig::parse(&self.cluster.url(), SCHEMA).unwrap();
-        config.with_password(self.cluster.password().to_owned().into())
+        config.with_password(self.cluster.password().to_owned().into()).with_nesting(self.nesting)
     }
 
     pub(crate) fn postgres(&self) -> Postgres {
@@ -67,7 +75,8 @@ impl Subject for Server {
         }
         let columns = client
             .query(
-                "select column_name::text, data_type in ('numeric', 'json') from information_schema.columns \
+                "select column_name::text, data_type in ('numeric', 'json'), udt_name in ('_numeric', '_json') \
+                 from information_schema.columns \
                  where table_schema = $1 and table_name = $2 order by ordinal_position",
                 &[&SCHEMA, &table],
             )
@@ -77,7 +86,11 @@ impl Subject for Server {
             .iter()
             .map(|column| {
                 let name = column.get::<_, String>(0).replace('"', "\"\"");
-                let cast = if column.get(1) { "::text" } else { "" };
+                let cast = match (column.get(1), column.get(2)) {
+                    (true, _) => "::text",
+                    (_, true) => "::text[]",
+                    _ => "",
+                };
                 format!("\"{name}\"{cast}")
             })
             .collect();
@@ -87,7 +100,7 @@ impl Subject for Server {
     }
 
     fn has_subtables(&self) -> bool {
-        true
+        self.nesting == Nesting::Subtables
     }
 }
 
@@ -99,6 +112,13 @@ fn object(row: &Row) -> Map<String, Value> {
             Type::TIMESTAMPTZ => {
                 row.get::<_, Option<DateTime<Utc>>>(position).map(instant_text).into()
             }
+            Type::INT8_ARRAY => row.get::<_, Option<Vec<Option<i64>>>>(position).into(),
+            Type::BOOL_ARRAY => row.get::<_, Option<Vec<Option<bool>>>>(position).into(),
+            Type::TIMESTAMPTZ_ARRAY => row
+                .get::<_, Option<Vec<Option<DateTime<Utc>>>>>(position)
+                .map(|items| items.into_iter().map(|at| at.map(instant_text)).collect::<Vec<_>>())
+                .into(),
+            Type::TEXT_ARRAY => row.get::<_, Option<Vec<Option<String>>>>(position).into(),
             _ => row.get::<_, Option<String>>(position).into(),
         }
     };
