@@ -30,6 +30,7 @@ mod reading;
 mod scan;
 mod session;
 mod sql;
+mod sql_type;
 mod tls;
 mod unit;
 
