@@ -5,8 +5,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
-    path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -21,7 +20,7 @@ use crate::{
     account,
     programs::{INTEGRATION, Running, until},
     remote::{LINES, replicated},
-    served::Host,
+    served::{Host, TLS, certify},
     serving::terminate,
     warehouse::Warehouse,
 };
@@ -242,12 +241,11 @@ fn what_is_no_service_is_told_from_one_that_is_away() {
 #[test]
 fn a_certificate_is_believed_only_if_it_is_known() {
     let warehouse = Warehouse::duckdb();
-    let host =
-        Host::new(&warehouse, "tls = { certificate = \"service.crt\", key = \"service.key.pem\" }");
+    let host = Host::new(&warehouse, TLS);
     certify(host.path());
     let served = host.serve();
     let server = format!("https://{}", served.address);
-    let certificate = host.path().join("service.crt");
+    let certificate = host.path().join("service.pem");
     let trusting = ["integrations", "--ca-file", certificate.to_str().unwrap()];
     Running::start(host.remote(&server, &host.token, &trusting)).wait().expect(0);
     let refused =
@@ -258,31 +256,4 @@ fn a_certificate_is_believed_only_if_it_is_known() {
     let none = ["integrations", "--ca-file", none.to_str().unwrap()];
     Running::start(host.remote(&server, &host.token, &none)).wait().expect(2);
     terminate(served.serving);
-}
-
-/// A certificate that signs itself, as an operator would make it for one server.
-fn certify(folder: &Path) {
-    let status = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-days",
-            "30",
-            "-subj",
-            "/CN=localhost",
-        ])
-        .args([
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-        ])
-        .args(["-keyout", "service.key.pem", "-out", "service.crt"])
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    assert!(status.status.success(), "{status:?}");
 }

@@ -98,6 +98,19 @@ fn section(data: &Path, lines: &str) -> String {
     )
 }
 
+/// The setting of a service that speaks TLS, with what [`certify`] makes.
+pub(crate) const TLS: &str = "tls = { certificate = \"service.pem\", key = \"tls.key\" }";
+
+/// Makes a certificate that signs itself, as an operator would for one machine.
+pub(crate) fn certify(folder: &Path) {
+    let arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost \
+                     -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE \
+                     -keyout tls.key -out service.pem";
+    let mut openssl = Command::new("openssl");
+    let made = openssl.args(arguments.split_whitespace()).current_dir(folder).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
 /// An integration of the account, as the API takes it; its secret is where `secret` says.
 pub(crate) fn integration(account: &RunningServer, secret: &Value) -> Value {
     json!({

@@ -4,7 +4,6 @@ use std::{
     fs,
     io::{self, Read, Write},
     net::TcpStream,
-    process::Command,
     sync::Arc,
     time::Duration,
 };
@@ -17,22 +16,12 @@ use rustls::{
 
 use crate::{
     programs::{Running, Workplace},
+    served::certify,
     serving::terminate,
 };
 
-const SERVICE: &str = "[service]\nlisten = \"127.0.0.1:0\"\ntls = { certificate = \"service.pem\", key = \"service.key\" }\n";
+const SERVICE: &str = "[service]\nlisten = \"127.0.0.1:0\"\ntls = { certificate = \"service.pem\", key = \"tls.key\" }\n";
 const PASSWORD: &str = "long enough to be one";
-
-/// Makes a certificate that signs itself, as an operator would for one machine.
-fn make_certificate(workplace: &Workplace) {
-    let arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost \
-                     -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE \
-                     -keyout service.key -out service.pem";
-    let mut openssl = Command::new("openssl");
-    openssl.args(arguments.split_whitespace()).current_dir(workplace.path());
-    let made = openssl.output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-}
 
 /// Somebody who trusts this certificate, or nobody's.
 fn client(certificate: Option<&str>) -> Arc<ClientConfig> {
@@ -81,7 +70,7 @@ fn assert_served(answer: &str, status: u16) {
 #[test]
 fn it_speaks_tls_and_nothing_else() {
     let workplace = Workplace::with_configuration(SERVICE);
-    make_certificate(&workplace);
+    certify(workplace.path());
     let mut command = workplace.command(&["user", "new", "Ada"]);
     command.env("BACKSTITCH_PASSWORD", PASSWORD);
     Running::start(command).wait().expect(0);
@@ -98,7 +87,9 @@ fn it_speaks_tls_and_nothing_else() {
 
     // Without TLS there is no answer, and nothing of HTTP in what little comes back.
     let mut plain = connect(address);
-    write!(plain, "GET /healthz HTTP/1.1\r\nhost: {address}\r\n\r\n").unwrap();
+    // At once: the service goes away when the first of it has come.
+    let request = format!("GET /healthz HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    plain.write_all(request.as_bytes()).unwrap();
     let mut said = Vec::new();
     let ended = plain.read_to_end(&mut said);
     assert!(ended.is_ok_and(|count| count < 16), "{said:?}");
@@ -127,10 +118,10 @@ fn a_certificate_that_can_not_be_used_is_named() {
     let workplace = Workplace::with_configuration(SERVICE);
     let missing = workplace.run(&["serve"]).expect(2).failure();
     assert!(missing.contains("`service.pem` can't be used for TLS"), "{missing}");
-    make_certificate(&workplace);
-    fs::write(workplace.path().join("service.key"), "no key\n").unwrap();
+    certify(workplace.path());
+    fs::write(workplace.path().join("tls.key"), "no key\n").unwrap();
     let wrong = workplace.run(&["serve"]).expect(2).failure();
-    assert!(wrong.contains("`service.key` can't be used for TLS"), "{wrong}");
+    assert!(wrong.contains("`tls.key` can't be used for TLS"), "{wrong}");
 }
 
 #[test]
