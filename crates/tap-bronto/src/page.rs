@@ -26,6 +26,8 @@ pub(crate) struct PageSink {
     stream: BrontoStream,
     scheme: IdScheme,
     window: Option<Window>,
+    /// Whether rows are only told apart, and not built.
+    is_looking: bool,
     /// What to do with each field of the object, by its index.
     uses: Vec<FieldUse>,
     /// Columns of the object's own fields, then those of custom fields.
@@ -107,7 +109,7 @@ pub(crate) struct PageReject {
     pub(crate) raw: String,
     /// How many rows of the page were kept before it.
     pub(crate) position: usize,
-    /// What tells it from others: known of activities that could be read and have a date.
+    /// What tells it from others, if it could be read to its end.
     pub(crate) mark: Option<RowMark>,
 }
 
@@ -115,7 +117,8 @@ pub(crate) struct PageReject {
 #[derive(Debug)]
 pub(crate) struct PageRows {
     pub(crate) counts: PageCounts,
-    /// Those that are kept. Columns are in the order of the selection, custom fields last.
+    /// Those that are kept, unless the page was only looked at. Columns are in the order of the selection, custom fields
+    /// last.
     pub(crate) built: BuiltRows,
     /// One for each kept row.
     pub(crate) marks: Vec<RowMark>,
@@ -169,6 +172,7 @@ impl PageSink {
             stream,
             scheme,
             window: None,
+            is_looking: false,
             uses,
             first_custom,
             rows,
@@ -187,13 +191,19 @@ impl PageSink {
         self.window = window;
     }
 
+    /// Sets whether rows are only told apart, by their keys, and not built: then all that can be read are kept, and whether
+    /// all their values fit is of no interest.
+    pub(crate) fn set_looking(&mut self, is_looking: bool) {
+        self.is_looking = is_looking;
+    }
+
     /// Takes the page; the sink is empty then.
     pub(crate) fn take(&mut self) -> PageRows {
         // The next page probably has as many.
         let marks = Vec::with_capacity(self.marks.len());
         PageRows {
             counts: std::mem::take(&mut self.page),
-            built: self.rows.take(),
+            built: if self.is_looking { BuiltRows::default() } else { self.rows.take() },
             marks: std::mem::replace(&mut self.marks, marks),
             rejects: std::mem::take(&mut self.rejects),
         }
@@ -221,7 +231,7 @@ impl PageSink {
     }
 
     fn reject(&mut self, code: ReasonCode, reason: String, raw: &str, mark: Option<RowMark>) {
-        self.rows.take_back(self.page.kept);
+        self.take_back();
         let position = self.page.kept;
         self.rejects.push(PageReject { code, reason, raw: raw.to_owned(), position, mark });
     }
@@ -253,15 +263,24 @@ impl PageSink {
         self.begin_row();
     }
 
+    /// Takes back what there is of the row that is being received.
+    fn take_back(&mut self) {
+        if !self.is_looking {
+            self.rows.take_back(self.page.kept);
+        }
+    }
+
     fn drop_row(&mut self) {
-        self.rows.take_back(self.page.kept);
+        self.take_back();
         self.page.out_of_window += 1;
         let earliest = &mut self.page.earliest_outside;
         *earliest = [*earliest, self.current.second].into_iter().flatten().min();
     }
 
     fn keep(&mut self, raw: &str) {
-        self.rows.end_row(self.page.kept);
+        if !self.is_looking {
+            self.rows.end_row(self.page.kept);
+        }
         if !self.current.spans.is_empty() {
             self.marks.push(self.mark(raw));
         }
@@ -304,6 +323,7 @@ impl PageSink {
     fn replication_key(&mut self, field: usize, usage: FieldUse, text: &str) {
         let date = date_time(text);
         if let Some(column) = usage.column
+            && !self.is_looking
             && let Err(unfit) = self.rows.push_date(column, self.page.kept, date)
         {
             self.current.unfit.get_or_insert((field, unfit));
@@ -345,6 +365,7 @@ impl RowSink for PageSink {
             self.current.spans[slot] = Some((start, self.current.texts.len()));
         }
         if let Some(column) = usage.column
+            && !self.is_looking
             && let Err(unfit) = self.rows.push(column, self.page.kept, text)
         {
             self.current.unfit.get_or_insert((field, unfit));
@@ -355,6 +376,9 @@ impl RowSink for PageSink {
     fn plain_value(&mut self, field: usize, text: PlainText<'_>) {
         match self.uses.get(field) {
             Some(&FieldUse { column: Some(column), identity: None, is_replication_key: false }) => {
+                if self.is_looking {
+                    return;
+                }
                 if let Err(unfit) = self.rows.push_plain(column, self.page.kept, text) {
                     self.current.unfit.get_or_insert((field, unfit));
                 }
@@ -364,6 +388,9 @@ impl RowSink for PageSink {
     }
 
     fn custom_field(&mut self, field_id: &str, content: &str) {
+        if self.is_looking {
+            return;
+        }
         let Some(position) = self.custom.find(field_id) else { return };
         let column = self.first_custom + position;
         let filled = match self.custom.read(position, content) {
@@ -380,6 +407,8 @@ impl RowSink for PageSink {
         self.page.read += 1;
         if self.is_outside() {
             self.drop_row();
+        } else if self.is_looking {
+            self.keep(raw);
         } else {
             if let Some(column) = self.empty_if_absent
                 && !self.rows.has(column, self.page.kept)
@@ -389,8 +418,8 @@ impl RowSink for PageSink {
             }
             match self.flaw() {
                 Some((code, reason)) => {
-                    let mark = Some(self.mark(raw)).filter(|mark| mark.is_dated());
-                    self.reject(code, reason, raw, mark.filter(|_| self.stream.is_activity()));
+                    let mark = self.mark(raw);
+                    self.reject(code, reason, raw, Some(mark));
                 }
                 None => self.keep(raw),
             }

@@ -138,6 +138,13 @@ impl RowBuilder {
     }
 }
 
+impl Default for BuiltRows {
+    /// None.
+    fn default() -> Self {
+        Self::Columns(Vec::new())
+    }
+}
+
 impl BuiltRows {
     /// A batch of those that are to be emitted. Activities get their ids, which are settled only when the page is read.
     /// Lines hold the page's room for as long as they are needed; they are written at once, as a rule. Columns may be kept

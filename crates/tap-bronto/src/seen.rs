@@ -39,7 +39,7 @@ pub(crate) struct Settled {
     pub(crate) fresh: Vec<bool>,
     /// The activities' ids, one per row.
     pub(crate) ids: Vec<Digest16>,
-    /// What each reject turned out to be, where it has a mark.
+    /// What each reject turned out to be, where it could be read and has a date.
     pub(crate) rejects: Vec<Option<NumberedReject>>,
 }
 
@@ -91,7 +91,7 @@ impl SeenRows {
     }
 
     fn settle_reject(&mut self, reject: &PageReject, scheme: IdScheme) -> Option<NumberedReject> {
-        let mark = reject.mark.filter(|_| scheme == IdScheme::Lossless)?;
+        let mark = reject.mark.filter(|mark| mark.is_dated() && scheme == IdScheme::Lossless)?;
         let (id, number) = self.numbered(&mark);
         let is_news = self.is_fresh(id, &mark);
         Some(NumberedReject { number, is_news })

@@ -50,7 +50,7 @@ impl<'a> Pull<'a> {
             reader: Reader::from_str(text),
             text,
             version: XmlVersion::Implicit1_0,
-            mixed_line_ends: text.contains('\r'),
+            mixed_line_ends: memchr::memchr(b'\r', text.as_bytes()).is_some(),
             bare_ampersand: false,
             behind_markup: false,
             gathered: String::new(),

@@ -162,7 +162,7 @@ struct Outcome {
     lines: String,
 }
 
-fn outcome(sink: &mut PageSink, selected: &SelectedStream, rows: &[Row]) -> Outcome {
+fn give(sink: &mut PageSink, rows: &[Row]) {
     for (at, (calls, decodes, _)) in rows.iter().enumerate() {
         for call in calls {
             match call {
@@ -184,6 +184,10 @@ fn outcome(sink: &mut PageSink, selected: &SelectedStream, rows: &[Row]) -> Outc
             false => sink.reject_row(&raw, &RowDefect::StrayText),
         }
     }
+}
+
+fn outcome(sink: &mut PageSink, selected: &SelectedStream, rows: &[Row]) -> Outcome {
+    give(sink, rows);
     let page = sink.take();
     let stream = selected.stream();
     let mut settled = match stream.is_activity() {
@@ -243,9 +247,33 @@ fn check(
             }
         }
         let [columns, lines] = sinks.each_mut().map(|sink| outcome(sink, &selected, rows));
-        prop_assert_eq!(columns, lines);
+        prop_assert_eq!(&columns, &lines);
+        prop_assert_eq!(keys_of_look(&mut sinks[1], rows), keys_of_read(&columns));
     }
     Ok(())
+}
+
+/// How many rows were outside of the window, and the keys of the others that could be read.
+type Keys = (u64, u64, Option<i64>, Vec<Digest16>);
+
+fn keys_of_read(outcome: &Outcome) -> Keys {
+    let rejected = outcome.rejects.iter().filter_map(|reject| reject.mark.as_ref());
+    let mut keys: Vec<_> = outcome.marks.iter().chain(rejected).map(|mark| mark.key).collect();
+    keys.sort_unstable();
+    let PageCounts { read, out_of_window, earliest_outside, .. } = outcome.counts;
+    (read, out_of_window, earliest_outside, keys)
+}
+
+/// The same of rows that are only looked at.
+fn keys_of_look(sink: &mut PageSink, rows: &[Row]) -> Keys {
+    sink.set_looking(true);
+    give(sink, rows);
+    let page = sink.take();
+    sink.set_looking(false);
+    assert!(page.rejects.iter().all(|reject| reject.mark.is_none()), "none is judged");
+    assert_eq!(page.counts.kept, page.marks.len());
+    let lines = String::new();
+    keys_of_read(&Outcome { counts: page.counts, marks: page.marks, rejects: page.rejects, lines })
 }
 
 fn pages(stream: BrontoStream) -> impl Strategy<Value = Vec<Vec<Row>>> {

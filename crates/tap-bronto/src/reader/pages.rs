@@ -55,31 +55,42 @@ pub(super) enum Motion {
 }
 
 /// A page that was looked at, or read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct PageKeys {
     /// Objects that the server returned.
     read: u64,
     /// Of those, the ones that belong to the window.
     inside: u64,
-    /// The keys of those, sorted.
+    /// The keys of those, sorted; of rejects, too: whether all values fit isn't known of a page that is looked at.
     keys: Vec<Digest16>,
+    /// Those of rejects alone.
+    rejected: Vec<Digest16>,
 }
 
 impl PageKeys {
     fn of(rows: &PageRows) -> Self {
         let mut keys: Vec<_> = rows.marks.iter().map(|mark| mark.key).collect();
+        let rejected = rows.rejects.iter().filter_map(|reject| Some(reject.mark?.key));
+        let rejected: Vec<_> = rejected.filter(|key| !keys.contains(key)).collect();
+        keys.extend_from_slice(&rejected);
         keys.sort_unstable();
-        Self { keys, ..Self::alone(rows) }
+        Self { keys, rejected, ..Self::alone(rows) }
     }
 
     /// The same of a page that is compared with no other.
     fn alone(rows: &PageRows) -> Self {
         let counts = rows.counts;
-        Self { read: counts.read, inside: counts.read - counts.out_of_window, keys: Vec::new() }
+        let inside = counts.read - counts.out_of_window;
+        Self { read: counts.read, inside, ..Self::default() }
     }
 
     fn holds(&self, key: &Digest16) -> bool {
         self.keys.binary_search(key).is_ok()
+    }
+
+    /// Whether a row of that key was sent with this page, if that was read.
+    fn has_sent(&self, key: &Digest16) -> bool {
+        self.holds(key) && !self.rejected.contains(key)
     }
 }
 
@@ -174,10 +185,9 @@ impl<R: Fn(u32) -> ReadRequest> Descent<'_, R> {
 
     /// Whether a page has objects. They are not sent.
     async fn look(&mut self, page: u32) -> Result<bool, Halt> {
-        let fetched = self.worker.fetch(&(self.request)(page)).await?;
-        self.note_outside(&fetched.rows);
-        self.worker.set_aside(&fetched);
-        let keys = PageKeys::of(&fetched.rows);
+        let rows = self.worker.look(&(self.request)(page)).await?;
+        self.note_outside(&rows);
+        let keys = PageKeys::of(&rows);
         let has_objects = keys.read > 0;
         if page > 1 && has_objects {
             self.figures.page_rows = self.figures.page_rows.max(Some(keys.read));
@@ -192,7 +202,7 @@ impl<R: Fn(u32) -> ReadRequest> Descent<'_, R> {
         for page in (1..=page).rev() {
             let keys = self.take(page).await?;
             if keys.read > 0 && last.is_none() {
-                last = Some((page, PageKeys { keys: keys.keys.clone(), ..keys }));
+                last = Some((page, keys.clone()));
                 self.foresee(laid, page, keys.inside);
             }
             self.remember(keys);
@@ -214,7 +224,7 @@ impl<R: Fn(u32) -> ReadRequest> Descent<'_, R> {
         let is_alone = page == 1 && others.all(|page| page.read == 0);
         let keys =
             if is_alone { PageKeys::alone(&fetched.rows) } else { PageKeys::of(&fetched.rows) };
-        let sent = |key: &Digest16| self.recent.iter().any(|page| page.holds(key));
+        let sent = |key: &Digest16| self.recent.iter().any(|page| page.has_sent(key));
         let fresh = match self.motion {
             Motion::Leaving => fetched.rows.marks.iter().map(|mark| !sent(&mark.key)).collect(),
             Motion::Still => vec![true; fetched.rows.counts.kept],

@@ -165,6 +165,16 @@ impl Worker {
         Ok(Fetched { rows, end_of_query: page.end_of_query, first_sequence, extracted_at })
     }
 
+    /// Sends one request and takes the keys alone of its page, which is not sent: what is in it will be read again.
+    pub(super) async fn look(&mut self, request: &ReadRequest) -> Result<PageRows, Halt> {
+        self.sink.set_looking(true);
+        let looked = self.fetch(request).await;
+        self.sink.set_looking(false);
+        let looked = looked?;
+        self.set_aside(&looked);
+        Ok(looked.rows)
+    }
+
     /// A page is not sent: others will read what is in it.
     pub(super) fn set_aside(&mut self, page: &Fetched) {
         let counts = page.rows.counts;
