@@ -36,6 +36,7 @@ pub(crate) fn change(account: &RunningServer) {
             unsubscribes: 20,
             lists: 3,
             advance_seconds: 1_200 * hour,
+            ..Mutation::default()
         };
         account.mutate(&mutation);
     }

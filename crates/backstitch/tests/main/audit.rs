@@ -40,8 +40,13 @@ fn agrees_with_its_account(warehouse: &Warehouse) {
     assert_eq!(of(&found, "unsubscribe")["not_compared"]["rejected"], collisions);
 
     // What has happened since is the next run's business.
-    let mutation =
-        Mutation { contacts: 90, activities: 50, unsubscribes: 20, lists: 0, advance_seconds: 600 };
+    let mutation = Mutation {
+        contacts: 90,
+        activities: 50,
+        unsubscribes: 20,
+        advance_seconds: 600,
+        ..Mutation::default()
+    };
     account.mutate(&mutation);
     account.advance_seconds(60);
     let found = workplace.run(&["audit", "--all", "--json"]).expect(0).json();

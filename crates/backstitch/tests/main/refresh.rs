@@ -84,8 +84,13 @@ fn assert_all_stays(
 
 /// Time passes, in which something happens.
 fn pass(account: &RunningServer, seconds: i64) {
-    let mutation =
-        Mutation { contacts: 5, activities: 60, unsubscribes: 3, lists: 0, advance_seconds: 3_600 };
+    let mutation = Mutation {
+        contacts: 5,
+        activities: 60,
+        unsubscribes: 3,
+        advance_seconds: 3_600,
+        ..Mutation::default()
+    };
     account.mutate(&mutation);
     account.advance_seconds(seconds);
     account.mutate(&mutation);

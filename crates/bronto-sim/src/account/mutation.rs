@@ -8,6 +8,7 @@ use crate::account::activity::ActivityRecord;
 use crate::account::contact::ContactRecord;
 use crate::account::ids::{IdKind, ObjectId};
 use crate::account::list::ListRecord;
+use crate::account::timeline::{Timed, Timeline};
 use crate::account::unsubscribe::UnsubscribeRecord;
 use crate::account::{Account, Population};
 use crate::chance::{Chance, Subject};
@@ -25,6 +26,10 @@ pub struct Mutation {
     pub unsubscribes: u32,
     /// Lists: renamed, added and removed in turn.
     pub lists: u32,
+    /// Contacts that are removed: no read returns them any more, marked as deleted or not.
+    pub contacts_removed: u32,
+    /// Unsubscribes that are removed.
+    pub unsubscribes_removed: u32,
     /// Moves the clock first, by seconds; backwards if negative.
     pub advance_seconds: i64,
 }
@@ -38,12 +43,16 @@ pub struct MutationReport {
     pub contacts_changed: Vec<String>,
     /// Ids of the contacts that were added.
     pub contacts_added: Vec<String>,
+    /// Ids of the contacts that were removed.
+    pub contacts_removed: Vec<String>,
     /// How many inbound activities were added.
     pub inbound_activities: u32,
     /// How many outbound activities were added.
     pub outbound_activities: u32,
     /// How many unsubscribes were added.
     pub unsubscribes: u32,
+    /// How many unsubscribes were removed.
+    pub unsubscribes_removed: u32,
     /// Ids of the lists that were renamed.
     pub lists_renamed: Vec<String>,
     /// Ids of the lists that were added.
@@ -67,6 +76,11 @@ impl Account {
         self.unsubscribes.extend(unsubscribes);
         report.unsubscribes = mutation.unsubscribes;
         self.mutate_lists(mutation.lists, &mut report);
+        let removed = remove_some(&mut self.contacts, mutation.contacts_removed, &mut chance);
+        report.contacts_removed = removed.into_iter().map(contact_id).collect();
+        let removed =
+            remove_some(&mut self.unsubscribes, mutation.unsubscribes_removed, &mut chance);
+        report.unsubscribes_removed = u32::try_from(removed.len()).expect("as many as asked for");
         report
     }
 
@@ -110,7 +124,8 @@ impl Account {
         while changed.len() < wanted {
             changed.insert(chance.below(existing));
         }
-        let changed: Vec<u32> = changed.into_iter().collect();
+        let changed: Vec<u32> =
+            changed.into_iter().filter(|number| !self.contacts.is_gone(*number)).collect();
         self.touch(&changed, now);
         self.contacts.extend((0..added).map(|_| ContactRecord {
             created: now,
@@ -118,9 +133,8 @@ impl Account {
             revision: 0,
             deleted: false,
         }));
-        let id = |number: u32| ObjectId::new(IdKind::Contact, number).as_str().to_owned();
-        report.contacts_changed = changed.into_iter().map(id).collect();
-        report.contacts_added = (existing..existing + added).map(id).collect();
+        report.contacts_changed = changed.into_iter().map(contact_id).collect();
+        report.contacts_added = (existing..existing + added).map(contact_id).collect();
     }
 
     fn add_activities(
@@ -181,4 +195,23 @@ impl Account {
             deliveries: &self.deliveries,
         }
     }
+}
+
+fn contact_id(number: u32) -> String {
+    ObjectId::new(IdKind::Contact, number).as_str().to_owned()
+}
+
+/// Removes `count` of the records that there are, or all if they are fewer; returns their numbers.
+fn remove_some<R: Timed>(timeline: &mut Timeline<R>, count: u32, chance: &mut Chance) -> Vec<u32> {
+    let mut left = timeline.order().to_vec();
+    let mut removed = Vec::new();
+    for _ in 0..count {
+        let rest = u32::try_from(left.len()).expect("an account counts its rows in 32 bits");
+        if rest == 0 {
+            break;
+        }
+        removed.push(left.swap_remove(chance.below(rest) as usize));
+    }
+    timeline.remove(&removed);
+    removed
 }

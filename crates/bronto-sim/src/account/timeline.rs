@@ -13,14 +13,16 @@ pub(crate) trait Timed {
 #[derive(Clone, Debug)]
 pub(crate) struct Timeline<R> {
     records: Vec<R>,
-    /// Numbers of all records by (instant, number).
+    /// Numbers of all records by (instant, number), without those that are gone.
     order: Vec<u32>,
+    /// Numbers of records that are gone, and never given to others.
+    gone: HashSet<u32>,
 }
 
 impl<R: Timed> Timeline<R> {
     pub(crate) fn new(records: Vec<R>) -> Self {
         let count = u32::try_from(records.len()).expect("an account counts its rows in 32 bits");
-        let mut timeline = Self { records, order: (0..count).collect() };
+        let mut timeline = Self { records, order: (0..count).collect(), gone: HashSet::new() };
         timeline.sort();
         timeline
     }
@@ -37,7 +39,12 @@ impl<R: Timed> Timeline<R> {
         &self.records[number as usize]
     }
 
-    /// Numbers of all records, earliest first.
+    /// Whether a record is gone.
+    pub(crate) fn is_gone(&self, number: u32) -> bool {
+        self.gone.contains(&number)
+    }
+
+    /// Numbers of all records that aren't gone, earliest first.
     pub(crate) fn order(&self) -> &[u32] {
         &self.order
     }
@@ -61,13 +68,20 @@ impl<R: Timed> Timeline<R> {
 
     /// Changes some records; their place in the order follows.
     pub(crate) fn change(&mut self, numbers: &[u32], mut change: impl FnMut(&mut R)) {
-        let moved: HashSet<u32> = numbers.iter().copied().collect();
+        let moved = numbers.iter().copied().filter(|number| !self.is_gone(*number));
+        let moved: HashSet<u32> = moved.collect();
         for number in &moved {
             change(&mut self.records[*number as usize]);
         }
         self.order.retain(|number| !moved.contains(number));
         self.order.extend(moved);
         self.sort();
+    }
+
+    /// Takes records away.
+    pub(crate) fn remove(&mut self, numbers: &[u32]) {
+        self.gone.extend(numbers);
+        self.order.retain(|number| !self.gone.contains(number));
     }
 
     /// Sorts by (instant, number). The sort recognises what is in order already, so this costs one pass
@@ -103,6 +117,9 @@ mod tests {
         assert_eq!(timeline.order(), [2, 0, 1]);
         timeline.extend([At(second(4))]);
         assert_eq!(timeline.order(), [2, 3, 0, 1]);
+        timeline.remove(&[3, 1]);
+        timeline.change(&[1, 0], |record| record.0 = second(2));
+        assert_eq!((timeline.order(), timeline.len()), (&[0, 2][..], 4));
     }
 
     #[test]

@@ -94,6 +94,34 @@ async fn a_mutation_changes_what_it_says_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn what_is_removed_comes_no_more() {
+    let (server, client) = start(&[]).await;
+    let before = [Table::Contact, Table::Unsubscribe].map(|table| server.truth(table));
+    let wanted = json!({"contacts_removed": 7, "unsubscribes_removed": 2});
+    let (status, text) = post(&server, "/sim/mutate", &wanted).await;
+    assert_eq!(status, 200, "{text}");
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let removed: BTreeSet<&str> =
+        report["contacts_removed"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!((removed.len(), &report["unsubscribes_removed"]), (7, &json!(2)));
+    // Nobody comes back by being changed.
+    let changed: Value = {
+        let (_, text) = post(&server, "/sim/mutate", &json!({"contacts": 60})).await;
+        serde_json::from_str(&text).unwrap()
+    };
+    let mut touched = changed["contacts_changed"].as_array().unwrap().iter();
+    assert!(touched.all(|id| !removed.contains(id.as_str().unwrap())));
+    let contacts = keyed(server.truth(Table::Contact));
+    let added = changed["contacts_added"].as_array().unwrap().len();
+    assert_eq!(contacts.len(), before[0].len() - 7 + added);
+    assert!(removed.iter().all(|id| !contacts.contains_key(*id)));
+    assert_eq!(server.truth(Table::Unsubscribe).len(), before[1].len() - 2);
+    for table in Table::ALL {
+        assert_same(table.name(), client.whole(table).await, server.truth(table));
+    }
+}
+
+#[tokio::test]
 async fn the_clock_can_be_moved_both_ways_and_dates_every_answer() {
     let (server, client) = start(&[]).await;
     let date =

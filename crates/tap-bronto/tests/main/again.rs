@@ -121,8 +121,8 @@ async fn a_backfill_that_is_killed_anywhere_is_gone_on_with_by_any_run() {
         contacts: 20,
         activities: 20,
         unsubscribes: 5,
-        lists: 0,
         advance_seconds: 600,
+        ..Mutation::default()
     });
     account.server.advance_seconds(600);
     let mut unfinished = 0;
@@ -155,8 +155,7 @@ async fn what_is_new_does_not_wait_for_a_backfill() {
     let source = BrontoSource::new(late(&account)).unwrap();
     let mut states = first.states.clone();
     states.extend(source.with_backfill(&[BrontoStream::Unsubscribe], &states, span).unwrap());
-    let mutation =
-        Mutation { contacts: 0, activities: 0, unsubscribes: 7, lists: 0, advance_seconds: 60 };
+    let mutation = Mutation { unsubscribes: 7, advance_seconds: 60, ..Mutation::default() };
     let mut has_changed = false;
     let mut order = Vec::new();
     account
@@ -188,13 +187,7 @@ async fn what_is_new_does_not_wait_for_a_backfill() {
 async fn a_backfill_comes_past_a_second_in_which_very_much_was_changed() {
     let config = SimConfig { contacts: 1_000, ..SimConfig::default() };
     let account = Account::of(config, &[("page_maximum", "5")]).await;
-    account.server.mutate(&Mutation {
-        contacts: 800,
-        activities: 0,
-        unsubscribes: 0,
-        lists: 0,
-        advance_seconds: 60,
-    });
+    account.server.mutate(&Mutation { contacts: 800, advance_seconds: 60, ..Mutation::default() });
     account.server.advance_seconds(6 * 86_400);
     let first = account.run_with(late(&account), &BTreeMap::new(), usize::MAX).await.unwrap();
     assert_eq!(rows_of(&first, BrontoStream::Contact).count(), 0);

@@ -12,8 +12,14 @@ use crate::{
     table::Tables,
 };
 
-const CHANGES: Mutation =
-    Mutation { contacts: 30, activities: 40, unsubscribes: 10, lists: 5, advance_seconds: 600 };
+const CHANGES: Mutation = Mutation {
+    contacts: 30,
+    activities: 40,
+    unsubscribes: 10,
+    lists: 5,
+    advance_seconds: 600,
+    ..Mutation::default()
+};
 
 #[tokio::test]
 async fn a_second_run_after_changes_makes_the_new_truth() {

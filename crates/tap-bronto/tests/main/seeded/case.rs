@@ -169,5 +169,6 @@ fn change(chance: &mut Chance) -> Mutation {
         unsubscribes: chance.pick(&[0, 0, 3, 20]),
         lists: chance.pick(&[0, 0, 0, 4]),
         advance_seconds: chance.pick(&[0, 1, 61, 130, 4_000, 30_000, 90_000]),
+        ..Mutation::default()
     }
 }
