@@ -193,6 +193,8 @@ pub(crate) fn count(place: &Place, table: &str) -> String {
 
 /// The column of offered rows that counts them.
 pub(crate) const PLACE: &str = "_sdc_place";
+/// Marks rows that stay though a version doesn't have their keys.
+const STAYS: &str = "_sdc_stays";
 /// The column of offered rows that tells which stored row each is, by its `rowid`; null for a row that is new.
 pub(crate) const SPOT: &str = "_sdc_spot";
 
@@ -292,15 +294,34 @@ pub(crate) fn rivals(place: &Place, table: &str, schema: &StreamSchema, source: 
 pub(crate) fn scan(place: &Place, schema: &StreamSchema, span: Option<Span>) -> String {
     let columns = list(schema.columns.iter().map(|column| quoted(&column.name)));
     let from = format!("select {columns} from {}", place.table(schema.table()));
-    let key = schema.replication_key.as_ref().and_then(|key| schema.position(key));
-    let (Some(span), Some(key)) = (span, key) else { return from };
+    let (Some(span), Some((key, of))) = (span, replication_key(schema)) else { return from };
+    let (start, end) = (second(of, span.from), second(of, span.before));
+    format!("{from} where {key} >= {start} and {key} < {end}")
+}
+
+/// Whether the replication key of a row lies before this second. Null if there is none.
+pub(crate) fn before(schema: &StreamSchema, at: DateTime<Utc>) -> Option<String> {
+    let (key, of) = replication_key(schema)?;
+    Some(format!("{key} < {}", second(of, at)))
+}
+
+fn replication_key(schema: &StreamSchema) -> Option<(String, &ColumnType)> {
+    let key = schema.position(schema.replication_key.as_ref()?)?;
     let Column { name, column_type, .. } = &schema.columns[key];
-    let bound = |second: DateTime<Utc>| match column_type {
-        ColumnType::Timestamp => format!("to_timestamp({})", second.timestamp()),
-        _ => format!("'{}'", text_bound(second)),
-    };
-    let name = quoted(name);
-    format!("{from} where {name} >= {} and {name} < {}", bound(span.from), bound(span.before))
+    Some((quoted(name), column_type))
+}
+
+/// What replication keys of this type are compared with.
+fn second(of: &ColumnType, at: DateTime<Utc>) -> String {
+    match of {
+        ColumnType::Timestamp => format!("to_timestamp({})", at.timestamp()),
+        _ => format!("'{}'", text_bound(at)),
+    }
+}
+
+/// The number of rows of which this isn't true.
+pub(crate) fn count_others(place: &Place, table: &str, before: &str) -> String {
+    format!("select count(*) from {} where ({before}) is not true", place.table(table))
 }
 
 /// Deletes the rows of a waiting table that belong to another version; parameter: the version.
@@ -320,17 +341,22 @@ pub(crate) fn compare_versions(
     waiting: &str,
     live: &str,
     schema: &StreamSchema,
+    stays: Option<&str>,
 ) -> String {
     let differs = differs(schema, LOADED, STORED);
     // A mark of our own: anything else, a key or DuckDB's `rowid`, may be a column of somebody's that holds null.
     let mark = quoted(PLACE);
-    let marked = |table: &str| format!("(select *, true as {mark} from {})", place.table(table));
+    let stay = quoted(STAYS);
+    let marked = |table: &str| {
+        let stays = stays.map_or("false".to_owned(), |stays| format!("({stays}) is true"));
+        format!("(select *, true as {mark}, {stays} as {stay} from {})", place.table(table))
+    };
     let both = format!("{LOADED}.{mark} and {STORED}.{mark}");
     format!(
         "select count(*) filter (where {STORED}.{mark} is null),\n\
          count(*) filter (where {both} and ({differs})),\n\
          count(*) filter (where {both} and not ({differs})),\n\
-         count(*) filter (where {LOADED}.{mark} is null)\n\
+         count(*) filter (where {LOADED}.{mark} is null and not {STORED}.{stay})\n\
          from {} as {LOADED} full join {} as {STORED} on {}",
         marked(waiting),
         marked(live),
@@ -341,6 +367,23 @@ pub(crate) fn compare_versions(
 /// Deletes nothing, which makes DuckDB read the indexes of a table.
 pub(crate) fn bind_indexes(place: &Place, table: &str) -> String {
     format!("delete from {} where false", place.table(table))
+}
+
+/// Deletes the live rows that a version replaces: those of which `before` isn't true, and those whose keys wait.
+pub(crate) fn delete_replaced(
+    place: &Place,
+    waiting: &str,
+    live: &str,
+    schema: &StreamSchema,
+    before: &str,
+) -> String {
+    format!(
+        "delete from {} as {STORED} where ({before}) is not true\n\
+         or exists (select 1 from {} as {LOADED} where {})",
+        place.table(live),
+        place.table(waiting),
+        same_key(schema, LOADED, STORED),
+    )
 }
 
 pub(crate) fn delete_all(place: &Place, table: &str) -> String {

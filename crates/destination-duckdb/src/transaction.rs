@@ -128,18 +128,20 @@ impl UnitTransaction for DuckDbTransaction {
         &mut self,
         schema: &StreamSchema,
         _version: i64,
+        since: Option<DateTime<Utc>>,
     ) -> Result<VersionCounts, DestinationError> {
         let schema = schema.clone();
-        self.with(move |session| version::counts(session, &schema)).await
+        self.with(move |session| version::counts(session, &schema, since)).await
     }
 
     async fn activate(
         &mut self,
         schema: &StreamSchema,
         _version: i64,
+        since: Option<DateTime<Utc>>,
     ) -> Result<ActivationOutcome, DestinationError> {
         let schema = schema.clone();
-        self.with(move |session| version::activate(session, &schema)).await
+        self.with(move |session| version::activate(session, &schema, since)).await
     }
 
     async fn reject(

@@ -126,8 +126,9 @@ impl UnitTransaction for Unit {
         &mut self,
         schema: &StreamSchema,
         version: i64,
+        since: Option<DateTime<Utc>>,
     ) -> Result<VersionCounts, DestinationError> {
-        let counts = self.step()?.version_counts(schema, version).await?;
+        let counts = self.step()?.version_counts(schema, version, since).await?;
         self.completed(counts)
     }
 
@@ -135,8 +136,9 @@ impl UnitTransaction for Unit {
         &mut self,
         schema: &StreamSchema,
         version: i64,
+        since: Option<DateTime<Utc>>,
     ) -> Result<ActivationOutcome, DestinationError> {
-        let outcome = self.step()?.activate(schema, version).await?;
+        let outcome = self.step()?.activate(schema, version, since).await?;
         self.completed(outcome)
     }
 

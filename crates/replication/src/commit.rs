@@ -26,7 +26,7 @@ use crate::{
         UnitTransaction,
     },
     event::{Bookmark, Gap},
-    gather::Unit,
+    gather::{Activation, Unit},
     hold::{self, HoldPoint},
     ledger::{LoadCounts, LoadRecord},
     offenders,
@@ -34,7 +34,7 @@ use crate::{
     records::{self, UnitRecords},
     reject::{Alike, RejectedRow},
     replay, row,
-    stream::{StreamName, StreamSchema, WinnerRule},
+    stream::{StreamName, WinnerRule},
     unit::TableLoad,
     waiting::Waiting,
     winner,
@@ -340,7 +340,7 @@ impl Committer {
             }
         }
         let mut kept = Vec::new();
-        for (schema, version) in &unit.activations {
+        for Activation { schema, version, since } in &unit.activations {
             let waited = waiting.remove(&schema.stream).unwrap_or_default();
             let placement = placements.of(schema);
             let Some(schema) = &placement.stored else {
@@ -349,9 +349,10 @@ impl Committer {
                 records.activated(&schema.stream, *version, waited.counts, &outcome);
                 continue;
             };
-            let (schema, waited) = (waited.whole(schema), waited.counts);
+            let complete =
+                Activation { schema: waited.whole(schema), version: *version, since: *since };
             let activation =
-                self.activate(transaction, &schema, *version, waited, &mut records).await?;
+                self.activate(transaction, &complete, waited.counts, &mut records).await?;
             kept.extend(activation);
         }
         records.bookmarks_and_gaps();
@@ -372,9 +373,8 @@ impl Committer {
         placement: &Placement,
     ) -> Result<(Cow<'load, TableLoad>, MergeOutcome), CommitError> {
         let load = placement.place(load).map_err(|error| not_comparable(load, &error))?;
-        let may_collide = matches!(load.schema.winner, WinnerRule::Greatest(_))
-            && load.version.is_none()
-            && load.row_count() > 0;
+        let may_collide =
+            matches!(load.schema.winner, WinnerRule::Greatest(_)) && load.row_count() > 0;
         let rivals = if may_collide {
             transaction.rivals(handed_over(&load)?.as_ref()).await?
         } else {
@@ -424,12 +424,11 @@ impl Committer {
     async fn activate(
         &self,
         transaction: &mut dyn UnitTransaction,
-        schema: &Arc<StreamSchema>,
-        version: i64,
+        Activation { schema, version, since }: &Activation,
         waited: LoadCounts,
         records: &mut UnitRecords<'_>,
     ) -> Result<Option<KeptVersion>, CommitError> {
-        let counts = transaction.version_counts(schema, version).await?;
+        let counts = transaction.version_counts(schema, *version, *since).await?;
         books::check_waiting(schema.table(), &waited, counts.waiting)?;
         if counts.live > 0 && counts.waiting.saturating_mul(2) < counts.live && !self.allow_empty {
             records.kept_out(&schema.stream, waited);
@@ -439,10 +438,10 @@ impl Committer {
                 live: counts.live,
             }));
         }
-        let outcome = transaction.activate(schema, version).await?;
+        let outcome = transaction.activate(schema, *version, *since).await?;
         books::check_activation(schema.table(), counts.waiting, &outcome)?;
         hold::reach(HoldPoint::VersionActivated);
-        records.activated(&schema.stream, version, waited, &outcome);
+        records.activated(&schema.stream, *version, waited, &outcome);
         Ok(None)
     }
 

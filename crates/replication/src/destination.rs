@@ -222,7 +222,8 @@ pub trait UnitTransaction: Send {
         after_sequence: i64,
     ) -> Result<RetractionOutcome, DestinationError>;
 
-    /// The number of rows that wait in a version, and in the live table.
+    /// The number of rows that wait in a version, and in the live table, of that only from this second of the replication
+    /// key on if there is one.
     ///
     /// # Errors
     /// When the destination can't be reached.
@@ -230,10 +231,12 @@ pub trait UnitTransaction: Send {
         &mut self,
         schema: &StreamSchema,
         version: i64,
+        since: Option<DateTime<Utc>>,
     ) -> Result<VersionCounts, DestinationError>;
 
     /// Replaces the rows of the live table by those of the version: deletes and inserts, so that views, grants and
-    /// indexes stay, and drops the waiting table.
+    /// indexes stay, and drops the waiting table. Rows whose replication key lies before `since` stay as they are, unless
+    /// the version has their keys.
     ///
     /// # Errors
     /// When the destination refuses.
@@ -241,6 +244,7 @@ pub trait UnitTransaction: Send {
         &mut self,
         schema: &StreamSchema,
         version: i64,
+        since: Option<DateTime<Utc>>,
     ) -> Result<ActivationOutcome, DestinationError>;
 
     /// Adds rejected rows whose [`RejectedRow::id`] is not there yet. A reject that is there, and was replayed, is of another
@@ -379,7 +383,7 @@ pub struct ActivationOutcome {
     pub updated: u64,
     /// Rows that it had, alike in every user column.
     pub unchanged: u64,
-    /// Rows of the live table whose key the version doesn't have.
+    /// Rows of the live table whose key the version doesn't have, and that did not stay.
     pub deleted: u64,
     /// How much the number of the table's rows changed, counted independently.
     pub growth: i64,

@@ -48,6 +48,9 @@ pub enum Event {
         stream: StreamName,
         /// The version to activate.
         version: i64,
+        /// The second from which on the source was read, by the replication key; none where all of it was. Rows from
+        /// before stay in the table, unless the version has their keys.
+        since: Option<DateTime<Utc>>,
     },
 }
 

@@ -63,10 +63,19 @@ pub(crate) struct Unit {
     pub(crate) prepares: Vec<(Arc<StreamSchema>, Option<i64>)>,
     pub(crate) retractions: Vec<(Arc<StreamSchema>, i64)>,
     pub(crate) loads: Vec<TableLoad>,
-    pub(crate) activations: Vec<(Arc<StreamSchema>, i64)>,
+    pub(crate) activations: Vec<Activation>,
     pub(crate) bookmarks: Vec<Bookmark>,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) greatest_sequence: i64,
+}
+
+/// A version that is complete.
+#[derive(Debug, Clone)]
+pub(crate) struct Activation {
+    pub(crate) schema: Arc<StreamSchema>,
+    pub(crate) version: i64,
+    /// From when on the source was read for it, if not all of it was.
+    pub(crate) since: Option<DateTime<Utc>>,
 }
 
 /// Why an event can't be taken: the source broke the rules of [`Event`].
@@ -108,7 +117,7 @@ pub(crate) struct Gatherer {
     unprepared: BTreeSet<StreamName>,
     tables: BTreeMap<(StreamName, Option<i64>), Gathered>,
     retractions: Vec<(Arc<StreamSchema>, i64)>,
-    activations: Vec<(Arc<StreamSchema>, i64)>,
+    activations: Vec<Activation>,
     bookmarks: Vec<Bookmark>,
     gaps: Vec<Gap>,
     started_at: Option<DateTime<Utc>>,
@@ -181,12 +190,12 @@ impl Gatherer {
                 }
                 self.unprepared.insert(stream);
             }
-            Event::ActivateVersion { stream, version } => {
+            Event::ActivateVersion { stream, version, since } => {
                 let schema = self.schema(&stream)?;
                 if self.versions.remove(&stream) != Some(version) {
                     return Err(Disorder::NoVersion { stream, version });
                 }
-                self.activations.push((schema, version));
+                self.activations.push(Activation { schema, version, since });
                 return Ok(Demand::Close);
             }
         }
@@ -239,8 +248,8 @@ impl Gatherer {
             let version = self.versions.get(&stream).copied().or_else(|| {
                 self.activations
                     .iter()
-                    .find(|(schema, _)| schema.stream == stream)
-                    .map(|(_, version)| *version)
+                    .find(|activation| activation.schema.stream == stream)
+                    .map(|activation| activation.version)
             });
             prepares.push((self.schema(&stream)?, version));
         }

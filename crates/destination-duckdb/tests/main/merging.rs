@@ -245,7 +245,7 @@ async fn keys_may_be_several_columns_or_all_or_none() {
         let mut unit = destination.begin(&claim).await.unwrap();
         let schema = numbers(&["a", "b"], &[]);
         unit.prepare(&schema, Some(1)).await.unwrap();
-        unit.activate(&schema, 1).await.unwrap();
+        unit.activate(&schema, 1, None).await.unwrap();
         crate::support::finish(unit, &claim, "3").await.unwrap();
     }
 }

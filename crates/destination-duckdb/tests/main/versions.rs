@@ -61,10 +61,10 @@ async fn a_version_waits_beside_the_table_and_then_replaces_it() {
     let mut unit = destination.begin(&claim).await.unwrap();
     unit.prepare(&schema, Some(2)).await.unwrap();
     assert_eq!(
-        unit.version_counts(&schema, 2).await.unwrap(),
+        unit.version_counts(&schema, 2, None).await.unwrap(),
         VersionCounts { waiting: 3, live: 3 }
     );
-    let outcome = unit.activate(&schema, 2).await.unwrap();
+    let outcome = unit.activate(&schema, 2, None).await.unwrap();
     let expected = ActivationOutcome {
         inserted: 1,
         updated: 1,
@@ -75,7 +75,7 @@ async fn a_version_waits_beside_the_table_and_then_replaces_it() {
     };
     assert_eq!(outcome, expected);
     assert_eq!(
-        unit.version_counts(&schema, 2).await.unwrap(),
+        unit.version_counts(&schema, 2, None).await.unwrap(),
         VersionCounts { waiting: 0, live: 3 }
     );
     finish(unit, &claim, "4").await.unwrap();
@@ -111,7 +111,7 @@ async fn views_and_indexes_survive_an_activation() {
         let rows = [("a", None, Some("A"), Some([Some("l")].as_slice())), ("b", None, None, None)];
         stage(&destination, &claim, &schema, version, &rows).await;
         let mut unit = destination.begin(&claim).await.unwrap();
-        unit.activate(&schema, version).await.unwrap();
+        unit.activate(&schema, version, None).await.unwrap();
         finish(unit, &claim, "x").await.unwrap();
         let changed = contact_load(&schema, &[("a", None, Some("again"), None)], version * 1_000);
         assert_eq!(
@@ -155,7 +155,7 @@ async fn a_column_called_like_the_row_number_hides_no_row() {
     )
     .await;
     let mut unit = destination.begin(&claim).await.unwrap();
-    let outcome = unit.activate(&schema, 3).await.unwrap();
+    let outcome = unit.activate(&schema, 3, None).await.unwrap();
     finish(unit, &claim, "3").await.unwrap();
     assert_eq!((outcome.inserted, outcome.updated, outcome.unchanged), (1, 0, 1));
     assert_eq!((outcome.deleted, outcome.growth), (2, -1));
@@ -175,7 +175,7 @@ async fn without_a_key_everything_is_new() {
         [1, 0, 0, 0]
     );
     let mut unit = destination.begin(&claim).await.unwrap();
-    let outcome = unit.activate(&schema, 2).await.unwrap();
+    let outcome = unit.activate(&schema, 2, None).await.unwrap();
     assert_eq!((outcome.inserted, outcome.deleted, outcome.growth), (1, 2, -1));
     finish(unit, &claim, "2").await.unwrap();
     assert_eq!(destination.count("contact").await.unwrap(), Some(1));

@@ -4,13 +4,19 @@ use crate::layout::{Layout, Tables};
 
 use super::{
     comma, identifier,
-    merge::{Side, child_columns, differs, same_key},
+    merge::{Side, child_columns, child_of, differs, same_key},
     nested, table,
 };
 
 /// Compares the waiting rows `s` with the live rows `t`, and counts: rows whose key is new, rows that differ, rows that
-/// don't, and live rows whose key doesn't wait. Without a key, every waiting row is new and every live one goes.
-pub(crate) fn compare(schema: &str, layout: &Layout, waiting: &Tables, live: &Tables) -> String {
+/// don't, and live rows that go because their key doesn't wait. Without a key, every waiting row is new and every live one goes.
+pub(crate) fn compare(
+    schema: &str,
+    layout: &Layout,
+    waiting: &Tables,
+    live: &Tables,
+    replaced: &Replaced<'_>,
+) -> String {
     let (waiting_table, live_table) = (table(schema, &waiting.parent), table(schema, &live.parent));
     let Some(key) = layout.key().next() else {
         return format!(
@@ -25,17 +31,60 @@ pub(crate) fn compare(schema: &str, layout: &Layout, waiting: &Tables, live: &Ta
         ("t", Side::Stored(&live.children)),
     );
     let same_key = same_key(layout, "s", "t");
+    let stays = replaced.before.as_ref().map(|before| format!(" and ({before}) is not true"));
     format!(
         "select count(*) filter (where not {is_known}), count(*) filter (where {is_known} and {differs}), \
          count(*) filter (where {is_known} and not {differs}), \
-         (select count(*) from {live_table} t where not exists (select from {waiting_table} s where {same_key})) \
-         from {waiting_table} s left join {live_table} t on {same_key}"
+         (select count(*) from {live_table} t where not exists (select from {waiting_table} s where {same_key}){}) \
+         from {waiting_table} s left join {live_table} t on {same_key}",
+        stays.unwrap_or_default()
     )
 }
 
-/// Deletes every row of a table.
-pub(crate) fn clear(schema: &str, name: &str) -> String {
-    format!("delete from {}", table(schema, name))
+/// The number of rows `t` of which this isn't true.
+pub(crate) fn count_others(schema: &str, name: &str, before: &str) -> String {
+    format!("select count(*) from {} t where ({before}) is not true", table(schema, name))
+}
+
+/// Which of the live rows go.
+pub(crate) struct Replaced<'r> {
+    pub(crate) schema: &'r str,
+    pub(crate) layout: &'r Layout,
+    pub(crate) waiting: &'r str,
+    pub(crate) live: &'r str,
+    /// What is true of a row `t` that stays if the version doesn't have its key; none if all go.
+    pub(crate) before: Option<String>,
+}
+
+impl Replaced<'_> {
+    /// Deletes them.
+    pub(crate) fn clear_parent(&self) -> String {
+        let live = table(self.schema, self.live);
+        match self.stays() {
+            Some(stays) => format!("delete from {live} t where ({stays}) is not true"),
+            None => format!("delete from {live}"),
+        }
+    }
+
+    /// Deletes what of a subtable belongs to them, which are still there.
+    pub(crate) fn clear_child(&self, child: &str) -> String {
+        let (live, child) = (table(self.schema, self.live), table(self.schema, child));
+        match self.stays() {
+            Some(stays) => format!(
+                "delete from {child} c where not exists (select from {live} t where {} and {stays})",
+                child_of(self.layout, "t")
+            ),
+            None => format!("delete from {child}"),
+        }
+    }
+
+    /// What is true of a row `t` that stays.
+    fn stays(&self) -> Option<String> {
+        let before = self.before.as_ref().filter(|_| self.layout.is_keyed())?;
+        let waiting = table(self.schema, self.waiting);
+        let same_key = same_key(self.layout, "s", "t");
+        Some(format!("{before} and not exists (select from {waiting} s where {same_key})"))
+    }
 }
 
 /// Moves the waiting rows.

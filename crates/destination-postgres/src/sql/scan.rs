@@ -77,12 +77,23 @@ fn value(place: &str, column_type: &ColumnType) -> String {
 }
 
 fn condition(stream: &StreamSchema, span: Span) -> Option<String> {
+    let (name, bound) = replication_key(stream)?;
+    Some(format!(" where {name} >= {} and {name} < {}", bound(span.from), bound(span.before)))
+}
+
+/// Whether the replication key of row `t` lies before this second. Null if there is none.
+pub(crate) fn before(stream: &StreamSchema, second: DateTime<Utc>) -> Option<String> {
+    let (name, bound) = replication_key(stream)?;
+    Some(format!("{name} < {}", bound(second)))
+}
+
+/// The replication key of row `t`, and how a second is written that it is compared with.
+fn replication_key(stream: &StreamSchema) -> Option<(String, fn(DateTime<Utc>) -> String)> {
     let key = &stream.columns[stream.position(stream.replication_key.as_ref()?)?];
-    let (name, bound): (String, fn(_) -> String) = match key.column_type {
-        ColumnType::Timestamp => (format!("t.{}", identifier(&key.name)), |at: DateTime<Utc>| {
+    Some(match key.column_type {
+        ColumnType::Timestamp => (format!("t.{}", identifier(&key.name)), |at| {
             format!("timestamptz {}", literal(&at.to_rfc3339()))
         }),
         _ => (format!("t.{} collate \"C\"", identifier(&key.name)), |at| literal(&text_bound(at))),
-    };
-    Some(format!(" where {name} >= {} and {name} < {}", bound(span.from), bound(span.before)))
+    })
 }

@@ -50,10 +50,14 @@ async fn an_activated_version_takes_the_place_of_the_rows_and_of_nothing_else() 
     assert_eq!(server.query("select count(*) from contact where email = 'y'"), "0", "it waits");
 
     let mut unit = postgres.begin(&claim).await.unwrap();
-    let counts = unit.version_counts(&contacts(), 7).await.unwrap();
+    let counts = unit.version_counts(&contacts(), 7, None).await.unwrap();
     assert_eq!(counts, VersionCounts { waiting: 4, live: 4 });
-    assert_eq!(unit.version_counts(&contacts(), 8).await.unwrap().waiting, 0, "another version");
-    let outcome = unit.activate(&contacts(), 7).await.unwrap();
+    assert_eq!(
+        unit.version_counts(&contacts(), 8, None).await.unwrap().waiting,
+        0,
+        "another version"
+    );
+    let outcome = unit.activate(&contacts(), 7, None).await.unwrap();
     unit.commit().await.unwrap();
     assert_eq!(
         outcome,

@@ -400,18 +400,20 @@ impl UnitTransaction for FaultyTransaction {
         &mut self,
         schema: &StreamSchema,
         version: i64,
+        since: Option<DateTime<Utc>>,
     ) -> Result<VersionCounts, DestinationError> {
         self.course.step().await?;
-        self.inner.version_counts(schema, version).await
+        self.inner.version_counts(schema, version, since).await
     }
 
     async fn activate(
         &mut self,
         schema: &StreamSchema,
         version: i64,
+        since: Option<DateTime<Utc>>,
     ) -> Result<ActivationOutcome, DestinationError> {
         self.course.step().await?;
-        self.inner.activate(schema, version).await
+        self.inner.activate(schema, version, since).await
     }
 
     async fn reject(

@@ -95,6 +95,8 @@ macro_rules! contract_tests {
             accounts_for_live_and_waiting_rows_of_one_unit,
             keeps_a_full_table_that_shrinks_by_mistake,
             forgets_a_version_that_was_never_activated,
+            replaces_what_was_read_and_nothing_else,
+            settles_key_collisions_within_a_version,
             reads_its_rows_back,
             reads_every_type_back,
             finds_rejects_by_id_and_key,

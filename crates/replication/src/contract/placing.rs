@@ -164,7 +164,11 @@ pub async fn splits_in_mid_stream_and_in_mid_version(subject: &dyn Subject) {
         .schema(&second)
         .rows(waiting(rows(&second, &["b"], text("four"))))
         .rows(waiting(rows(&second, &["c"], text("five"))))
-        .event(Event::ActivateVersion { stream: StreamName::from("wizards"), version: 5 })
+        .event(Event::ActivateVersion {
+            stream: StreamName::from("wizards"),
+            version: 5,
+            since: None,
+        })
         .succeed(subject.destination())
         .await;
     let stored = by("id", subject.rows("wizards").await);

@@ -413,7 +413,7 @@ impl Extraction {
                 self.send_rows(index).await?;
                 self.context
                     .events
-                    .send(Event::ActivateVersion { stream: stream.clone(), version })
+                    .send(Event::ActivateVersion { stream: stream.clone(), version, since: None })
                     .await?;
                 // Not before the activation: a version that is stored but not activated would take rows of the next
                 // attempt for rows of the table. Where coverage counts, not before the next state either: the state

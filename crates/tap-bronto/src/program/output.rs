@@ -61,7 +61,7 @@ impl<W: Write> Output<W> {
             Event::Schema(schema) => self.schema(&schema),
             Event::Batch(batch) => self.batch(&batch),
             Event::Bookmark(bookmark) => self.bookmark(bookmark),
-            Event::ActivateVersion { stream, version } => {
+            Event::ActivateVersion { stream, version, .. } => {
                 self.is_state_due = true;
                 self.writer.activate_version(stream.as_str(), version)
             }

@@ -52,7 +52,7 @@ async fn read_all(worker: &mut Worker, state: &mut StreamState) -> Result<(), Ha
     }
     worker.send_pending().await?;
     worker.version = None;
-    events.send(Event::ActivateVersion { stream: stream.clone(), version }).await?;
+    events.send(Event::ActivateVersion { stream: stream.clone(), version, since: None }).await?;
     let state = state.activate(version);
     let bookmark = Bookmark { stream: Some(stream), state, display: None };
     events.send(Event::Bookmark(bookmark)).await?;

@@ -206,7 +206,9 @@ impl Account {
             }
             Act::Activate => {
                 let version = open.take().expect("a version that is activated was begun");
-                events.send(Event::ActivateVersion { stream: stream(), version }).await?;
+                events
+                    .send(Event::ActivateVersion { stream: stream(), version, since: None })
+                    .await?;
             }
             Act::Bookmark => {
                 // Rows without a key are told by their sequence: what no state covers comes again, and is taken back first.

@@ -155,7 +155,7 @@ fn notation(events: &[Event]) -> Vec<String> {
             Event::BeginVersion { stream, version } => {
                 lines.push(format!("begin {stream} v{version}"));
             }
-            Event::ActivateVersion { stream, version } => {
+            Event::ActivateVersion { stream, version, .. } => {
                 lines.push(format!("activate {stream} v{version}"));
             }
         }
