@@ -15,7 +15,10 @@ use arrow::{
     datatypes::{DataType, Field, Schema},
     error::ArrowError,
 };
-use bronto_client::{PlainText, Room, lexical};
+use bronto_client::{
+    PlainText, Room,
+    lexical::{self, UsualDateTime},
+};
 use chrono::{DateTime, Utc};
 use replication::row::decimal_text;
 use singer::{LineShape, json};
@@ -24,7 +27,8 @@ use self::memory::{CHUNK, Memory};
 use crate::{
     activity_id::Digest16,
     reading::{
-        CAME_TWICE, Reading, Unfit, boolean, date_time, decimal, integer, lexeme, microseconds,
+        CAME_TWICE, NumberSyntax, Reading, Unfit, boolean, date_time, decimal, integer,
+        is_json_number, lexeme, microseconds,
     },
     seen::Settled,
 };
@@ -101,31 +105,53 @@ impl LineBuilder {
         }
     }
 
-    /// Reads a text that needs no escape, as [`LineBuilder::push`] does. Almost all values are such, and most of those are
-    /// texts that come in their turn.
+    /// Reads a text that needs no escape, as [`LineBuilder::push`] does. Almost all values are such, and most of those come
+    /// in their turn and are written as they are.
     #[inline]
     pub(crate) fn push_plain(&mut self, column: usize, text: PlainText<'_>) -> Result<(), Unfit> {
-        match self.readings[column] {
-            _ if column < self.next || self.has_late => {
-                return self.push_other(column, text.as_str());
-            }
-            Reading::Text => {}
+        let reading = self.readings[column];
+        if reading == Reading::TextList {
+            self.push_plain_item(column, text);
+            return Ok(());
+        }
+        if column < self.next || self.has_late {
+            return self.push_other(column, text.as_str());
+        }
+        let (bytes, length) = text.with_what_follows();
+        match reading {
+            Reading::Text => self.append(column, bytes, length, true),
             Reading::DateText | Reading::Timestamp => {
-                return self.push_date(column, date_time(text.as_str()));
+                let Some(date) = UsualDateTime::read(bytes, length) else {
+                    return self.push_date(column, date_time(text.as_str()));
+                };
+                let (text, length) = match reading {
+                    Reading::Timestamp => date.text_of_microseconds(),
+                    _ => date.short_text(),
+                };
+                self.append(column, &text, length, true);
             }
+            _ if is_json(reading, text.as_str()) => self.append(column, bytes, length, false),
             _ => return self.push_other(column, text.as_str()),
         }
+        Ok(())
+    }
+
+    /// Appends a value whose turn it is: the first bytes of a slice, so many, perhaps in quotes.
+    #[inline(always)]
+    fn append(&mut self, column: usize, bytes: &[u8], length: usize, is_quoted: bool) {
         let (piece, piece_length) = self.shape.up_to_and_on(self.next, column);
-        let (text, length) = text.with_what_follows();
         let start = self.lines.len() + piece_length;
         self.lines.reserve(piece_length + length + 2 * CHUNK + 2);
         self.lines.extend_loosely(piece, piece_length);
-        self.lines.push(b'"');
-        self.lines.extend_loosely(text, length);
-        self.lines.push(b'"');
+        if is_quoted {
+            self.lines.push(b'"');
+        }
+        self.lines.extend_loosely(bytes, length);
+        if is_quoted {
+            self.lines.push(b'"');
+        }
         self.places[column] = Place { start, end: self.lines.len() };
         self.next = column + 1;
-        Ok(())
     }
 
     #[inline(never)]
@@ -248,6 +274,32 @@ impl LineBuilder {
     }
 
     fn push_item(&mut self, column: usize, text: &str) {
+        if !self.begin_item(column) {
+            return self.push_late_item(column, text);
+        }
+        self.scratch.clear();
+        json::push_string(&mut self.scratch, text);
+        self.scratch.push(b']');
+        self.lines.extend(&self.scratch);
+        self.places[column].end = self.lines.len();
+    }
+
+    fn push_plain_item(&mut self, column: usize, text: PlainText<'_>) {
+        if !self.begin_item(column) {
+            return self.push_late_item(column, text.as_str());
+        }
+        let (bytes, length) = text.with_what_follows();
+        self.lines.reserve(length + CHUNK + 3);
+        self.lines.push(b'"');
+        self.lines.extend_loosely(bytes, length);
+        self.lines.push(b'"');
+        self.lines.push(b']');
+        self.places[column].end = self.lines.len();
+    }
+
+    /// Goes on to the next item of a list, unless the list's turn is over.
+    #[inline]
+    fn begin_item(&mut self, column: usize) -> bool {
         if !self.has_late && column >= self.next {
             self.begin(column);
             self.lines.extend(b"[");
@@ -256,13 +308,9 @@ impl LineBuilder {
             self.lines.truncate(self.lines.len() - 1);
             self.lines.extend(b",");
         } else {
-            return self.push_late_item(column, text);
+            return false;
         }
-        self.scratch.clear();
-        json::push_string(&mut self.scratch, text);
-        self.scratch.push(b']');
-        self.lines.extend(&self.scratch);
-        self.places[column].end = self.lines.len();
+        true
     }
 
     #[cold]
@@ -385,6 +433,17 @@ fn render(reading: Reading, text: &str, out: &mut Vec<u8>) -> Result<(), Unfit> 
         Reading::TextList => unreachable!("items are not single values"),
     }
     Ok(())
+}
+
+/// Whether a text is the JSON of its value already.
+#[inline]
+fn is_json(reading: Reading, text: &str) -> bool {
+    match reading {
+        Reading::Boolean => matches!(text, "true" | "false"),
+        Reading::Integer => is_json_number(text, NumberSyntax::Integer),
+        Reading::Lexeme(syntax) => is_json_number(text, syntax),
+        _ => false,
+    }
 }
 
 /// A date-time as text, and its length: of an instant with six digits of its fraction, else with those that it has,

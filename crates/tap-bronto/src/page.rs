@@ -66,6 +66,15 @@ struct CurrentRow {
     unfit: Option<(usize, Unfit)>,
 }
 
+impl CurrentRow {
+    /// Takes a text that identifies the row.
+    fn identify(&mut self, slot: usize, text: &str) {
+        let start = self.texts.len();
+        self.texts.push_str(text);
+        self.spans[slot] = Some((start, self.texts.len()));
+    }
+}
+
 /// Figures of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PageCounts {
@@ -360,9 +369,7 @@ impl RowSink for PageSink {
             return self.replication_key(field, usage, text);
         }
         if let Some(slot) = usage.identity {
-            let start = self.current.texts.len();
-            self.current.texts.push_str(text);
-            self.current.spans[slot] = Some((start, self.current.texts.len()));
+            self.current.identify(slot, text);
         }
         if let Some(column) = usage.column
             && !self.is_looking
@@ -374,16 +381,18 @@ impl RowSink for PageSink {
 
     #[inline]
     fn plain_value(&mut self, field: usize, text: PlainText<'_>) {
-        match self.uses.get(field) {
-            Some(&FieldUse { column: Some(column), identity: None, is_replication_key: false }) => {
-                if self.is_looking {
-                    return;
-                }
-                if let Err(unfit) = self.rows.push_plain(column, self.page.kept, text) {
-                    self.current.unfit.get_or_insert((field, unfit));
-                }
-            }
-            _ => self.value(field, text.as_str()),
+        let Some(&usage) = self.uses.get(field) else { return };
+        if usage.is_replication_key {
+            return self.replication_key(field, usage, text.as_str());
+        }
+        if let Some(slot) = usage.identity {
+            self.current.identify(slot, text.as_str());
+        }
+        if let Some(column) = usage.column
+            && !self.is_looking
+            && let Err(unfit) = self.rows.push_plain(column, self.page.kept, text)
+        {
+            self.current.unfit.get_or_insert((field, unfit));
         }
     }
 

@@ -77,9 +77,15 @@ pub(crate) fn microseconds(date: lexical::DateTime<'_>) -> Result<i64, Unfit> {
     date.microseconds().ok_or((ReasonCode::TimestampRange, "is finer than a microsecond"))
 }
 
+/// Whether a text is a number in the form in which almost all come, and the same JSON number.
+#[inline]
+pub(crate) fn is_json_number(text: &str, syntax: NumberSyntax) -> bool {
+    PlainNumber::read(text, syntax).is_some_and(|number| number.is_json)
+}
+
 /// Reads a number as a JSON number with its digits.
 pub(crate) fn lexeme(text: &str, syntax: NumberSyntax) -> Result<Cow<'_, str>, Unfit> {
-    if PlainNumber::read(text, syntax).is_some_and(|number| number.is_json) {
+    if is_json_number(text, syntax) {
         return Ok(Cow::Borrowed(text));
     }
     Ok(digits(text, syntax)?.json())

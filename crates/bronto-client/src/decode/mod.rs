@@ -187,7 +187,7 @@ pub fn session_id(body: &[u8]) -> Result<Answer<SecretString>, AnswerDefect> {
     let document = Document::new(body)?;
     let mut id = String::new();
     let fault = soap::walk(&document, Function::Login, |pull, item| {
-        if !item.is_empty {
+        if item.open(pull)? {
             match pull.leaf()? {
                 Leaf::Text(text) => text.trim().clone_into(&mut id),
                 Leaf::Gathered => pull.gathered().trim().clone_into(&mut id),
@@ -207,21 +207,17 @@ pub fn session_id(body: &[u8]) -> Result<Answer<SecretString>, AnswerDefect> {
 /// Checks the answer to a logout, whose content is of no interest.
 pub(crate) fn acknowledgement(body: &[u8]) -> Result<Answer<()>, AnswerDefect> {
     let document = Document::new(body)?;
-    let fault =
-        soap::walk(
-            &document,
-            Function::Logout,
-            |pull, item| {
-                if item.is_empty { Ok(()) } else { pull.skip() }
-            },
-        )?;
+    let fault = soap::walk(&document, Function::Logout, skip)?;
     Ok(fault.map_or(Answer::Response(()), Answer::Fault))
 }
 
 /// Looks for a SOAP fault in an answer whose HTTP status says that something failed.
 pub(crate) fn fault_in(function: Function, body: &[u8]) -> Option<Fault> {
     let document = Document::new(body).ok()?;
-    let skip =
-        |pull: &mut Pull<'_>, item: soap::Item| if item.is_empty { Ok(()) } else { pull.skip() };
     soap::walk(&document, function, skip).ok()?
+}
+
+/// Passes an item over.
+fn skip(pull: &mut Pull<'_>, item: soap::Item) -> Result<(), AnswerDefect> {
+    if item.open(pull)? { pull.skip() } else { Ok(()) }
 }

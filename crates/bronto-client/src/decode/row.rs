@@ -6,7 +6,7 @@ use quick_xml::events::{BytesStart, Event};
 
 use super::document::Document;
 use super::pull::{Leaf, LeafDefect, Pull, is_layout, is_nil};
-use super::soap::Item;
+use super::soap::{Form, ITEM_END, ITEM_START, Item};
 use super::tags::{PlainElement, Tags};
 use super::{AnswerDefect, MAX_TEXT_BYTES, MAX_UNKNOWN_NAMES, Rows};
 use crate::object::{Kind, ObjectTable, Place};
@@ -53,14 +53,16 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
         }
     }
 
-    /// Reads one object, whose start tag was read, to its end.
+    /// Reads one object to its end.
     pub(super) fn read(&mut self, pull: &mut Pull<'_>, item: &Item) -> Result<(), AnswerDefect> {
         self.group = None;
         self.next_field = 0;
         self.seen = 0;
         self.defect = None;
-        if !item.is_empty {
-            self.elements(pull)?;
+        match item.form {
+            Form::Ahead => self.plain_object(pull)?,
+            Form::Open => self.elements(pull)?,
+            Form::Empty => {}
         }
         if pull.take_bare_ampersand() {
             self.reject(RowDefect::BareAmpersand);
@@ -95,7 +97,10 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
     /// Reads the elements of the object and of its groups.
     fn elements(&mut self, pull: &mut Pull<'_>) -> Result<(), AnswerDefect> {
         loop {
-            self.plain_elements(pull);
+            if let Some(text) = pull.plain_text() {
+                let rest = self.plain_elements(text);
+                pull.pass(text.len() - rest.len());
+            }
             match pull.next()? {
                 Event::Start(tag) => self.element(pull, &tag)?,
                 Event::Text(text) if is_layout(&text) => {}
@@ -113,10 +118,54 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
         }
     }
 
-    /// Reads elements in their plainest form, as many as come one after the other.
-    #[inline]
-    fn plain_elements(&mut self, pull: &mut Pull<'_>) {
-        let Some(text) = pull.plain_text() else { return };
+    /// Reads an object whose start tag was not read yet, past the parser as long as its elements have their plainest
+    /// form. If some have not, the parser reads the tags that are open, and goes on where the first of those is.
+    fn plain_object(&mut self, pull: &mut Pull<'_>) -> Result<(), AnswerDefect> {
+        let text = pull.plain_text().unwrap_or_default();
+        let position = |rest: &str| text.len() - rest.len();
+        let mut rest = text.strip_prefix(ITEM_START).unwrap_or(text);
+        let mut read = position(rest);
+        let mut group_tag = None;
+        loop {
+            rest = self.plain_elements(rest);
+            match self.group {
+                None => {
+                    if let Some(behind) = rest.strip_prefix(ITEM_END) {
+                        pull.pass(position(behind));
+                        return Ok(());
+                    }
+                    let Some((index, members)) = self.tags.group(rest) else { break };
+                    group_tag = Some(position(rest)..position(members));
+                    self.enter(index);
+                    rest = members;
+                }
+                Some(group) => {
+                    let Some(behind) = self.tags.behind_group(rest, group) else { break };
+                    group_tag = None;
+                    self.group = None;
+                    rest = behind;
+                }
+            }
+        }
+        pull.next()?;
+        if let Some(tag) = group_tag {
+            pull.pass(tag.start - read);
+            pull.next()?;
+            read = tag.end;
+        }
+        pull.pass(position(rest) - read);
+        self.elements(pull)
+    }
+
+    /// Goes on with the members of a group, of which the first is that field.
+    fn enter(&mut self, index: usize) {
+        self.next_field = index;
+        self.group = self.table.fields[index].group;
+    }
+
+    /// Reads elements in their plainest form, as many as come one after the other, and gives what follows them.
+    #[inline(always)]
+    fn plain_elements<'a>(&mut self, text: &'a str) -> &'a str {
         let mut rest = text;
         while let Some(element) = self.tags.plain_element(rest, self.next_field, self.group) {
             if element.length > MAX_TEXT_BYTES {
@@ -131,7 +180,7 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
                 self.value(index, &content[..length]);
             }
         }
-        pull.pass(text.len() - rest.len());
+        rest
     }
 
     /// Where an element belongs. Prefixes don't matter, but hardly any element has one.
@@ -149,8 +198,7 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
                 self.field(pull, index, nil)
             }
             Some(Place::Group(index)) => {
-                self.next_field = index;
-                self.group = self.table.fields[index].group;
+                self.enter(index);
                 Ok(())
             }
             None => {

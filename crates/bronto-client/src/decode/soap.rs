@@ -15,12 +15,36 @@ const BRONTO: &str = "http://api.bronto.com/v4";
 /// The longest element name that is quoted.
 const LONGEST_NAME: usize = 80;
 
-/// A `return` element of the response whose start tag was just read.
+/// The tags of an item in their plainest form.
+pub(super) const ITEM_START: &str = "<return>";
+pub(super) const ITEM_END: &str = "</return>";
+
+/// A `return` element of the response.
 pub(super) struct Item {
     /// Where it begins in the document.
     pub(super) start: usize,
-    /// Whether it is an empty-element tag, so that nothing more of it follows.
-    pub(super) is_empty: bool,
+    pub(super) form: Form,
+}
+
+/// What is still to be read of an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// All of it: its start tag has its plainest form, and it can be tried to read it without the parser.
+    Ahead,
+    /// All but its start tag.
+    Open,
+    /// Nothing: it is an empty-element tag.
+    Empty,
+}
+
+impl Item {
+    /// Reads its start tag, unless that was read, and tells whether anything follows.
+    pub(super) fn open(&self, pull: &mut Pull<'_>) -> Result<bool, AnswerDefect> {
+        if self.form == Form::Ahead {
+            pull.next()?;
+        }
+        Ok(self.form != Form::Empty)
+    }
 }
 
 /// Reads a whole answer to `function`, calling `on_item` for each `return` element, which must
@@ -179,10 +203,15 @@ impl<'a> Walk<'a> {
     {
         loop {
             let start = self.pull.position();
+            if self.pull.plain_text().is_some_and(|text| text.starts_with(ITEM_START)) {
+                self.no_bare_ampersand()?;
+                on_item(&mut self.pull, Item { start, form: Form::Ahead })?;
+                continue;
+            }
             let event = self.pull.next()?;
-            let (tag, is_empty) = match &event {
-                Event::Start(tag) => (tag, false),
-                Event::Empty(tag) => (tag, true),
+            let (tag, form) = match &event {
+                Event::Start(tag) => (tag, Form::Open),
+                Event::Empty(tag) => (tag, Form::Empty),
                 Event::End(_) => return Ok(()),
                 other => {
                     self.only_layout(other)?;
@@ -193,7 +222,7 @@ impl<'a> Walk<'a> {
                 return Err(self.pull.malformed("an element beside the objects of the response"));
             }
             self.no_bare_ampersand()?;
-            on_item(&mut self.pull, Item { start, is_empty })?;
+            on_item(&mut self.pull, Item { start, form })?;
         }
     }
 

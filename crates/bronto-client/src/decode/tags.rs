@@ -6,16 +6,17 @@
 use crate::object::{Kind, ObjectTable, is_same};
 
 /// How many bytes are looked at: longer than any tag of ours, and shorter than what follows the last element.
-const GLANCE: usize = 32;
+const GLANCE: usize = 24;
 
 const WORDS: usize = GLANCE / 8;
 
-/// The tags of a table's fields.
+/// The tags of a table's fields and groups.
 pub(super) struct Tags {
     /// The first word of each start tag, and which bits of it count. This alone tells almost all of them apart.
     firsts: Vec<(u64, u64)>,
     /// The tags, by the fields' indices; none for a field that holds no text or has too long a name.
     fields: Vec<Option<FieldTags>>,
+    groups: Vec<GroupTags>,
 }
 
 struct FieldTags {
@@ -23,6 +24,14 @@ struct FieldTags {
     is_repeated: bool,
     start: Tag,
     end: Tag,
+}
+
+struct GroupTags {
+    name: &'static str,
+    /// The index of its first member.
+    first: usize,
+    start: String,
+    end: String,
 }
 
 /// A tag, filled up with bytes that don't count.
@@ -63,7 +72,16 @@ impl Tags {
         let first = |tags: &FieldTags| (tags.start.words[0], tags.start.masks[0]);
         // No markup begins with a zero.
         let firsts = fields.iter().map(|tags| tags.as_ref().map_or((0, u64::MAX), first));
-        Self { firsts: firsts.collect(), fields }
+        let mut groups: Vec<GroupTags> = Vec::new();
+        for (first, field) in table.fields.iter().enumerate() {
+            if let Some(name) = field.group
+                && groups.iter().all(|group| group.name != name)
+            {
+                let (start, end) = (format!("<{name}>"), format!("</{name}>"));
+                groups.push(GroupTags { name, first, start, end });
+            }
+        }
+        Self { firsts: firsts.collect(), fields, groups }
     }
 
     /// The element of a field inside `group` that the text begins with, if it has its plainest form.
@@ -80,10 +98,10 @@ impl Tags {
         if bytes[1] == b'/' {
             return None;
         }
-        let (index, tags) = self.find(bytes, next, group)?;
+        let (index, tags) = self.find(words(bytes), next, group)?;
         let content = &text[tags.start.length..];
         let (length, is_plain) = text_end(content.as_bytes())?;
-        if !tags.end.is_at(content.as_bytes().get(length..)?.first_chunk()?) {
+        if !tags.end.is_at(words(content.as_bytes().get(length..)?.first_chunk()?)) {
             return None;
         }
         let rest = &content[length + tags.end.length..];
@@ -91,21 +109,31 @@ impl Tags {
         Some(PlainElement { index, is_repeated, content, length, is_plain, rest })
     }
 
+    /// The index of the first member of the group whose start tag the text begins with, and what follows that tag.
+    pub(super) fn group<'a>(&self, text: &'a str) -> Option<(usize, &'a str)> {
+        self.groups.iter().find_map(|group| Some((group.first, text.strip_prefix(&*group.start)?)))
+    }
+
+    /// What follows the end tag of the group, if the text begins with that.
+    pub(super) fn behind_group<'a>(&self, text: &'a str, name: &str) -> Option<&'a str> {
+        let group = self.groups.iter().find(|group| group.name == name)?;
+        text.strip_prefix(&*group.end)
+    }
+
     /// The field whose start tag these bytes begin with.
     #[inline(always)]
     fn find(
         &self,
-        bytes: &[u8; GLANCE],
+        words: [u64; WORDS],
         next: usize,
         group: Option<&str>,
     ) -> Option<(usize, &FieldTags)> {
-        let first = words(bytes)[0];
         let next = next.min(self.firsts.len());
         for (range, from) in [(&self.firsts[next..], next), (&self.firsts[..next], 0)] {
             for (at, (word, mask)) in range.iter().enumerate() {
-                if (first ^ word) & mask == 0
+                if (words[0] ^ word) & mask == 0
                     && let Some(tags) = &self.fields[from + at]
-                    && tags.start.is_at(bytes)
+                    && tags.start.is_at(words)
                     && is_same(tags.group, group)
                 {
                     return Some((from + at, tags));
@@ -126,43 +154,46 @@ impl Tag {
     }
 
     #[inline(always)]
-    fn is_at(&self, bytes: &[u8; GLANCE]) -> bool {
-        let found = words(bytes);
+    fn is_at(&self, found: [u64; WORDS]) -> bool {
         let differs = |at: usize| (found[at] ^ self.words[at]) & self.masks[at];
         (0..WORDS).fold(0, |all, at| all | differs(at)) == 0
     }
 }
 
-/// Where a text ends, by the `<` or `&` behind it, and whether there is a control character, quote or backslash in it.
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
+const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
+
+/// Where a text ends, by the `<` or `&` behind it, and whether there is no control character, quote or backslash in it.
 /// None where less than a word follows: there is more behind every text of ours.
 ///
 /// Most texts are a word or two long, for which a call would cost more than the search.
 #[inline(always)]
 fn text_end(bytes: &[u8]) -> Option<(usize, bool)> {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
-    let mut escapes = 0;
     let mut at = 0;
     loop {
         let word = u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?);
-        // The first mark in a word is where such a byte is; those behind it may be wrong.
-        let marks = |byte: u8| {
-            let differs = word ^ (ONES * u64::from(byte));
+        // The first mark in a word is where such a byte is; those behind it may be wrong. What differs from others in
+        // the bits that are left out is told apart afterwards: `<` from `\`, `|` and U+001C, `&` from `"`.
+        let marks = |bits: u8, byte: u8| {
+            let differs = word & (ONES * u64::from(bits)) ^ (ONES * u64::from(byte));
             differs.wrapping_sub(ONES) & !differs
         };
         let controls = word.wrapping_sub(ONES * 0x20) & !word;
-        let ends = (marks(b'<') | marks(b'&')) & HIGH_BITS;
-        let found = (marks(b'"') | marks(b'\\') | controls) & HIGH_BITS;
-        if ends != 0 {
-            let before = ends ^ (ends - 1);
-            return Some((
-                at + ends.trailing_zeros() as usize / 8,
-                (escapes | found & before) == 0,
-            ));
+        let stops = (marks(0x9F, b'<' & 0x9F) | marks(0xFB, b'"') | controls) & HIGH_BITS;
+        if stops != 0 {
+            let at = at + stops.trailing_zeros() as usize / 8;
+            return if bytes[at] == b'<' { Some((at, true)) } else { end_behind(bytes, at) };
         }
-        escapes |= found;
         at += 8;
     }
+}
+
+/// The same where something else than a `<` stands in front, up to which the text is plain.
+#[inline(never)]
+fn end_behind(bytes: &[u8], at: usize) -> Option<(usize, bool)> {
+    let end = at + memchr::memchr2(b'<', b'&', &bytes[at..])?;
+    let needs_escape = |byte: &u8| *byte < b' ' || matches!(byte, b'"' | b'\\');
+    Some((end, !bytes[at..end].iter().any(needs_escape)))
 }
 
 #[inline(always)]
@@ -180,7 +211,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_end_of_a_text_is_found_and_what_is_in_it(
-            text in "[a-z;=!#%é\u{1f600}\u{7f}]{0,20}[\u{0}\u{1f}\u{20}\"\\\\]{0,2}[a-z\u{80}\u{bc}]{0,20}",
+            text in "[a-z;=!#%|é\u{1f600}\u{7f}]{0,20}[\u{0}\u{1f}\u{20}\"\\\\]{0,2}[a-z\u{80}\u{bc}]{0,20}",
             end in prop::sample::select(vec!['<', '&']),
             rest in "[<&\"\\\\a-z\u{0}]{8,20}",
         ) {
@@ -188,6 +219,16 @@ mod tests {
             let is_plain = !text.bytes().any(|byte| byte < 0x20 || matches!(byte, b'"' | b'\\'));
             prop_assert_eq!(text_end(bytes.as_bytes()), Some((text.len(), is_plain)));
             prop_assert_eq!(text_end(text.as_bytes()), None);
+        }
+
+        #[test]
+        fn every_byte_is_told_from_the_others(byte in any::<u8>(), before in 0_usize..20) {
+            let mut bytes = vec![b'a'; before];
+            bytes.push(byte);
+            bytes.extend(b"b<cdefghi");
+            let end = if matches!(byte, b'<' | b'&') { before } else { before + 2 };
+            let is_plain = byte >= b' ' && !matches!(byte, b'"' | b'\\') || end == before;
+            prop_assert_eq!(text_end(&bytes), Some((end, is_plain)));
         }
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use chrono::{Timelike, Utc};
 
 use super::trimmed;
+use super::words::{first_two, is_of_form};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 const MICROS_PER_SECOND: i64 = 1_000_000;
@@ -272,27 +273,20 @@ const LAST_SECOND: i64 = 253_402_300_799;
 /// a quarter of what contacts have.
 #[inline]
 fn numbers(clock: &[u8; 19]) -> Option<[u32; 6]> {
-    let (date, behind) = clock.split_first_chunk()?;
-    let (day, _) = behind.split_first_chunk()?;
-    let time = clock.last_chunk()?;
-    let (date, day, time) =
-        (pairs(date, b"0000-00-")?, pairs(day, b"00T00:00")?, pairs(time, b"00:00:00")?);
-    let [century, year] = [date[0], date[2]].map(u32::from);
-    let [month, day, hour] = [date[5], day[0], time[0]].map(u32::from);
-    Some([century * 100 + year, month, day, hour, time[3].into(), time[6].into()])
-}
-
-/// The two-digit numbers that begin at each byte, if digits stand where zeros are in the form, and otherwise what is there.
-#[inline(always)]
-fn pairs(bytes: &[u8; 8], form: &[u8; 8]) -> Option<[u8; 8]> {
-    let others = form.map(|byte| if byte == b'0' { 0 } else { 0xFF });
-    let digits = u64::from_le_bytes(*bytes) ^ u64::from_le_bytes(*form);
-    let beyond_nine = digits.wrapping_add(u64::from_le_bytes([0x76; 8])) | digits;
-    let is_wrong = beyond_nine & u64::from_le_bytes([0x80; 8]);
-    if is_wrong | digits & u64::from_le_bytes(others) != 0 {
+    const FORMS: [u64; 3] = [
+        u64::from_le_bytes(*b"0000-00-"),
+        u64::from_le_bytes(*b"00T00:00"),
+        u64::from_le_bytes(*b"00:00:00"),
+    ];
+    let (words, _) = clock.as_chunks::<8>();
+    let texts = [&words[0], &words[1], clock.last_chunk()?];
+    let [date, day, time] = [0, 1, 2].map(|at| u64::from_le_bytes(*texts[at]) ^ FORMS[at]);
+    if !is_of_form([date, day, time], FORMS) {
         return None;
     }
-    Some((digits.wrapping_mul(10).wrapping_add(digits >> 8)).to_le_bytes())
+    let year = first_two(date) * 100 + first_two(date >> 16);
+    let [month, day, hour] = [first_two(date >> 40), first_two(day), first_two(day >> 24)];
+    Some([year, month, day, hour, first_two(time >> 24), first_two(time >> 48)])
 }
 
 /// The value of the first two bytes, which must be digits.

@@ -6,9 +6,12 @@
 
 mod date_time;
 mod number;
+mod usual;
+mod words;
 
 pub use date_time::{DateTime, DateTimeError, utc_text};
 pub use number::{Digits, Number, NumberError, decimal, float, integer};
+pub use usual::UsualDateTime;
 
 /// Reads an `xs:boolean`: `true`, `false`, `1` or `0`.
 ///
