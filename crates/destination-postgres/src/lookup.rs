@@ -113,7 +113,7 @@ impl Found {
         if self.known.is_empty() { Picked::All } else { Picked::These(&self.new) }
     }
 
-    /// The places of the rows that are new, and of those at these spots.
+    /// The places of the rows that are new and of those at these spots, in order.
     pub(crate) fn new_and(&self, mut spots: Vec<Spot>) -> Vec<u32> {
         spots.sort_unstable();
         let wanted = (0..)

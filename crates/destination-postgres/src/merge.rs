@@ -15,7 +15,7 @@ use crate::{
     connection::bigint,
     encode::{Encoder, Picked, Rows},
     failure::{Doing, unexpected},
-    layout::{Layout, Origin, Scalar, Tables},
+    layout::{Layout, List, Origin, Scalar, Tables},
     lookup::{Found, Spot, disturbed},
     session::Session,
     sql::{
@@ -23,14 +23,6 @@ use crate::{
         nested, tables,
     },
 };
-
-/// The rows that were written and whose array changes.
-struct ChangedArrays {
-    /// Where the table had them.
-    rows: Vec<Spot>,
-    /// Where the stage has them.
-    staged: Vec<Spot>,
-}
 
 impl Session<'_> {
     /// Merges a load into its table.
@@ -88,14 +80,14 @@ impl Session<'_> {
         self.connection.copy(&sql.copy_into_table(), rows, &Doing::rows(&sql.layout.table)).await
     }
 
-    /// Judges the staged rows that the table has and updates it. Returns for each array the rows that were written and
-    /// whose array changes: the items of the others are what they should be.
+    /// Judges the staged rows that the table has and updates it. Returns for each array where the table had the rows that
+    /// were written and whose array changes: the items of the others are what they should be.
     async fn update(
         &self,
         sql: &Merge<'_>,
         found: &Found,
         outcome: &mut MergeOutcome,
-    ) -> Result<Vec<ChangedArrays>, DestinationError> {
+    ) -> Result<Vec<Vec<Spot>>, DestinationError> {
         let doing = Doing::rows(&sql.layout.table);
         let row = self.connection.query_one(&sql.update(), &[], &doing).await?;
         let [unchanged, superseded, to_update, updated] =
@@ -106,8 +98,7 @@ impl Session<'_> {
         }
         (outcome.unchanged, outcome.superseded, outcome.updated) = (unchanged, superseded, updated);
         let spots = |column| row.get::<_, Option<Vec<Spot>>>(column).unwrap_or_default();
-        let arrays = (0..sql.layout.lists.len()).map(|position| 4 + 2 * position);
-        Ok(arrays.map(|at| ChangedArrays { rows: spots(at), staged: spots(at + 1) }).collect())
+        Ok((4..).take(sql.layout.lists.len()).map(spots).collect())
     }
 
     /// Puts the items of the rows that are new, and of those whose arrays changed, into the subtables, in place of those
@@ -117,38 +108,32 @@ impl Session<'_> {
         sql: &Merge<'_>,
         rows: &Rows<'_>,
         found: &Found,
-        changed: Vec<ChangedArrays>,
+        changed: Vec<Vec<Spot>>,
     ) -> Result<Vec<ChildOutcome>, DestinationError> {
         let layout = sql.layout;
-        let new: Vec<i32> =
-            found.new.iter().filter_map(|place| i32::try_from(*place).ok()).collect();
         let mut children = Vec::new();
         let mut changed = changed.into_iter();
         for (position, child) in sql.tables.children.iter().enumerate() {
             let doing = Doing::rows(child);
-            let changed = changed.next();
+            let list = layout.lists.get(position);
+            // Somebody may have deleted the parents of rows that are new, and not their items.
+            let replaced = found.new_and(changed.next().unwrap_or_default());
             let mut deleted = 0;
             if found.filled.get(position + 1) == Some(&true) {
-                if found.has_keys && !found.new.is_empty() {
-                    let places = [(&new as &(dyn ToSql + Sync), Type::INT4_ARRAY)];
-                    let delete = sql.delete_orphans(child);
+                if found.has_keys && !replaced.is_empty() {
+                    let places: Vec<i32> =
+                        replaced.iter().map(|place| place.cast_signed()).collect();
+                    let places = [(&places as &(dyn ToSql + Sync), Type::INT4_ARRAY)];
+                    let delete = sql.delete_items_at(child);
                     deleted += self.connection.execute(&delete, &places, &doing).await?;
                 }
-                deleted += match &changed {
-                    _ if found.known.is_empty() => 0,
-                    Some(changed) if changed.staged.is_empty() => 0,
-                    Some(changed) => {
-                        let staged = [(&changed.staged as &(dyn ToSql + Sync), Type::TID_ARRAY)];
-                        let delete = sql.delete_changed_items(child);
-                        self.connection.execute(&delete, &staged, &doing).await?
-                    }
-                    None => self.connection.execute(&sql.delete_items(child), &[], &doing).await?,
-                };
+                if list.is_none() && !found.known.is_empty() {
+                    deleted +=
+                        self.connection.execute(&sql.delete_items(child), &[], &doing).await?;
+                }
             }
-            let inserted = if let Some(list) = layout.lists.get(position) {
-                let places = changed.map(|changed| found.new_and(changed.rows));
-                let picked = places.as_deref().map_or(Picked::All, Picked::These);
-                self.copy_items(sql, child, Encoder::for_items(rows, picked, list), picked).await?
+            let inserted = if let Some(list) = list {
+                self.copy_items(sql, child, list, rows, &replaced).await?
             } else if let Some(nested) = layout.nested.get(position - layout.lists.len()) {
                 let insert = nested::insert_items(self.schema, child, layout, nested, STAGE);
                 self.connection.execute(&insert, &[], &doing).await?
@@ -161,16 +146,19 @@ impl Session<'_> {
         Ok(children)
     }
 
+    /// Copies the items of these rows' arrays into their subtable.
     async fn copy_items(
         &self,
         sql: &Merge<'_>,
         child: &str,
-        items: Encoder<'_>,
-        picked: Picked<'_>,
+        list: &List,
+        rows: &Rows<'_>,
+        places: &[u32],
     ) -> Result<u64, DestinationError> {
-        if matches!(picked, Picked::These([])) {
+        if places.is_empty() {
             return Ok(0);
         }
+        let items = Encoder::for_items(rows, Picked::These(places), list);
         self.connection.copy(&sql.copy_items(child), items, &Doing::rows(child)).await
     }
 

@@ -21,13 +21,15 @@ const SPOT: &str = "_sdc_spot";
 const PLACE: &str = "_sdc_place";
 
 /// From here on, rows are looked up by key or spot, one by one: the stages are small, the table may be huge, and its
-/// planner would rather read it whole.
-const LOOK_UP: &str = "set local enable_hashjoin = off; set local enable_mergejoin = off";
+/// planner would rather read it whole, or make a bitmap for every row.
+const LOOK_UP: &str = "set local enable_hashjoin = off; set local enable_mergejoin = off; \
+                       set local enable_bitmapscan = off";
 
 /// Drops stages, so that the transaction's next load can have them, and lets the planner choose again.
 pub(crate) fn drop_stages(stages: &[&str]) -> String {
     format!(
-        "drop table {}; set local enable_hashjoin to default; set local enable_mergejoin to default",
+        "drop table {}; set local enable_hashjoin to default; set local enable_mergejoin to default; \
+         set local enable_bitmapscan to default",
         comma(stages)
     )
 }
@@ -105,19 +107,18 @@ impl Merge<'_> {
         )
     }
 
-    /// Deletes the items of rows that are new: somebody deleted their parents and not them. Parameter: the places of the
-    /// rows.
-    pub(crate) fn delete_orphans(&self, child: &str) -> String {
+    /// Deletes the items of some rows of the load. Parameter: the places of the rows.
+    pub(crate) fn delete_items_at(&self, child: &str) -> String {
         format!(
-            "delete from {} c using {KEYS} s where s.{PLACE} = any($1) and {}",
+            "delete from {} c using {KEYS} k where k.{PLACE} = any($1) and {}",
             table(self.schema, child),
-            child_of(self.layout, "s"),
+            child_of(self.layout, "k"),
         )
     }
 
     /// Judges the staged rows that the table has, takes those that don't differ or lose out of the stage, and updates
     /// the table with the others. Counts those that don't differ, lose, were to be written and were written, and tells for
-    /// each array where the table and the stage have those that were and whose array changes.
+    /// each array where the table had those that were and whose array changes.
     ///
     /// Somebody else may have changed a row since it was looked up. Then it isn't at its spot any more, and the counts
     /// don't agree. The keys are compared in a way that no index serves, so that rows are found by their spots.
@@ -135,8 +136,7 @@ impl Merge<'_> {
         let differs = (0..arrays.len()).map(|place| format!(" or j.array_{place}"));
         let differs = format!("(j.others{})", differs.collect::<String>());
         let told = (0..arrays.len()).map(|place| {
-            let changes = format!("filter (where j.same and j.wins and j.array_{place})");
-            format!(", array_agg(j.spot) {changes}, array_agg(j.place) {changes}")
+            format!(", array_agg(j.spot) filter (where j.same and j.wins and j.array_{place})")
         });
         format!(
             "with judged as materialized (select s.ctid as place, s.{SPOT} as spot, {same_key} as same, \
@@ -160,15 +160,6 @@ impl Merge<'_> {
         )
     }
 
-    /// Deletes the items of updated rows whose array changes. Parameter: where the stage has the rows.
-    pub(crate) fn delete_changed_items(&self, child: &str) -> String {
-        format!(
-            "delete from {} c using {STAGE} s where s.ctid = any($1) and {}",
-            table(self.schema, child),
-            child_of(self.layout, "s"),
-        )
-    }
-
     /// Deletes the items of the rows that were updated.
     pub(crate) fn delete_items(&self, child: &str) -> String {
         format!(
@@ -188,8 +179,13 @@ impl Merge<'_> {
         let system = self.layout.system.iter().map(scalar);
         let lists = self.layout.lists.iter().zip(&self.tables.children).map(|(list, child)| {
             let item = json_value(&format!("c.{}", identifier(ITEM)), list.item);
-            let items = items(self.schema, child, self.layout, "t", "json_agg", &item);
-            format!("{items} as {}", identifier(&list.name))
+            format!(
+                "(select json_agg({item} order by c.{}) from {} c where {}) as {}",
+                identifier(LEVEL),
+                table(self.schema, child),
+                child_of(self.layout, "t"),
+                identifier(&list.name),
+            )
         });
         format!(
             "select row_to_json(r)::text from (select {} from {STAGE} s join {} t on {} where {}) r",
@@ -243,7 +239,7 @@ pub(crate) fn differs(
     any_of(other_differences(schema, layout, left, right).into_iter().chain(arrays).collect())
 }
 
-/// Whether the arrays of this position differ.
+/// Whether the arrays of this position differ; one that is empty is like none.
 fn array_differs(
     schema: &str,
     layout: &Layout,
@@ -252,16 +248,20 @@ fn array_differs(
     right: Aliased<'_>,
 ) -> String {
     let list = &layout.lists[position];
-    let array = |(alias, side): Aliased<'_>| {
-        let cast = list.item.compared_as();
-        match side {
-            Side::Staged if cast.is_empty() => format!("{alias}.{}", identifier(&list.name)),
-            Side::Staged => format!("{alias}.{}{cast}[]", identifier(&list.name)),
-            Side::Stored(children) => {
-                let item = format!("c.{}{cast}", identifier(ITEM));
-                items(schema, &children[position], layout, alias, "array_agg", &item)
-            }
+    let cast = list.item.compared_as();
+    let array = |(alias, side): Aliased<'_>| match side {
+        Side::Staged => {
+            let cast = if cast.is_empty() { String::new() } else { format!("{cast}[]") };
+            format!("coalesce({alias}.{}{cast}, '{{}}')", identifier(&list.name))
         }
+        // Not by `array_agg`, which would sort what the index has in order.
+        Side::Stored(children) => format!(
+            "array(select c.{}{cast} from {} c where {} order by c.{})",
+            identifier(ITEM),
+            table(schema, &children[position]),
+            child_of(layout, alias),
+            identifier(LEVEL),
+        ),
     };
     format!("{} is distinct from {}", array(left), array(right))
 }
@@ -321,23 +321,6 @@ pub(crate) fn child_columns(layout: &Layout) -> Vec<String> {
     let keys = layout.key().map(|column| identifier(&source_key(&column.name)));
     let system = layout.system.iter().map(|column| identifier(&column.name));
     keys.chain([identifier(LEVEL), identifier(ITEM)]).chain(system).collect()
-}
-
-/// The items of a row's array, put together again; null where there are none.
-fn items(
-    schema: &str,
-    child: &str,
-    layout: &Layout,
-    parent: &str,
-    aggregate: &str,
-    item: &str,
-) -> String {
-    format!(
-        "(select {aggregate}({item} order by c.{}) from {} c where {})",
-        identifier(LEVEL),
-        table(schema, child),
-        child_of(layout, parent),
-    )
 }
 
 /// Whether `c`, a row of a subtable, belongs to the row under this alias.
@@ -434,12 +417,12 @@ mod tests {
         let merge = Merge { schema: "s", layout: &layout, tables: &tables };
         let child = &tables.children[0];
         insta::assert_snapshot!(in_lines(&merge.create_stage()), @r#"
-            set local enable_hashjoin = off; set local enable_mergejoin = off; create
-            temporary table pg_temp._sdc_stage (_sdc_spot tid, "id" text, "modified"
-            text, "extra" json, "_sdc_extracted_at" timestamp with time zone,
-            "_sdc_received_at" timestamp with time zone, "_sdc_batched_at" timestamp
-            with time zone, "_sdc_sequence" bigint, "_sdc_table_version" bigint,
-            "listIds" text[]) on commit drop
+            set local enable_hashjoin = off; set local enable_mergejoin = off; set local
+            enable_bitmapscan = off; create temporary table pg_temp._sdc_stage
+            (_sdc_spot tid, "id" text, "modified" text, "extra" json,
+            "_sdc_extracted_at" timestamp with time zone, "_sdc_received_at" timestamp
+            with time zone, "_sdc_batched_at" timestamp with time zone, "_sdc_sequence"
+            bigint, "_sdc_table_version" bigint, "listIds" text[]) on commit drop
         "#);
         insta::assert_snapshot!(in_lines(&merge.copy_into_stage()), @r#"
             copy pg_temp._sdc_stage (_sdc_spot, "id", "modified", "extra",
@@ -447,9 +430,9 @@ mod tests {
             "_sdc_table_version", "listIds") from stdin with (format binary)
         "#);
         insta::assert_snapshot!(in_lines(&merge.create_keys()), @r#"
-            set local enable_hashjoin = off; set local enable_mergejoin = off; create
-            temporary table pg_temp._sdc_keys (_sdc_place integer, "id" text) on commit
-            drop
+            set local enable_hashjoin = off; set local enable_mergejoin = off; set local
+            enable_bitmapscan = off; create temporary table pg_temp._sdc_keys
+            (_sdc_place integer, "id" text) on commit drop
         "#);
         insta::assert_snapshot!(in_lines(&merge.are_filled()), @r#"
             select exists (select from "s"."contact"), exists (select from
@@ -466,9 +449,9 @@ mod tests {
             t."modified" is null then true when s."modified" is null then false else
             s."modified" collate "C" > t."modified" collate "C" end as wins,
             (row(s."modified", s."extra"::text) is distinct from row(t."modified",
-            t."extra"::text)) as others, s."listIds" is distinct from (select
-            array_agg(c."value" order by c."_sdc_level_0_id") from
-            "s"."contact__listIds" c where c."_sdc_source_key_id" = t."id") as array_0
+            t."extra"::text)) as others, coalesce(s."listIds", '{}') is distinct from
+            array(select c."value" from "s"."contact__listIds" c where
+            c."_sdc_source_key_id" = t."id" order by c."_sdc_level_0_id") as array_0
             from pg_temp._sdc_stage s join "s"."contact" t on t.ctid = s._sdc_spot),
             dropped as (delete from pg_temp._sdc_stage s using judged j where s.ctid =
             j.place and not (j.same and (j.others or j.array_0) and j.wins)), updated as
@@ -482,17 +465,12 @@ mod tests {
             filter (where j.same and not (j.others or j.array_0)), count(*) filter
             (where j.same and (j.others or j.array_0) and not j.wins), count(*) filter
             (where j.same and (j.others or j.array_0) and j.wins), (select count(*) from
-            updated), array_agg(j.spot) filter (where j.same and j.wins and j.array_0),
-            array_agg(j.place) filter (where j.same and j.wins and j.array_0) from
-            judged j
+            updated), array_agg(j.spot) filter (where j.same and j.wins and j.array_0)
+            from judged j
         "#);
-        insta::assert_snapshot!(in_lines(&merge.delete_orphans(child)), @r#"
-            delete from "s"."contact__listIds" c using pg_temp._sdc_keys s where
-            s._sdc_place = any($1) and c."_sdc_source_key_id" = s."id"
-        "#);
-        insta::assert_snapshot!(in_lines(&merge.delete_changed_items(child)), @r#"
-            delete from "s"."contact__listIds" c using pg_temp._sdc_stage s where s.ctid
-            = any($1) and c."_sdc_source_key_id" = s."id"
+        insta::assert_snapshot!(in_lines(&merge.delete_items_at(child)), @r#"
+            delete from "s"."contact__listIds" c using pg_temp._sdc_keys k where
+            k._sdc_place = any($1) and c."_sdc_source_key_id" = k."id"
         "#);
         insta::assert_snapshot!(in_lines(&merge.delete_items(child)), @r#"
             delete from "s"."contact__listIds" c using pg_temp._sdc_stage s where
