@@ -2,6 +2,7 @@
 
 use replication::{
     destination::RejectRecord,
+    edit::NO_BOOKMARK,
     event::Gap,
     ledger::{LoadCounts, LoadRecord},
     run::{RunReport, Settlement, TableReport},
@@ -212,7 +213,7 @@ pub(crate) fn load_json(load: &LoadRecord) -> Value {
         "table_version": load.table_version,
     });
     add_counts(&mut value, &load.counts);
-    value["bookmark"] = json!(load.bookmark);
+    value["bookmark"] = json!(load.bookmark.as_ref().filter(|bookmark| *bookmark != NO_BOOKMARK));
     value["max_replication_key"] = json!(load.max_replication_key);
     value["gap"] = load.gap.as_ref().map_or(Value::Null, gap_json);
     value["started_at"] = display::instant(Some(load.started_at)).into();

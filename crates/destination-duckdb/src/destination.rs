@@ -17,7 +17,7 @@ use replication::{
     },
     ledger::LoadRecord,
     placement::{Dialect, Nesting, SplitRule, StoredTable, verbatim},
-    reject::{RejectFilter, StoredReject},
+    reject::{RejectFilter, RejectStanding, StoredReject},
     replay::RejectPage,
     run::UnitLimits,
     scan::{NoRows, RowScan},
@@ -399,15 +399,17 @@ impl Destination for DuckDb {
         self.handle.read(move |session| rejects::among(session, &table, &marks)).await
     }
 
-    async fn replayable(
+    async fn stored_rejects(
         &self,
         filter: &RejectFilter,
+        standing: Option<RejectStanding>,
         after: Option<&(i64, String)>,
         page: RejectPage,
     ) -> Result<Vec<StoredReject>, DestinationError> {
         let (filter, after) = (filter.clone(), after.cloned());
-        let read =
-            move |session: &Session| rejects::replayable(session, &filter, after.as_ref(), page);
+        let read = move |session: &Session| {
+            rejects::stored(session, &filter, standing, after.as_ref(), page)
+        };
         self.handle.read(read).await
     }
 }

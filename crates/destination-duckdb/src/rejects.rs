@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use duckdb::{Row, types::Value};
 use replication::{
     destination::{DestinationError, RejectReason, RejectRecord},
-    reject::{RejectFilter, RejectedRow, StoredReject},
+    reject::{RejectFilter, RejectStanding, RejectedRow, StoredReject},
     replay::RejectPage,
     stream::StreamName,
     system::{REJECTED, SystemType},
@@ -75,10 +75,11 @@ pub(crate) fn count_known(session: &Session, ids: &[String]) -> Result<u64, Dest
     Ok(known)
 }
 
-/// Rejects to be replayed.
-pub(crate) fn replayable(
+/// Rejects, in the order of their read.
+pub(crate) fn stored(
     session: &Session,
     filter: &RejectFilter,
+    standing: Option<RejectStanding>,
     after: Option<&(i64, String)>,
     page: RejectPage,
 ) -> Result<Vec<StoredReject>, DestinationError> {
@@ -98,6 +99,7 @@ pub(crate) fn replayable(
             sequence: row.get(5)?,
             table_version: row.get(6)?,
             extracted_at: read_instant(row, 7)?.unwrap_or_default(),
+            replayed_at: read_instant(row, 8)?,
         })
     };
     let parameters = [
@@ -108,8 +110,9 @@ pub(crate) fn replayable(
         optional_text(after.map(|(_, id)| id)),
         count(page.rows as u64),
         count(page.bytes as u64),
+        standing.map_or(Value::Null, |standing| (standing == RejectStanding::Replayed).into()),
     ];
-    session.rows(&sql::rejects::replayable(&session.place), parameters, "read the rejects", read)
+    session.rows(&sql::rejects::stored(&session.place), parameters, "read the rejects", read)
 }
 
 /// Marks rejects as replayed.

@@ -15,7 +15,7 @@ use replication::{
     },
     ledger::LoadRecord,
     placement::{Dialect, Nesting, StoredTable},
-    reject::{RejectFilter, StoredReject},
+    reject::{RejectFilter, RejectStanding, StoredReject},
     replay::RejectPage,
     run::UnitLimits,
     scan::RowScan,
@@ -232,14 +232,15 @@ impl Destination for Postgres {
         Ok(found)
     }
 
-    async fn replayable(
+    async fn stored_rejects(
         &self,
         filter: &RejectFilter,
+        standing: Option<RejectStanding>,
         after: Option<&(i64, String)>,
         page: RejectPage,
     ) -> Result<Vec<StoredReject>, DestinationError> {
         let taken = self.side().await?;
-        let rejects = self.session(&taken).replayable(filter, after, page).await?;
+        let rejects = self.session(&taken).stored_rejects(filter, standing, after, page).await?;
         taken.put_back();
         Ok(rejects)
     }

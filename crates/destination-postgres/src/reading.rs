@@ -8,7 +8,7 @@ use replication::{
     },
     event::Gap,
     ledger::{LoadCounts, LoadRecord},
-    reject::{RejectFilter, StoredReject},
+    reject::{RejectFilter, RejectStanding, StoredReject},
     replay::RejectPage,
     stream::StreamName,
     system::{LOADS, REJECTED, STATE},
@@ -82,16 +82,18 @@ impl Session<'_> {
         Ok(rows.into_iter().collect())
     }
 
-    /// Rejects to be replayed.
-    pub(crate) async fn replayable(
+    /// Rejects, in the order of their read.
+    pub(crate) async fn stored_rejects(
         &self,
         filter: &RejectFilter,
+        standing: Option<RejectStanding>,
         after: Option<&(i64, String)>,
         page: RejectPage,
     ) -> Result<Vec<StoredReject>, DestinationError> {
         let rows = i64::try_from(page.rows).unwrap_or(i64::MAX);
         let bytes = i64::try_from(page.bytes).unwrap_or(i64::MAX);
         let (sequence, id) = after.cloned().unzip();
+        let is_replayed = standing.map(|standing| standing == RejectStanding::Replayed);
         let parameters = [
             text(&filter.table),
             text(&filter.reason),
@@ -100,8 +102,9 @@ impl Session<'_> {
             text(&id),
             bigint(&rows),
             bigint(&bytes),
+            (&is_replayed as _, Type::BOOL),
         ];
-        let sql = system::replayable(self.schema);
+        let sql = system::stored_rejects(self.schema);
         self.read(REJECTED.name, &sql, &parameters, stored_reject).await
     }
 
@@ -234,6 +237,7 @@ fn stored_reject(row: &Row) -> Result<StoredReject, Error> {
         sequence: row.try_get::<_, Option<i64>>(5)?.unwrap_or_default(),
         table_version: row.try_get::<_, Option<i64>>(6)?.unwrap_or_default(),
         extracted_at: row.try_get::<_, Option<_>>(7)?.unwrap_or_default(),
+        replayed_at: row.try_get(8)?,
     })
 }
 

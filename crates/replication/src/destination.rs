@@ -16,7 +16,7 @@ use crate::{
     gather::UnitLimits,
     ledger::LoadRecord,
     placement::{Dialect, Rename, StoredTable},
-    reject::{ReasonCode, RejectFilter, RejectedRow, StoredReject},
+    reject::{ReasonCode, RejectFilter, RejectStanding, RejectedRow, StoredReject},
     replay::RejectPage,
     scan::RowScan,
     source::{CheckStep, Span},
@@ -155,14 +155,15 @@ pub trait Destination: Send + Sync {
         marks: &[String],
     ) -> Result<BTreeSet<String>, DestinationError>;
 
-    /// Rejects that were not replayed yet, in the order of their sequence and id, from behind `after` on, one page of
-    /// them.
+    /// Rejects, of one standing if it is named, in the order of their sequence and id, from behind `after` on, one page
+    /// of them.
     ///
     /// # Errors
     /// When the destination can't be reached.
-    async fn replayable(
+    async fn stored_rejects(
         &self,
         filter: &RejectFilter,
+        standing: Option<RejectStanding>,
         after: Option<&(i64, String)>,
         page: RejectPage,
     ) -> Result<Vec<StoredReject>, DestinationError>;

@@ -13,12 +13,15 @@ use crate::{
     stream::StreamName,
 };
 
+/// The bookmark in the ledger of a stream whose bookmark was removed: no unit that moves none has it.
+pub const NO_BOOKMARK: &str = "";
+
 /// What is to be written.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StateEdit {
     /// The new state of streams; null for one that is read from its start again.
     pub states: BTreeMap<StreamName, Value>,
-    /// The new bookmarks as people read them, for the ledger.
+    /// The new bookmarks as people read them, for the ledger; [`NO_BOOKMARK`] where one is removed.
     pub displays: BTreeMap<StreamName, String>,
     /// Whether the opaque state of a Singer tap is forgotten, so that the tap starts without one.
     pub forgets_tap_state: bool,
@@ -73,6 +76,8 @@ async fn write(
         // It is about every table that the tap has filled.
         edited.extend(destination.totals().await?.into_keys());
     }
+    // A tap's own state is the bookmark of all its tables.
+    let removed = edit.forgets_tap_state.then(|| NO_BOOKMARK.to_owned());
     let records: Vec<LoadRecord> = edited
         .into_iter()
         .map(|table| LoadRecord {
@@ -81,7 +86,7 @@ async fn write(
             stream: table.clone(),
             table_version: 0,
             counts: LoadCounts::default(),
-            bookmark: edit.displays.get(&table.as_str().into()).cloned(),
+            bookmark: edit.displays.get(&table.as_str().into()).cloned().or(removed.clone()),
             table,
             max_replication_key: None,
             gap: None,

@@ -19,7 +19,8 @@ pub struct LoadRecord {
     pub table_version: i64,
     /// What was counted.
     pub counts: LoadCounts,
-    /// The stream's bookmark after this batch, where it has one.
+    /// The stream's bookmark after this batch, where it has one; [`NO_BOOKMARK`](crate::edit::NO_BOOKMARK) where it was
+    /// removed.
     pub bookmark: Option<String>,
     /// The greatest replication key among the rows, where the stream has one.
     pub max_replication_key: Option<String>,

@@ -160,14 +160,23 @@ impl Alike {
     }
 }
 
-/// Which rejects are meant: those that were not replayed, and are
+/// Whether a reject waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejectStanding {
+    /// It was not replayed.
+    Open,
+    /// It was replayed: its row was loaded after all.
+    Replayed,
+}
+
+/// Which rejects are meant: those
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RejectFilter {
     /// of this table,
     pub table: Option<String>,
     /// rejected for this reason (a [`ReasonCode`] as text),
     pub reason: Option<String>,
-    /// and have this id. What is none excludes nothing.
+    /// and with this id. What is none excludes nothing.
     pub id: Option<String>,
 }
 
@@ -190,6 +199,8 @@ pub struct StoredReject {
     pub table_version: i64,
     /// When it was read.
     pub extracted_at: DateTime<Utc>,
+    /// When it was replayed, if it was.
+    pub replayed_at: Option<DateTime<Utc>>,
 }
 
 impl StoredReject {

@@ -18,16 +18,15 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     books,
     claim::{Claim, ClaimRequest},
-    clock::Clock,
     commit::{CommitError, Committer},
     destination::{Destination, DestinationError, DestinationErrorKind, UnitTransaction},
     event::Reading,
     gather::Unit,
     ledger::{LoadCounts, LoadRecord},
-    reject::{ReasonCode, RejectFilter, StoredReject},
+    reject::{ReasonCode, RejectFilter, RejectStanding, StoredReject},
     report::RunError,
     row::{self, Stamps},
-    run::keep_claim,
+    run::{RunContext, keep_claim},
     singer_source::TABLE_VERSION,
     stream::{StreamName, StreamSchema},
     unit::TableLoad,
@@ -94,25 +93,14 @@ pub struct ReplayReport {
     pub interrupted: bool,
 }
 
-/// What surrounds a replay.
-#[derive(Debug)]
-pub struct ReplayContext<'a> {
-    /// Which rejects are meant.
-    pub filter: &'a RejectFilter,
-    /// Our clock.
-    pub clock: Arc<dyn Clock>,
-    /// Asks for an end after the unit that is under way.
-    pub stop: CancellationToken,
-}
-
 /// Makes a decoder from the states of the streams.
 pub type MakeDecoder<'a> = dyn Fn(&BTreeMap<StreamName, Value>) -> Result<Box<dyn RejectDecoder>, RunError>
     + Send
     + Sync
     + 'a;
 
-/// Says what a replay would do, without a claim and without a change. Whether the destination takes a row shows only when
-/// it is tried.
+/// Says what a replay would do, without a claim and without a change; when it is asked to stop, of those that it has looked
+/// at. Whether the destination takes a row shows only when it is tried.
 ///
 /// # Errors
 /// When the destination can't be read, or no decoder can be made.
@@ -120,6 +108,7 @@ pub async fn preview(
     destination: &dyn Destination,
     decoder: &MakeDecoder<'_>,
     filter: &RejectFilter,
+    stop: &CancellationToken,
 ) -> Result<ReplayReport, RunError> {
     let states = destination.states().await.map_err(RunError::Destination)?;
     let states: BTreeMap<StreamName, Value> = states
@@ -134,6 +123,10 @@ pub async fn preview(
     loop {
         let page = page(destination, filter, after.as_ref()).await?;
         let Some(last) = page.last() else { return Ok(report) };
+        if stop.is_cancelled() {
+            report.interrupted = true;
+            return Ok(report);
+        }
         after = Some((last.sequence, last.id.clone()));
         for (decoded, rejects) in sort(&mut report, page, &versions, decoder.as_mut()) {
             let table = report.of(&decoded.schema.stream);
@@ -145,7 +138,8 @@ pub async fn preview(
     }
 }
 
-/// Replays rejects. What was committed before a failure stays.
+/// Replays rejects. What was committed before a failure stays. When the context asks it to stop, it ends after the unit
+/// that is under way.
 ///
 /// # Errors
 /// As a run's; the report is lost then, the rows and the marks that were committed are not.
@@ -153,14 +147,18 @@ pub async fn replay(
     destination: Arc<dyn Destination>,
     decoder: &MakeDecoder<'_>,
     request: &ClaimRequest,
-    context: ReplayContext<'_>,
+    filter: &RejectFilter,
+    mut context: RunContext,
 ) -> Result<ReplayReport, RunError> {
     let claim = destination.claim(request).await.map_err(RunError::Destination)?;
+    if let Some(observer) = &mut context.committed {
+        observer.claimed(&claim);
+    }
     let kept = keep_claim(Arc::clone(&destination), claim.clone());
     let result = tokio::select! {
         biased;
         lost = kept => Err(RunError::Destination(lost)),
-        result = claimed(&destination, decoder, &claim, &context) => result,
+        result = claimed(&destination, decoder, &claim, filter, context) => result,
     };
     if let Err(error) = destination.release(&claim).await {
         tracing::warn!(error = %error, "The claim could not be released; it ends with its lease");
@@ -172,7 +170,8 @@ async fn claimed(
     destination: &Arc<dyn Destination>,
     decoder: &MakeDecoder<'_>,
     claim: &Claim,
-    context: &ReplayContext<'_>,
+    filter: &RejectFilter,
+    mut context: RunContext,
 ) -> Result<ReplayReport, RunError> {
     let mut decoder = decoder(&claim.states)?;
     let versions = LiveVersions::read(destination.as_ref(), &claim.states).await?;
@@ -187,10 +186,13 @@ async fn claimed(
             report.interrupted = true;
             return Ok(report);
         }
-        let mut page = page(destination.as_ref(), context.filter, after.as_ref()).await?;
+        let mut page = page(destination.as_ref(), filter, after.as_ref()).await?;
         let Some(last) = page.last() else { return Ok(report) };
         after = Some((last.sequence, last.id.clone()));
         page.retain(|reject| !again.contains(&reject.id));
+        for reject in &page {
+            context.progress.update(&reject.stream, |progress| progress.extracted += 1);
+        }
         let now = context.clock.now();
         let sorted = sort(&mut report, page, &versions, decoder.as_mut());
         let mut loads = Vec::with_capacity(sorted.len());
@@ -212,8 +214,20 @@ async fn claimed(
             let table = report.of(&reject.stream);
             *table.again.entry((reject.code.to_string(), reject.reason)).or_default() += 1;
         }
-        for record in committed.records {
-            report.add(&record);
+        for record in &committed.records {
+            report.add(record);
+            if record.table == record.stream {
+                context.progress.update(&record.stream.as_str().into(), |progress| {
+                    progress.loaded += record.counts.received - record.counts.rejected;
+                    progress.rejected += record.counts.rejected;
+                });
+            }
+        }
+        if let Some(observer) = &mut context.committed {
+            observer.loaded(&committed.records);
+            for (table, change) in &committed.changes {
+                observer.changed(table, change);
+            }
         }
     }
 }
@@ -284,7 +298,8 @@ async fn page(
     filter: &RejectFilter,
     after: Option<&(i64, String)>,
 ) -> Result<Vec<StoredReject>, RunError> {
-    destination.replayable(filter, after, PAGE).await.map_err(RunError::Destination)
+    let open = Some(RejectStanding::Open);
+    destination.stored_rejects(filter, open, after, PAGE).await.map_err(RunError::Destination)
 }
 
 /// Sets rejects aside that are not to be loaded, and decodes the others, stream by stream.

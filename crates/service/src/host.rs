@@ -13,7 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     integration::{Integration, Origin},
-    kept::{Bookmarks, RejectChoice, RejectPage, RejectReason, Unreadable},
+    kept::{
+        Bookmarks, Refused, RejectChoice, RejectPage, RejectReason, ReplayPreview, RewindPreview,
+        RewindWish, Unreadable,
+    },
     task::Task,
 };
 
@@ -106,7 +109,7 @@ pub trait Host: Send + Sync + 'static {
         table: Option<&str>,
     ) -> Result<Vec<RejectReason>, Unreadable>;
 
-    /// Rejected rows that wait to be replayed, in the order in which they were read.
+    /// Rejected rows, in the order in which they were read.
     ///
     /// # Errors
     /// When the destination can't be read.
@@ -121,6 +124,26 @@ pub trait Host: Send + Sync + 'static {
     /// # Errors
     /// When the destination can't be read.
     async fn bookmarks(&self, draft: &Draft<'_>) -> Result<Bookmarks, Unreadable>;
+
+    /// What it would mean to replay rejected rows that wait; the choice's place and limit count for nothing.
+    ///
+    /// # Errors
+    /// When the destination can't be read.
+    async fn preview_replay(
+        &self,
+        draft: &Draft<'_>,
+        choice: &RejectChoice,
+    ) -> Result<ReplayPreview, Unreadable>;
+
+    /// What it would mean to move bookmarks.
+    ///
+    /// # Errors
+    /// When the destination can't be read, or a bookmark can't move so.
+    async fn preview_rewind(
+        &self,
+        draft: &Draft<'_>,
+        wish: &RewindWish,
+    ) -> Result<RewindPreview, Refused>;
 
     /// What a changed start date would do to an integration, in sentences for who is to confirm it.
     async fn reset_consequences(

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What a run is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,33 @@ pub enum Task {
         /// Whether what differs is read again and merged.
         repair: bool,
     },
+    /// Loads rejected rows again, and nothing else; what is none excludes nothing. Its run has a report.
+    Replay {
+        /// Those of this table,
+        table: Option<String>,
+        /// with this reason code,
+        reason_code: Option<String>,
+        /// with this id.
+        id: Option<String>,
+    },
+    /// Moves bookmarks, and replicates from there. Its run has a report.
+    Rewind {
+        /// How they move, as it was decided when it was asked for.
+        moves: Vec<BookmarkMove>,
+        /// Whether the state that a Singer tap keeps is forgotten.
+        forgets_tap_state: bool,
+    },
+}
+
+/// A bookmark that moves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BookmarkMove {
+    /// The stream.
+    pub stream: String,
+    /// Where it is; if it is elsewhere by then, it doesn't move.
+    pub from: DateTime<Utc>,
+    /// Where it is to be; none if it is removed, so that the stream is read from the start date again.
+    pub to: Option<DateTime<Utc>>,
 }
 
 impl Task {
@@ -34,6 +62,8 @@ impl Task {
         match self {
             Self::Backfill { .. } => "backfill",
             Self::Audit { .. } => "audit",
+            Self::Replay { .. } => "replay",
+            Self::Rewind { .. } => "rewind",
         }
     }
 }

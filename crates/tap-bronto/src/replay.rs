@@ -221,6 +221,7 @@ mod tests {
             sequence: 7,
             table_version: 0,
             extracted_at: DateTime::default(),
+            replayed_at: None,
         }
     }
 

@@ -8,7 +8,7 @@ use chrono::Utc;
 use replication::{
     claim::{Claim, ClaimRequest, Holder},
     destination::Destination,
-    edit::{self, StateEdit},
+    edit::{self, NO_BOOKMARK, StateEdit},
     run::RunOptions,
 };
 
@@ -74,9 +74,12 @@ pub(crate) async fn forget(
         let stored = claim.states.iter().filter(|(stream, state)| {
             tables.iter().any(|table| table == stream.as_str()) && state_edit::has_bookmark(state)
         });
-        let forgotten = |state| state_edit::forgotten(state);
-        let states = stored.map(|(stream, state)| (stream.clone(), forgotten(state))).collect();
-        Ok(StateEdit { states, ..StateEdit::default() })
+        let mut edit = StateEdit::default();
+        for (stream, state) in stored {
+            edit.states.insert(stream.clone(), state_edit::forgotten(state));
+            edit.displays.insert(stream.clone(), NO_BOOKMARK.to_owned());
+        }
+        Ok(edit)
     };
     edit::edit_states(destination, &request, Utc::now(), decide)
         .await
@@ -89,7 +92,7 @@ pub(crate) async fn forget(
 }
 
 /// The claim for what is done to a schema beside its runs, or before a run with these options.
-pub(super) fn request(options: &RunOptions, source_fingerprint: String) -> ClaimRequest {
+pub(crate) fn request(options: &RunOptions, source_fingerprint: String) -> ClaimRequest {
     ClaimRequest {
         integration_id: options.integration_id.clone(),
         source_fingerprint,

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use replication::{
     claim::ClaimRequest,
-    clock::SystemClock,
     destination::Destination,
     reject::RejectFilter,
-    replay::{self, MakeDecoder, ReplayContext, ReplayReport, ReplayedTable},
-    run::RunOptions,
+    replay::{self, MakeDecoder, ReplayReport, ReplayedTable},
+    run::{RunContext, RunOptions},
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -50,7 +49,8 @@ pub(super) fn execute(arguments: &RejectsArguments) -> Result<ExitStatus, Failur
     pipeline::block_on(async {
         if !arguments.yes {
             let destination = connect::existing(&target)?;
-            let preview = replay::preview(destination.as_ref(), decoder, &filter).await;
+            let stop = CancellationToken::new();
+            let preview = replay::preview(destination.as_ref(), decoder, &filter, &stop).await;
             return show(arguments, &preview.map_err(|error| Failure::from(&error))?);
         }
         let destination = connect::destination(&target)?;
@@ -69,8 +69,8 @@ async fn run(
 ) -> Result<ReplayReport, Failure> {
     let stop = CancellationToken::new();
     let _interrupts = Interrupts::listen(stop.clone())?;
-    let context = ReplayContext { filter, clock: Arc::new(SystemClock), stop };
-    let replayed = replay::replay(destination, decoder, request, context).await;
+    let context = RunContext { stop, ..RunContext::default() };
+    let replayed = replay::replay(destination, decoder, request, filter, context).await;
     replayed.map_err(|error| Failure::from(&error))
 }
 
@@ -102,7 +102,8 @@ fn show(arguments: &RejectsArguments, report: &ReplayReport) -> Result<ExitStatu
     Ok(ExitStatus::Done)
 }
 
-fn to_json(report: &ReplayReport, is_done: bool) -> Value {
+/// What a replay did, or would do, for programs.
+pub(crate) fn to_json(report: &ReplayReport, is_done: bool) -> Value {
     let table = |(name, table): (&String, &ReplayedTable)| {
         let again: Vec<Value> = table
             .again

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{
     refresh,
-    state_edit::{Change, Edits, Move},
+    state_edit::{self, Change, Edits, Move},
 };
 use crate::{
     command_line::StateArguments,
@@ -51,9 +51,7 @@ pub(crate) fn execute(arguments: &StateArguments) -> Result<ExitStatus, Failure>
         let shown = read_states(existing.as_ref()).await?;
         let loads = existing.loads(usize::MAX).await.map_err(|error| Failure::from(&error))?;
         drop(existing);
-        let changes = edits.apply(&shown, Utc::now())?;
-        let preview: Vec<Preview<'_>> =
-            changes.iter().map(|change| Preview::of(change, &loads)).collect();
+        let preview = preview(&edits, &shown, &loads)?;
         let tap_state = arguments.remove_tap_state.then(|| tap_state(&shown)).transpose()?;
         if arguments.yes {
             let options = RunOptions::new(&integration.name);
@@ -66,7 +64,10 @@ pub(crate) fn execute(arguments: &StateArguments) -> Result<ExitStatus, Failure>
 }
 
 /// The state that a Singer tap keeps.
-fn tap_state(states: &[StateRow]) -> Result<Value, Failure> {
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn tap_state(states: &[StateRow]) -> Result<Value, Failure> {
     kept_by_tap(states).cloned().ok_or_else(|| {
         Failure::configuration("There is no state of a Singer tap")
             .with_hint("`backstitch state` shows what there is")
@@ -92,7 +93,7 @@ async fn write(
 ) -> Result<(), Failure> {
     let now = Utc::now();
     let stored = read_states(destination).await?;
-    let mut expected = edits.apply(&stored, now)?;
+    let expected = edits.apply(&state_edit::states(&stored), now)?;
     let decide = |claim: &replication::claim::Claim| -> Result<edit::StateEdit, DestinationError> {
         let is_current = expected
             .iter()
@@ -101,18 +102,7 @@ async fn write(
         if !is_current || !tap_state.is_none_or(is_shown) {
             return Err(edit::changed_meanwhile());
         }
-        let mut edit = edit::StateEdit {
-            forgets_tap_state: tap_state.is_some(),
-            ..edit::StateEdit::default()
-        };
-        for change in expected.drain(..) {
-            let stream = change.stream.as_str().into();
-            if let Some(display) = change.to() {
-                edit.displays.insert(replication::stream::StreamName::clone(&stream), display);
-            }
-            edit.states.insert(stream, change.after);
-        }
-        Ok(edit)
+        Ok(state_edit::edit(expected, tap_state.is_some()))
     };
     edit::edit_states(destination, request, now, decide).await.map_err(|error| {
         let failure = Failure::from(&error);
@@ -124,17 +114,30 @@ async fn write(
     })
 }
 
-/// What a change means.
-struct Preview<'c> {
-    change: &'c Change,
-    /// At most so many rows are read again, by the ledger.
-    rows: u64,
+/// What edits of stored states mean, by the ledger.
+///
+/// # Errors
+/// When an edit makes no sense.
+pub(crate) fn preview(
+    edits: &Edits,
+    stored: &[StateRow],
+    loads: &[LoadRecord],
+) -> Result<Vec<Preview>, Failure> {
+    let changes = edits.apply(&state_edit::states(stored), Utc::now())?;
+    Ok(changes.into_iter().map(|change| Preview::of(change, loads)).collect())
 }
 
-impl<'c> Preview<'c> {
+/// What a change means.
+pub(crate) struct Preview {
+    pub(crate) change: Change,
+    /// At most so many rows are read again, by the ledger.
+    pub(crate) rows: u64,
+}
+
+impl Preview {
     /// Batches whose greatest replication key lies at or after the new bookmark hold every row that is read again, and
     /// others beside them.
-    fn of(change: &'c Change, loads: &[LoadRecord]) -> Self {
+    fn of(change: Change, loads: &[LoadRecord]) -> Self {
         let is_again = |load: &&LoadRecord| {
             let key = load.max_replication_key.as_deref().and_then(instant);
             let new = match change.change {
@@ -150,7 +153,7 @@ impl<'c> Preview<'c> {
         Self { change, rows: if is_back { rows } else { 0 } }
     }
 
-    fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         let stream = &self.change.stream;
         let rows = display::count(self.rows);
         match (self.change.change, self.change.skipped()) {
@@ -182,13 +185,22 @@ impl<'c> Preview<'c> {
     }
 }
 
+/// What it means that the state of a Singer tap goes.
+pub(crate) fn without_tap_state(state: &Value) -> String {
+    format!(
+        "The tap's own state goes: {}\nThe next run starts the tap without one. Rows with a key change only where they \
+         differ; rows of tables WITHOUT a key come a second time",
+        display::one_line(&state.to_string(), 4_000)
+    )
+}
+
 fn instant(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text).ok().map(|instant| instant.to_utc())
 }
 
 fn report(
     arguments: &StateArguments,
-    preview: &[Preview<'_>],
+    preview: &[Preview],
     tap_state: Option<&Value>,
 ) -> Result<ExitStatus, Failure> {
     if arguments.schema.json {
@@ -206,11 +218,8 @@ fn report(
         text.push('\n');
     }
     if let Some(state) = tap_state {
-        text.push_str(&format!(
-            "The tap's own state goes: {}\nThe next run starts the tap without one. Rows with a key change only where \
-             they differ; rows of tables WITHOUT a key come a second time\n",
-            display::one_line(&state.to_string(), 4_000)
-        ));
+        text.push_str(&without_tap_state(state));
+        text.push('\n');
     }
     text.push_str(if arguments.yes {
         "Done\n"

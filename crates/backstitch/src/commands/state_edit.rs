@@ -1,8 +1,15 @@
-//! What the arguments of `backstitch state` make of the stored bookmarks.
+//! What edits make of the stored bookmarks: those of `backstitch state`, and those asked for over the API.
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Timelike, Utc};
-use replication::destination::StateRow;
+use replication::{
+    destination::StateRow,
+    edit::{NO_BOOKMARK, StateEdit},
+    stream::StreamName,
+};
 use serde_json::{Map, Value};
+use service::kept::RewindWish;
 
 use crate::{command_line::StateArguments, failure::Failure};
 
@@ -13,7 +20,7 @@ const OF_THE_BOOKMARK: [&str; 5] = ["field", LAST_RECORD, "full_lookback_at", "u
 
 /// The edits that were asked for, one per stream.
 #[derive(Debug)]
-pub(super) struct Edits(Vec<(String, Wish)>);
+pub(crate) struct Edits(Vec<(String, Wish)>);
 
 #[derive(Debug, Clone, Copy)]
 enum Wish {
@@ -24,7 +31,7 @@ enum Wish {
 
 /// How a bookmark moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Move {
+pub(crate) enum Move {
     /// To this instant.
     To(DateTime<Utc>),
     /// It goes.
@@ -32,29 +39,30 @@ pub(super) enum Move {
 }
 
 /// The edit of one stream.
-#[derive(Debug, PartialEq)]
-pub(super) struct Change {
-    pub(super) stream: String,
-    pub(super) change: Move,
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Change {
+    pub(crate) stream: String,
+    pub(crate) change: Move,
     /// The whole state before.
     pub(super) before: Value,
     /// And after.
     pub(super) after: Value,
-    old: Option<DateTime<Utc>>,
+    /// The bookmark before.
+    pub(crate) old: DateTime<Utc>,
 }
 
 impl Change {
     /// The old bookmark, if the new one lies after it.
-    pub(super) fn skipped(&self) -> Option<DateTime<Utc>> {
+    pub(crate) fn skipped(&self) -> Option<DateTime<Utc>> {
         match self.change {
-            Move::To(new) => self.old.filter(|old| *old < new),
+            Move::To(new) => Some(self.old).filter(|old| *old < new),
             Move::Removed => None,
         }
     }
 
     /// The bookmark before, as people read it.
-    pub(super) fn from(&self) -> Option<String> {
-        self.old.map(text)
+    pub(super) fn from(&self) -> String {
+        text(self.old)
     }
 
     /// The bookmark after.
@@ -66,6 +74,24 @@ impl Change {
     }
 }
 
+/// The edit that changes make.
+pub(crate) fn edit(changes: Vec<Change>, forgets_tap_state: bool) -> StateEdit {
+    let mut edit = StateEdit { forgets_tap_state, ..StateEdit::default() };
+    for change in changes {
+        let stream = StreamName::new(change.stream.as_str());
+        edit.displays.insert(stream.clone(), change.to().unwrap_or_else(|| NO_BOOKMARK.to_owned()));
+        edit.states.insert(stream, change.after);
+    }
+    edit
+}
+
+/// The states of streams.
+pub(super) fn states(rows: &[StateRow]) -> BTreeMap<StreamName, Value> {
+    let streams = rows.iter().filter(|row| !row.stream.is_empty());
+    let state = |row: &StateRow| Some((StreamName::new(row.stream.as_str()), row.state.clone()?));
+    streams.filter_map(state).collect()
+}
+
 impl Edits {
     /// Reads the arguments.
     ///
@@ -75,24 +101,40 @@ impl Edits {
         let mut edits: Vec<(String, Wish)> = Vec::new();
         for argument in &arguments.set {
             let (stream, value) = halves("--set", argument, "contact=2026-01-02T03:04:05Z")?;
-            let unusable = |why: &str| {
-                Failure::configuration(format!("`{value}` {why}"))
-                    .with_hint("Write it like `2026-01-02T03:04:05Z`")
-            };
             let instant = DateTime::parse_from_rfc3339(value)
-                .map_err(|_| unusable("is no RFC 3339 date-time"))?;
-            if instant.nanosecond() > 0 {
-                return Err(unusable(
-                    "has a fraction of a second, and bookmarks are whole seconds",
-                ));
-            }
-            edits.push((stream.to_owned(), Wish::Set(instant.to_utc())));
+                .map_err(|_| unusable(value, "is no RFC 3339 date-time"))?;
+            edits.push((stream.to_owned(), set(instant.to_utc(), value)?));
         }
         for argument in &arguments.rewind {
             let (stream, value) = halves("--rewind", argument, "contact=7d")?;
             edits.push((stream.to_owned(), Wish::Rewind(span(value)?)));
         }
         edits.extend(arguments.remove.iter().map(|stream| (stream.clone(), Wish::Remove)));
+        Self::distinct(edits)
+    }
+
+    /// Those that somebody wishes for.
+    ///
+    /// # Errors
+    /// As [`Edits::read`].
+    pub(crate) fn wished(wish: &RewindWish) -> Result<Self, Failure> {
+        let mut edits = Vec::new();
+        for (stream, &instant) in &wish.set {
+            edits.push((stream.clone(), set(instant, &instant.to_rfc3339())?));
+        }
+        for (stream, back) in &wish.rewind {
+            edits.push((stream.clone(), Wish::Rewind(span(back)?)));
+        }
+        edits.extend(wish.remove.iter().map(|stream| (stream.clone(), Wish::Remove)));
+        Self::distinct(edits)
+    }
+
+    /// One that moves a stream's bookmark to an instant, or removes it.
+    pub(crate) fn one(stream: &str, to: Option<DateTime<Utc>>) -> Self {
+        Self(vec![(stream.to_owned(), to.map_or(Wish::Remove, Wish::Set))])
+    }
+
+    fn distinct(edits: Vec<(String, Wish)>) -> Result<Self, Failure> {
         let mut names: Vec<&String> = edits.iter().map(|(stream, _)| stream).collect();
         names.sort();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -102,7 +144,7 @@ impl Edits {
         Ok(Self(edits))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -110,9 +152,9 @@ impl Edits {
     ///
     /// # Errors
     /// When a stream has no bookmark that could be moved, or its new one makes no sense.
-    pub(super) fn apply(
+    pub(crate) fn apply(
         &self,
-        stored: &[StateRow],
+        stored: &BTreeMap<StreamName, Value>,
         now: DateTime<Utc>,
     ) -> Result<Vec<Change>, Failure> {
         self.0.iter().map(|(stream, wish)| change(stream, *wish, stored, now)).collect()
@@ -122,15 +164,11 @@ impl Edits {
 fn change(
     stream: &str,
     wish: Wish,
-    stored: &[StateRow],
+    stored: &BTreeMap<StreamName, Value>,
     now: DateTime<Utc>,
 ) -> Result<Change, Failure> {
-    let names = || -> Vec<String> {
-        let streams = stored.iter().filter(|row| !row.stream.is_empty());
-        streams.map(|row| format!("`{}`", row.stream)).collect()
-    };
-    let row = stored.iter().find(|row| row.stream == stream && !stream.is_empty());
-    let Some(before) = row.and_then(|row| row.state.clone()) else {
+    let names = || -> Vec<String> { stored.keys().map(|name| format!("`{name}`")).collect() };
+    let Some(before) = stored.get(&StreamName::new(stream)).cloned() else {
         let hint = match names() {
             names if names.is_empty() => "Nothing has been replicated yet".to_owned(),
             names => format!("There are {}", names.join(", ")),
@@ -141,7 +179,7 @@ fn change(
     };
     let old = before.get(LAST_RECORD).and_then(Value::as_str);
     let old = old.and_then(|text| DateTime::parse_from_rfc3339(text).ok()).map(|at| at.to_utc());
-    let Some(bookmark) = old else {
+    let Some(old) = old else {
         return Err(Failure::configuration(format!("`{stream}` has no bookmark that could be moved"))
             .with_hint(
                 "A full table is read whole by every run; a Singer tap keeps its bookmarks in a state of its own form",
@@ -149,7 +187,7 @@ fn change(
     };
     let new = match wish {
         Wish::Set(new) => new,
-        Wish::Rewind(span) => bookmark.checked_sub_signed(span).ok_or_else(|| {
+        Wish::Rewind(span) => old.checked_sub_signed(span).ok_or_else(|| {
             Failure::configuration(format!("`{stream}` can't be moved back by that much"))
         })?,
         Wish::Remove => {
@@ -184,6 +222,20 @@ pub(super) fn forgotten(state: &Value) -> Value {
     let kept = state.iter().filter(|(key, _)| is_kept(key));
     let kept: Map<String, Value> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
     if kept.is_empty() { Value::Null } else { kept.into() }
+}
+
+fn unusable(value: &str, why: &str) -> Failure {
+    Failure::configuration(format!("`{value}` {why}"))
+        .with_hint("Write it like `2026-01-02T03:04:05Z`")
+}
+
+/// A wish for an instant, which was written like this.
+fn set(instant: DateTime<Utc>, written: &str) -> Result<Wish, Failure> {
+    if instant.nanosecond() > 0 {
+        let why = "has a fraction of a second, and bookmarks are whole seconds";
+        return Err(unusable(written, why));
+    }
+    Ok(Wish::Set(instant))
 }
 
 fn text(instant: DateTime<Utc>) -> String {
@@ -226,28 +278,18 @@ mod tests {
 
     use super::*;
 
-    fn stored(stream: &str, state: Value) -> StateRow {
-        StateRow {
-            stream: stream.to_owned(),
-            state: Some(state),
-            token: None,
-            holder: None,
-            lease_expires_at: None,
-            integration_id: None,
-            start_date: None,
-            updated_at: None,
-        }
+    fn stored(stream: &str, state: Value) -> (StreamName, Value) {
+        (StreamName::new(stream), state)
     }
 
     fn apply(stream: &str, wish: Wish) -> Result<Change, Failure> {
-        let stored = [
-            stored("", json!({})),
+        let stored = BTreeMap::from([
             stored(
                 "contact",
                 json!({"field": "modified", "last_record": "2026-01-10T00:00:00Z", "mine": 1}),
             ),
             stored("list", json!({"version": 3})),
-        ];
+        ]);
         let edits = Edits(vec![(stream.to_owned(), wish)]);
         let now = "2026-02-01T00:00:00Z".parse().unwrap();
         edits.apply(&stored, now).map(|mut changes| changes.remove(0))
@@ -262,7 +304,7 @@ mod tests {
         );
         assert_eq!(change.skipped(), None);
         let forward = apply("contact", Wish::Set("2026-01-20T00:00:00Z".parse().unwrap())).unwrap();
-        assert_eq!(forward.skipped(), forward.old);
+        assert_eq!(forward.skipped(), Some(forward.old));
         assert_eq!(apply("contact", Wish::Remove).unwrap().after, json!({"mine": 1}));
         let activities = json!({
             "field": "createdDate", "last_record": "2026-01-10T00:00:00Z", "activity_id": "lossless-1",
@@ -283,7 +325,7 @@ mod tests {
         let state = stored("contact", json!({"last_record": "2026-01-10T00:00:00.75Z"}));
         let edits = Edits(vec![("contact".to_owned(), Wish::Rewind(span("1d").unwrap()))]);
         let now = "2026-02-01T00:00:00Z".parse().unwrap();
-        let change = edits.apply(&[state], now).unwrap().remove(0);
+        let change = edits.apply(&BTreeMap::from([state]), now).unwrap().remove(0);
         assert_eq!(change.after, json!({"last_record": "2026-01-09T00:00:00Z"}));
         let stored = "2026-01-09T00:00:00Z".parse().unwrap();
         assert_eq!(change.change, Move::To(stored), "what is shown is what is stored");

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use replication::{
     claim::Refusal,
     destination::{Destination, DestinationErrorKind},
+    reject::RejectFilter,
     run::{RunContext, RunOptions, replicate},
     source::{Source, Span},
 };
@@ -22,6 +23,7 @@ use service::{
 };
 use tokio::{
     pin, select,
+    task::JoinHandle,
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::{
@@ -34,7 +36,8 @@ use super::{
     audit::Asked,
     host::ServiceHost,
     live::{Watch, keep_alive},
-    mirror::{Mirrored, mirror},
+    mirror::{Mirrored, Observer, mirror},
+    rewind,
     run_log::{RunLog, RunLogs},
 };
 use crate::{
@@ -99,12 +102,21 @@ impl Execute for Executor {
             for warning in &prepared.integration.warnings {
                 tracing::warn!("{warning}");
             }
-            if let Some(Task::Audit { tables, days, repair }) = &run.task {
-                let choice = Choice::last(*days);
-                let asked = Asked { tables, choice, repair: *repair };
-                return Box::pin(self.audit(run, prepared, &reports, asked)).await;
+            match &run.task {
+                Some(Task::Audit { tables, days, repair }) => {
+                    let choice = Choice::last(*days);
+                    let asked = Asked { tables, choice, repair: *repair };
+                    Box::pin(self.audit(run, prepared, &reports, asked)).await
+                }
+                Some(Task::Replay { table, reason_code, id }) => {
+                    let (table, reason, id) = (table.clone(), reason_code.clone(), id.clone());
+                    let filter = RejectFilter { table, reason, id };
+                    Box::pin(self.replay(run, prepared, &reports, filter, alive)).await
+                }
+                Some(Task::Backfill { .. } | Task::Rewind { .. }) | None => {
+                    Box::pin(self.replicate(run, prepared, &reports, alive)).await
+                }
             }
-            Box::pin(self.replicate(run, prepared, &reports, alive)).await
         };
         let result = result.instrument(span).await;
         let _alive = keep_alive(&reports);
@@ -161,18 +173,55 @@ impl Executor {
                 .await
                 .map_err(|failure| failed(&failure))?;
         }
-        if let Some(Task::Backfill { from, before, tables }) = &run.task {
-            let span = Span { from: *from, before: *before };
-            let noted = async {
-                Backfill::new(span, tables, &integration)?
-                    .note(destination.as_ref(), &options)
+        match &run.task {
+            Some(Task::Backfill { from, before, tables }) => {
+                let span = Span { from: *from, before: *before };
+                let noted = async {
+                    Backfill::new(span, tables, &integration)?
+                        .note(destination.as_ref(), &options)
+                        .await
+                };
+                noted.await.map_err(|failure| failed(&failure))?;
+            }
+            Some(Task::Rewind { .. }) if options.reset_start_date => {
+                tracing::warn!(
+                    "No bookmark moves: the start date was changed since, so all is read again"
+                );
+            }
+            Some(Task::Rewind { moves, forgets_tap_state }) => {
+                let request = refresh::request(&options, fingerprint);
+                rewind::note(destination.as_ref(), &request, moves, *forgets_tap_state)
                     .await
-            };
-            noted.await.map_err(|failure| failed(&failure))?;
+                    .map_err(|failure| failed(&failure))?;
+                let report = rewind::report(moves, *forgets_tap_state);
+                reports.report(&report).await.map_err(unstored)?;
+            }
+            Some(Task::Audit { .. } | Task::Replay { .. }) | None => {}
         }
         // From here on the board shows whether it lives.
         drop(alive);
         self.load(run, &stored, source, destination, options, reports).await
+    }
+
+    /// What hears of the commits of a run, and the work of bringing them into the control store.
+    pub(super) fn mirroring(
+        &self,
+        run: &Run,
+        stored: &Integration,
+        destination: &Arc<dyn Destination>,
+        reports: &Arc<Reports>,
+    ) -> (Observer, JoinHandle<()>) {
+        let (observer, mirror) = mirror(
+            &run.id,
+            Mirrored {
+                store: Arc::clone(&self.store),
+                destination: Arc::clone(destination),
+                integration: stored.clone(),
+                reports: Arc::clone(reports),
+                kept_from: Utc::now() - self.loads,
+            },
+        );
+        (observer, self.mirrors.spawn(mirror.work().in_current_span()))
     }
 
     /// Replicates what a source gives, and brings into the control store what is told of it.
@@ -186,17 +235,7 @@ impl Executor {
         reports: &Arc<Reports>,
     ) -> Result<Ending, RunError> {
         let fingerprint = source.fingerprint();
-        let (observer, mirror) = mirror(
-            &run.id,
-            Mirrored {
-                store: Arc::clone(&self.store),
-                destination: Arc::clone(&destination),
-                integration: stored.clone(),
-                reports: Arc::clone(reports),
-                kept_from: Utc::now() - self.loads,
-            },
-        );
-        let mirrored = self.mirrors.spawn(mirror.work().in_current_span());
+        let (observer, mirrored) = self.mirroring(run, stored, &destination, reports);
         let context = RunContext {
             stop: reports.stop().clone(),
             committed: Some(Box::new(observer)),
@@ -205,7 +244,7 @@ impl Executor {
         let watch = Watch::new(Arc::clone(&context.progress));
         let stop = context.stop.clone();
         let replication = replicate(source, destination, options, context);
-        let result = watched(replication, watch, reports, &stop).await;
+        let result = watched(replication, "replicating", watch, reports, &stop).await;
         let _alive = keep_alive(reports);
         let result = match result {
             Ok(report) => Ok(report),
@@ -220,11 +259,7 @@ impl Executor {
                 Err((failure.report, error))
             }
         };
-        reports.progress(|progress| progress.phase = "writing the reports".to_owned());
-        // What it lacks then, the next run brings.
-        if timeout(MIRROR_DEADLINE, mirrored).await.is_err() {
-            tracing::warn!("The run's loads are not all in the control store yet");
-        }
+        mirrored_or_later(mirrored, reports).await;
         match result {
             Ok(report) => {
                 report::log(&report);
@@ -238,9 +273,18 @@ impl Executor {
     }
 }
 
-/// Replicates, and reports how far that is.
-async fn watched<T>(
+/// Waits until all that the run was told of is in the control store; what that lacks then, the next run brings.
+pub(super) async fn mirrored_or_later(mirrored: JoinHandle<()>, reports: &Reports) {
+    reports.progress(|progress| progress.phase = "writing the reports".to_owned());
+    if timeout(MIRROR_DEADLINE, mirrored).await.is_err() {
+        tracing::warn!("The run's loads are not all in the control store yet");
+    }
+}
+
+/// Does what changes the destination, and reports how far that is.
+pub(super) async fn watched<T>(
     replication: impl Future<Output = T>,
+    doing: &str,
     mut watch: Watch,
     reports: &Reports,
     stop: &CancellationToken,
@@ -257,7 +301,7 @@ async fn watched<T>(
                 return result;
             }
             _ = looks.tick() => {
-                let phase = if stop.is_cancelled() { "stopping" } else { "replicating" };
+                let phase = if stop.is_cancelled() { "stopping" } else { doing };
                 if let Some(progress) = watch.look(phase, Utc::now()) {
                     reports.progress(|known| *known = progress);
                 }

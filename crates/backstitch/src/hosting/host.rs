@@ -17,7 +17,10 @@ use service::{
     api::CHECK_DEADLINE,
     host::{CheckStep, Draft, Host, Inspected, Secrets, SettingError},
     integration::{Integration, Origin},
-    kept::{Bookmarks, RejectChoice, RejectPage, RejectReason, Unreadable},
+    kept::{
+        Bookmarks, Refused, RejectChoice, RejectPage, RejectReason, ReplayPreview, RewindPreview,
+        RewindWish, Unreadable,
+    },
     store::SealedSecret,
     task::Task,
 };
@@ -26,11 +29,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     guard::{Guard, Named},
-    kept,
+    kept::{self, refused, unreadable},
     keys::{KEY_FILE_VARIABLE, KeyRing},
 };
 use crate::{
-    commands::{backfill::Backfill, refresh},
+    commands::{backfill::Backfill, refresh, state_edit::Edits},
     config::{self, PASSWORD, Stored, TOKEN},
     connect::{self, Places},
     failure::Failure,
@@ -214,6 +217,9 @@ impl Host for ServiceHost {
             Task::Audit { tables, .. } => connect::rereadable(&integration)
                 .and_then(|_| refresh::named_or_all(tables, &integration))
                 .map(drop),
+            Task::Replay { .. } => connect::decoder(Some(&integration)).map(drop),
+            // Whether the bookmarks can move so, its preview has found out.
+            Task::Rewind { .. } => Ok(()),
         };
         admitted.map_err(|failure| wrong(&failure))
     }
@@ -223,7 +229,7 @@ impl Host for ServiceHost {
         draft: &Draft<'_>,
         table: Option<&str>,
     ) -> Result<Vec<RejectReason>, Unreadable> {
-        self.look(draft, |destination| kept::reasons(destination, table)).await
+        self.look(draft, |destination| kept::reasons(destination, table), unreadable).await
     }
 
     async fn rejects(
@@ -231,11 +237,36 @@ impl Host for ServiceHost {
         draft: &Draft<'_>,
         choice: &RejectChoice,
     ) -> Result<RejectPage, Unreadable> {
-        self.look(draft, |destination| kept::rejects(destination, choice)).await
+        self.look(draft, |destination| kept::rejects(destination, choice), unreadable).await
     }
 
     async fn bookmarks(&self, draft: &Draft<'_>) -> Result<Bookmarks, Unreadable> {
-        self.look(draft, |destination| kept::bookmarks(destination, Utc::now())).await
+        let read = |destination| kept::bookmarks(destination, Utc::now());
+        self.look(draft, read, unreadable).await
+    }
+
+    async fn preview_replay(
+        &self,
+        draft: &Draft<'_>,
+        choice: &RejectChoice,
+    ) -> Result<ReplayPreview, Unreadable> {
+        let settings =
+            |SettingError { message, remedy, .. }: SettingError| Unreadable { message, remedy };
+        let integration = self.read(&stored(draft)).map_err(settings)?;
+        let decoder =
+            connect::decoder(Some(&integration)).map_err(|failure| unreadable(&failure))?;
+        let read = |destination| kept::preview_replay(destination, decoder, choice);
+        self.look(draft, read, unreadable).await
+    }
+
+    async fn preview_rewind(
+        &self,
+        draft: &Draft<'_>,
+        wish: &RewindWish,
+    ) -> Result<RewindPreview, Refused> {
+        let edits = Edits::wished(wish).map_err(|failure| refused(&failure))?;
+        let read = |destination| kept::preview_rewind(destination, edits, wish.remove_tap_state);
+        self.look(draft, read, refused).await
     }
 
     async fn reset_consequences(

@@ -15,6 +15,8 @@ mod keys;
 mod listen;
 mod live;
 mod mirror;
+mod replay;
+mod rewind;
 mod run_log;
 mod service;
 

@@ -35,6 +35,7 @@ mod serving_files;
 mod serving_kills;
 mod serving_leases;
 mod serving_outages;
+mod serving_replays;
 mod serving_secrets;
 mod serving_singer;
 mod serving_tls;

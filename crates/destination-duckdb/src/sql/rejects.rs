@@ -62,15 +62,16 @@ pub(crate) fn renew(place: &Place, source: &str) -> String {
     )
 }
 
-/// Rejects that were not replayed; parameters: table, reason and id, each null for all; the sequence and id behind which to
-/// begin, null for the start; how many rows; how many bytes of records, unless one row has more.
-pub(crate) fn replayable(place: &Place) -> String {
+/// Rejects in the order of their read; parameters: table, reason and id, each null for all; the sequence and id behind which
+/// to begin, null for the start; how many rows; how many bytes of records, unless one row has more; whether they were
+/// replayed, null for both.
+pub(crate) fn stored(place: &Place) -> String {
     format!(
         "select reject_id, stream, reason_code, reason, record, place, coalesce(_sdc_table_version, 0), \
-         epoch_us(_sdc_extracted_at) from \
+         epoch_us(_sdc_extracted_at), epoch_us(replayed_at) from \
          (select *, sum(strlen(record)) over (order by place, reject_id) as bytes, \
          row_number() over (order by place, reject_id) as row from \
-         (select *, coalesce(_sdc_sequence, 0) as place from {} where replayed_at is null \
+         (select *, coalesce(_sdc_sequence, 0) as place from {} where ($8::boolean is null or (replayed_at is not null) = $8) \
          and table_name = coalesce($1, table_name) and reason_code = coalesce($2, reason_code) \
          and reject_id = coalesce($3, reject_id) \
          and ($4::bigint is null or coalesce(_sdc_sequence, 0) > $4 or \

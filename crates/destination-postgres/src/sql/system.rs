@@ -199,15 +199,16 @@ pub(crate) fn rejects(schema: &str) -> String {
     )
 }
 
-/// Rejects that were not replayed: of table `$1`, reason `$2` and id `$3` unless those are null, from behind the sequence
-/// `$4` and id `$5` on unless those are null; at most `$6` rows, and at most `$7` bytes of records or one row.
-pub(crate) fn replayable(schema: &str) -> String {
+/// Rejects in the order of their read: of table `$1`, reason `$2` and id `$3` unless those are null, from behind the sequence
+/// `$4` and id `$5` on unless those are null; at most `$6` rows, and at most `$7` bytes of records or one row; replayed ones
+/// or others by `$8`, unless that is null.
+pub(crate) fn stored_rejects(schema: &str) -> String {
     let place = "coalesce(_sdc_sequence, 0)";
     format!(
-        "select reject_id, stream, reason_code, reason, record, place, _sdc_table_version, _sdc_extracted_at from \
+        "select reject_id, stream, reason_code, reason, record, place, _sdc_table_version, _sdc_extracted_at, replayed_at from \
          (select *, sum(octet_length(record)) over (order by place, id) as bytes, row_number() over (order by place, id) as row \
-         from (select *, {place} as place, reject_id collate \"C\" as id from {} where replayed_at is null \
-         and ($1::text is null or table_name = $1) and ($2::text is null or reason_code = $2) \
+         from (select *, {place} as place, reject_id collate \"C\" as id from {} \
+         where ($8::boolean is null or (replayed_at is not null) = $8) and ($1::text is null or table_name = $1) and ($2::text is null or reason_code = $2) \
          and ($3::text is null or reject_id = $3) \
          and ($4::bigint is null or {place} > $4 or ({place} = $4 and reject_id collate \"C\" > $5)) \
          order by {place}, reject_id collate \"C\" limit $6) page) measured \

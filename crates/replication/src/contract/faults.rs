@@ -26,7 +26,7 @@ use crate::{
     },
     ledger::LoadRecord,
     placement::{Dialect, Rename, StoredTable},
-    reject::{ReasonCode, RejectFilter, RejectedRow, StoredReject},
+    reject::{ReasonCode, RejectFilter, RejectStanding, RejectedRow, StoredReject},
     replay::RejectPage,
     row,
     run::RunError,
@@ -313,13 +313,14 @@ impl Destination for Faulty {
         self.inner.rejected_among(table, marks).await
     }
 
-    async fn replayable(
+    async fn stored_rejects(
         &self,
         filter: &RejectFilter,
+        standing: Option<RejectStanding>,
         after: Option<&(i64, String)>,
         page: RejectPage,
     ) -> Result<Vec<StoredReject>, DestinationError> {
-        self.inner.replayable(filter, after, page).await
+        self.inner.stored_rejects(filter, standing, after, page).await
     }
 }
 

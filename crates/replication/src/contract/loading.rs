@@ -418,7 +418,8 @@ pub async fn settles_key_collisions_whichever_comes_first(subject: &dyn Subject)
         }
     }
     let page = RejectPage { rows: 10, bytes: usize::MAX };
-    let losers = subject.destination().replayable(&RejectFilter::default(), None, page).await;
+    let losers =
+        subject.destination().stored_rejects(&RejectFilter::default(), None, None, page).await;
     let mut sequences: Vec<i64> =
         losers.expect("read").into_iter().map(|reject| reject.sequence).collect();
     let winner = by("contactId", subject.rows("unsubscribe").await);

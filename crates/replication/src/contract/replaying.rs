@@ -14,8 +14,8 @@ use crate::{
     claim::{ClaimRequest, Holder},
     clock::FixedClock,
     destination::{Destination, RejectRecord},
-    reject::RejectFilter,
-    replay::{self, RejectDecoder, RejectPage, ReplayContext, ReplayReport, ReplayedTable},
+    reject::{RejectFilter, RejectStanding},
+    replay::{self, RejectDecoder, RejectPage, ReplayReport, ReplayedTable},
     run::{RunContext, RunOptions, replicate},
     singer_source::{SingerRejects, SingerSource},
     stream::StreamName,
@@ -76,20 +76,24 @@ async fn attempt(
         start_date: None,
         reset_start_date: false,
     };
-    let context = ReplayContext {
-        filter,
+    let context = RunContext {
         clock: Arc::new(FixedClock::new(instant("2026-03-05T12:00:00Z"))),
-        stop: CancellationToken::new(),
+        ..RunContext::default()
     };
-    replay::replay(destination, &decoder, &request, context).await
+    replay::replay(destination, &decoder, &request, filter, context).await
 }
 
 /// Replays everything, after a preview that must have said so.
 async fn replay_all(subject: &dyn Subject) -> ReplayedTable {
     let filter = RejectFilter::default();
-    let preview = replay::preview(subject.destination().as_ref(), &decoder, &filter)
-        .await
-        .expect("a preview can be made");
+    let preview = replay::preview(
+        subject.destination().as_ref(),
+        &decoder,
+        &filter,
+        &CancellationToken::new(),
+    )
+    .await
+    .expect("a preview can be made");
     let report = attempt(subject.destination(), &filter).await.expect("the replay succeeds");
     let report = report.tables.get("pets").cloned().unwrap_or_default();
     let preview = preview.tables.get("pets").cloned().unwrap_or_default();
@@ -273,8 +277,14 @@ pub async fn removes_old_rejects_and_no_others(subject: &dyn Subject) {
     let replayed = async || {
         let page = RejectPage { rows: 10, bytes: usize::MAX };
         let filter = RejectFilter::default();
-        let open = subject.destination().replayable(&filter, None, page).await;
-        assert!(open.expect("rejects can be read").is_empty());
+        let stored = async |standing| {
+            let found = subject.destination().stored_rejects(&filter, standing, None, page).await;
+            found.expect("rejects can be read")
+        };
+        assert!(stored(Some(RejectStanding::Open)).await.is_empty());
+        let replayed = stored(Some(RejectStanding::Replayed)).await;
+        assert!(replayed.iter().all(|reject| reject.replayed_at.is_some()), "{replayed:?}");
+        assert_eq!(stored(None).await, replayed);
         subject.rows(REJECTED.name).await.map(|rows| rows.len())
     };
     load(

@@ -13,13 +13,16 @@ use super::{
     body::{Place, Query},
     drafts,
     page::{self, Page},
-    problem::{Kind, Problem},
+    problem::{Fault, Kind, Problem},
 };
 use crate::{
     host::Secrets,
     integration::Integration,
-    kept::{Bookmarks, Reject, RejectChoice, RejectReason, Unreadable},
+    kept::{Bookmarks, Reject, RejectChoice, RejectReason, RejectStanding, Unreadable},
 };
+
+/// Rejected rows of any state.
+const ALL: &str = "all";
 
 /// Which reasons.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -38,6 +41,9 @@ pub(super) struct RejectsQuery {
     /// Only those with this reason code, as in `number_range`.
     #[serde(default)]
     reason: Option<String>,
+    /// `open` for those that wait, which are listed if nothing is said; `replayed` for those that were replayed; or `all`.
+    #[serde(default)]
+    state: Option<String>,
     /// From where the page goes on: `next` of the page before.
     #[serde(default)]
     cursor: Option<String>,
@@ -59,6 +65,8 @@ pub struct RejectView {
     pub reason: String,
     /// When it was read.
     pub extracted_at: DateTime<Utc>,
+    /// When it was replayed, if it was: it is loaded, and stays here for a while.
+    pub replayed_at: Option<DateTime<Utc>>,
 }
 
 /// A rejected row with what is in it.
@@ -73,8 +81,10 @@ pub struct RejectedRowView {
 
 impl From<Reject> for RejectedRowView {
     fn from(reject: Reject) -> Self {
-        let Reject { id, table, reason_code, reason, extracted_at, record, sequence: _ } = reject;
-        Self { reject: RejectView { id, table, reason_code, reason, extracted_at }, record }
+        let Reject { id, table, reason_code, reason, extracted_at, record, replayed_at, .. } =
+            reject;
+        let reject = RejectView { id, table, reason_code, reason, extracted_at, replayed_at };
+        Self { reject, record }
     }
 }
 
@@ -85,22 +95,22 @@ impl From<Unreadable> for Problem {
 }
 
 /// A look at the destination of an integration: only so many go on at once.
-struct Look<'a> {
+pub(super) struct Look<'a> {
     api: &'a Api,
-    integration: Integration,
+    pub(super) integration: Integration,
     secrets: Secrets,
     _permit: SemaphorePermit<'a>,
 }
 
 impl<'a> Look<'a> {
-    async fn at(api: &'a Api, id: &str) -> Result<Self, Problem> {
+    pub(super) async fn at(api: &'a Api, id: &str) -> Result<Self, Problem> {
         let integration = drafts::existing(api, id).await?;
         let secrets = drafts::open(api, id).await?;
         let _permit = api.connecting()?;
         Ok(Self { api, integration, secrets, _permit })
     }
 
-    fn draft(&self) -> crate::host::Draft<'_> {
+    pub(super) fn draft(&self) -> crate::host::Draft<'_> {
         drafts::draft(&self.integration, &self.integration.settings, &self.secrets)
     }
 }
@@ -120,7 +130,16 @@ pub(super) async fn rejects(
     Place(id): Place<String>,
     Query(query): Query<RejectsQuery>,
 ) -> Result<Json<Page<RejectView>>, Problem> {
+    let standing = match query.state.as_deref().unwrap_or(RejectStanding::Open.name()) {
+        ALL => None,
+        name => Some(RejectStanding::named(name).ok_or_else(|| {
+            let detail = "`state` is no state of a rejected row";
+            let remedy = "Take `open`, `replayed` or `all`";
+            Problem::invalid(vec![Fault::new("?state", detail, remedy)])
+        })?),
+    };
     let choice = RejectChoice {
+        standing,
         table: query.table,
         reason_code: query.reason,
         id: None,
@@ -144,7 +163,7 @@ pub(super) async fn reject(
     let found = look.api.host.rejects(&look.draft(), &choice).await?;
     let missing = || {
         Problem::new(Kind::NotFound, "There is no such rejected row")
-            .remedy("It may have been replayed, or have been removed because it was old")
+            .remedy("It may have been removed because it was old, or have been rejected anew for another reason")
     };
     Ok(Json(found.rejects.into_iter().next().ok_or_else(missing)?.into()))
 }

@@ -1,6 +1,6 @@
 //! What is done with an integration: pause, resume, run, reset, clone.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Display};
 
 use axum::{
     Json,
@@ -20,7 +20,7 @@ use super::{
     body::{Body, Place},
     drafts, integrations,
     problem::{Kind, Problem},
-    view,
+    view::{self, RunView},
 };
 use crate::{
     host::Draft,
@@ -55,8 +55,15 @@ pub(super) async fn run_now(
     started(&api, &id, None).await
 }
 
-/// Starts a run, for a task if there is one, and shows it.
+/// Starts a run, for a task if there is one, and answers with it.
 pub(super) async fn started(api: &Api, id: &str, task: Option<&Task>) -> Result<Response, Problem> {
+    let run = begun(api, id, task).await?;
+    let location = [(header::LOCATION, format!("/api/v1/runs/{}", run.id))];
+    Ok((StatusCode::CREATED, location, Json(run)).into_response())
+}
+
+/// Starts a run, for a task if there is one, and shows it.
+pub(super) async fn begun(api: &Api, id: &str, task: Option<&Task>) -> Result<RunView, Problem> {
     let now = api.now();
     match api.store.start_task(id, task, now).await? {
         Start::AlreadyRunning { run_id } => {
@@ -65,9 +72,7 @@ pub(super) async fn started(api: &Api, id: &str, task: Option<&Task>) -> Result<
         }
         Start::Begun { run_id } => {
             api.wake();
-            let run = api.store.run(&run_id).await?;
-            let location = [(header::LOCATION, format!("/api/v1/runs/{run_id}"))];
-            Ok((StatusCode::CREATED, location, Json(view::run(run, now))).into_response())
+            Ok(view::run(api.store.run(&run_id).await?, now))
         }
     }
 }
@@ -102,7 +107,7 @@ pub(super) async fn reset(
     let now = api.now();
     let start_date = drafts::start_date(Some(body.start_date), now)?;
     let consequences = api.host.reset_consequences(&integration, start_date).await;
-    let token = confirmation(&integration, start_date);
+    let token = confirmation(&integration, start_date.timestamp_millis());
     let Some(confirm) = body.confirm else {
         return Ok(Json(ResetView { is_done: false, consequences, confirm: Some(token) }));
     };
@@ -116,10 +121,9 @@ pub(super) async fn reset(
     Ok(Json(ResetView { is_done: true, consequences, confirm: None }))
 }
 
-/// Stands for one reset of an integration as it is: it is no secret, but can't be sent by chance.
-fn confirmation(integration: &Integration, start_date: DateTime<Utc>) -> String {
-    let what =
-        format!("{} {} {}", integration.id, integration.version, start_date.timestamp_millis());
+/// Stands for one thing that is done to an integration as it is: it is no secret, but can't be sent by chance.
+pub(super) fn confirmation(integration: &Integration, what: impl Display) -> String {
+    let what = format!("{} {} {what}", integration.id, integration.version);
     hex::encode(&Sha256::digest(what.as_bytes())[..12])
 }
 

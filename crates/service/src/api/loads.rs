@@ -98,9 +98,14 @@ fn table(report: TableReport) -> TableView {
         rows_previous_period: report.previous_period,
         rows_rejected: report.rejected,
         last_load_at: report.last_load_at,
-        bookmark: report.bookmark.unwrap_or_else(|| NO_BOOKMARK.to_owned()),
+        bookmark: bookmark(report.bookmark),
         subtables: Vec::new(),
     }
+}
+
+/// What is shown of a bookmark: where it was removed, the ledger has an empty one.
+fn bookmark(stored: Option<String>) -> String {
+    stored.filter(|text| !text.is_empty()).unwrap_or_else(|| NO_BOOKMARK.to_owned())
 }
 
 /// Which loads.
@@ -155,7 +160,7 @@ impl From<Load> for LoadView {
             started_at: load.started_at,
             committed_at: load.committed_at,
             counts: load.counts,
-            bookmark: load.bookmark.unwrap_or_else(|| NO_BOOKMARK.to_owned()),
+            bookmark: bookmark(load.bookmark),
         }
     }
 }

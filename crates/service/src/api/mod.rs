@@ -30,6 +30,8 @@ pub mod passwords;
 mod problem;
 mod rate;
 mod reference;
+mod replays;
+mod rewinds;
 mod route;
 mod router;
 mod routes;
@@ -138,6 +140,8 @@ pub mod shapes {
         logs::LineView,
         page::Page,
         problem::{Fault, ProblemView},
+        replays::{ReplayBody, ReplayView},
+        rewinds::{RewindBody, RewindView},
         runs::SlotView,
         schedules::{PreviewView, ScheduleBody},
         tasks::{AuditBody, BackfillBody, ReportView},

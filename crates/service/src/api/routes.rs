@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     access::{ADMINISTER, Access, CHANGE, INSPECT, LOOK, OVERSEE, OWN},
     accounts, checks, follow, integrations, kept, lifecycle, loads, logs, operations, reference,
+    replays, rewinds,
     route::{Method, Replay, Route},
     runs, schedules, sessions, tasks, usage,
 };
@@ -192,7 +193,7 @@ fn run_routes() -> Vec<Route> {
             .body::<tasks::AuditBody>()
             .makes::<super::view::RunView>(),
         route!(Get "/api/v1/runs/{run_id}/report", LOOK, tasks::report)
-            .does(RUNS, "Shows what an audit found")
+            .does(RUNS, "Shows what an audit found, or what a replay or a rewind did")
             .answers::<tasks::ReportView>(),
         route!(Get "/api/v1/integrations/{integration_id}/slots", LOOK, runs::slots)
             .does(RUNS, "Lists what became of the slots of an integration, the last first")
@@ -246,13 +247,23 @@ fn kept_routes() -> Vec<Route> {
             .lists::<crate::kept::RejectReason>()
             .within(LOOK_DEADLINE),
         route!(Get "/api/v1/integrations/{integration_id}/rejects", INSPECT, kept::rejects)
-            .does(DESTINATIONS, "Lists rows that could not be loaded and were not replayed, in the order of their read, without what is in them")
+            .does(DESTINATIONS, "Lists rows that could not be loaded, in the order of their read, without what is in them: those that wait, those that were replayed, or all")
             .query::<kept::RejectsQuery>()
             .lists::<kept::RejectView>()
             .within(LOOK_DEADLINE),
         route!(Get "/api/v1/integrations/{integration_id}/rejects/{reject_id}", INSPECT, kept::reject)
             .does(DESTINATIONS, "Shows a row that could not be loaded, as it was received")
             .answers::<kept::RejectedRowView>()
+            .within(LOOK_DEADLINE),
+        route!(Post "/api/v1/integrations/{integration_id}/replay", CHANGE, replays::replay)
+            .does(DESTINATIONS, "Loads rows again that could not be loaded: tells what that would do, and starts a run that does it once that is confirmed")
+            .body::<replays::ReplayBody>()
+            .answers::<replays::ReplayView>()
+            .within(LOOK_DEADLINE),
+        route!(Post "/api/v1/integrations/{integration_id}/rewind", CHANGE, rewinds::rewind)
+            .does(DESTINATIONS, "Moves bookmarks: tells what that means, and once it is confirmed starts a run that moves them and reads from there")
+            .body::<rewinds::RewindBody>()
+            .answers::<rewinds::RewindView>()
             .within(LOOK_DEADLINE),
         route!(Get "/api/v1/integrations/{integration_id}/state", INSPECT, kept::state)
             .does(DESTINATIONS, "Shows how far each stream is, what of a backfill is left, and who holds the schema")

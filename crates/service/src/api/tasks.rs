@@ -50,9 +50,10 @@ pub struct AuditBody {
 pub struct ReportView {
     /// The run.
     pub run_id: String,
-    /// `audit`.
+    /// `audit`, `replay` or `rewind`.
     pub kind: String,
-    /// What was compared and what differs, by table.
+    /// Of an audit: what was compared and what differs, by table. Of a replay: what became of the rejected rows, by table.
+    /// Of a rewind: how the bookmarks moved.
     #[schema(value_type = Object)]
     pub report: Value,
 }
@@ -88,12 +89,16 @@ pub(super) async fn audit(
 
 /// Starts a run for a task that the integration can do.
 async fn started(api: &Api, id: &str, task: Task) -> Result<Response, Problem> {
+    admitted(api, id, &task).await?;
+    lifecycle::started(api, id, Some(&task)).await
+}
+
+/// Refuses a task that the integration can't do.
+pub(super) async fn admitted(api: &Api, id: &str, task: &Task) -> Result<(), Problem> {
     let integration = drafts::existing(api, id).await?;
     let secrets = drafts::open(api, id).await?;
     let draft = drafts::draft(&integration, &integration.settings, &secrets);
-    let admitted = api.host.admit(&draft, &task);
-    admitted.map_err(|error| Problem::invalid(vec![error.into()]))?;
-    lifecycle::started(api, id, Some(&task)).await
+    api.host.admit(&draft, task).map_err(|error| Problem::invalid(vec![error.into()]))
 }
 
 pub(super) async fn report(
@@ -104,7 +109,7 @@ pub(super) async fn report(
     let found = api.store.report(&run_id).await?;
     let missing = || {
         Problem::new(Kind::NotFound, "The run has no report")
-            .remedy("Audits have one, when they have compared everything")
+            .remedy("Audits, replays and rewinds have one, when they have come so far")
     };
     let (task, report) = run.task.zip(found).ok_or_else(missing)?;
     Ok(Json(ReportView { run_id, kind: task.kind().to_owned(), report }))

@@ -92,7 +92,7 @@ pub struct RunView {
     pub slot: DateTime<Utc>,
     /// `schedule` or `hand`.
     pub started_by: Cow<'static, str>,
-    /// What it is for beyond what is new: `backfill` or `audit`.
+    /// What it is for beyond what is new: `backfill`, `audit`, `replay` or `rewind`.
     #[serde(default)]
     pub task: Option<Cow<'static, str>>,
     /// Whether it has a report.

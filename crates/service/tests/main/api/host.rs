@@ -2,14 +2,19 @@
 
 use std::sync::Mutex;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
 use service::{
     host::{CheckStep, Draft, Host, Inspected, Secrets, SettingError},
     integration::{Integration, Origin},
-    kept::{Bookmarks, Reject, RejectChoice, RejectPage, RejectReason, StreamState, Unreadable},
+    kept::{
+        Bookmarks, PreviewedMove, Refused, Reject, RejectChoice, RejectPage, RejectReason,
+        RejectStanding, RejectedAgain, ReplayPreview, RewindPreview, RewindWish, StreamState,
+        TableReplay, Unreadable,
+    },
     store::SealedSecret,
-    task::Task,
+    task::{BookmarkMove, Task},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +52,7 @@ fn reject(number: i64) -> Reject {
         reason: "No number".to_owned(),
         sequence: number - 2,
         extracted_at: DateTime::UNIX_EPOCH,
+        replayed_at: (number == 4).then_some(DateTime::UNIX_EPOCH),
         record: format!("<email>{number}@example.com</email>"),
     }
 }
@@ -96,8 +102,12 @@ impl Host for Workshop {
     }
 
     fn admit(&self, draft: &Draft<'_>, task: &Task) -> Result<(), SettingError> {
-        let (Task::Backfill { tables, .. } | Task::Audit { tables, .. }) = task;
         assert!(draft.secrets.contains_key("token"));
+        let tables = match task {
+            Task::Backfill { tables, .. } | Task::Audit { tables, .. } => tables.clone(),
+            Task::Replay { table, .. } => table.iter().cloned().collect(),
+            Task::Rewind { moves, .. } => moves.iter().map(|one| one.stream.clone()).collect(),
+        };
         match tables.iter().find(|table| *table != "contact") {
             Some(_) => Err(refused("/tables", "There is no such table").remove(0)),
             None => Ok(()),
@@ -132,9 +142,12 @@ impl Host for Workshop {
         let is_wanted = |wanted: &Option<String>, found: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted == found)
         };
-        let mut rejects: Vec<Reject> = (1..=3).map(reject).collect();
+        // The fourth was replayed.
+        let mut rejects: Vec<Reject> = (1..=4).map(reject).collect();
+        let is_replayed = choice.standing.map(|standing| standing == RejectStanding::Replayed);
         rejects.retain(|reject| {
-            is_wanted(&choice.table, &reject.table)
+            is_replayed.is_none_or(|is_replayed| reject.replayed_at.is_some() == is_replayed)
+                && is_wanted(&choice.table, &reject.table)
                 && is_wanted(&choice.reason_code, &reject.reason_code)
                 && is_wanted(&choice.id, &reject.id)
                 && choice.after.as_ref().is_none_or(|(after, _)| reject.sequence > *after)
@@ -155,6 +168,62 @@ impl Host for Workshop {
             updated_at: None,
         }];
         Ok(Bookmarks { streams, ..Bookmarks::default() })
+    }
+
+    async fn preview_replay(
+        &self,
+        draft: &Draft<'_>,
+        choice: &RejectChoice,
+    ) -> Result<ReplayPreview, Unreadable> {
+        readable(draft)?;
+        let found = if choice.reason_code.as_deref().unwrap_or("wrong_type") == "wrong_type" {
+            3
+        } else {
+            0
+        };
+        let again = RejectedAgain {
+            reason_code: "wrong_type".to_owned(),
+            reason: "No number".to_owned(),
+            rows: 1,
+        };
+        let table = TableReplay {
+            table: "contact".to_owned(),
+            found,
+            readable: 2,
+            rejected_again: vec![again],
+            ..TableReplay::default()
+        };
+        let tables = if found > 0 { vec![table] } else { Vec::new() };
+        Ok(ReplayPreview { tables, is_whole: true })
+    }
+
+    /// The bookmark is where `bookmark` of the settings has it.
+    async fn preview_rewind(
+        &self,
+        draft: &Draft<'_>,
+        wish: &RewindWish,
+    ) -> Result<RewindPreview, Refused> {
+        readable(draft)?;
+        let from = draft.settings.get("bookmark").and_then(|bookmark| bookmark.as_str());
+        let from: DateTime<Utc> = from.unwrap_or("2026-01-08T00:00:00Z").parse().unwrap();
+        let back = wish.rewind.iter().map(|(stream, back)| {
+            assert_eq!(back, "7d");
+            (stream, Some(from - TimeDelta::days(7)))
+        });
+        let set = wish.set.iter().map(|(stream, to)| (stream, Some(*to)));
+        let moves = set.chain(back).chain(wish.remove.iter().map(|stream| (stream, None)));
+        let moves = moves.map(|(stream, to)| {
+            if stream != "contact" {
+                return Err(Refused::Setting(refused("", "There is no such bookmark").remove(0)));
+            }
+            let change = BookmarkMove { stream: stream.clone(), from, to };
+            Ok(PreviewedMove { change, rows_again_at_most: 5, skips: false })
+        });
+        Ok(RewindPreview {
+            moves: moves.collect::<Result<_, _>>()?,
+            tap_state: wish.remove_tap_state.then(|| json!({ "page": 3 })),
+            consequences: vec!["It moves".to_owned()],
+        })
     }
 
     async fn reset_consequences(&self, _: &Integration, from: DateTime<Utc>) -> Vec<String> {

@@ -27,6 +27,10 @@ async fn rejects_come_in_pages_and_their_records_one_by_one() {
     let rest = page(format!("?cursor={}", alone["next"].as_str().unwrap())).await;
     assert_eq!(ids(&rest), ["r2", "r3"]);
     assert!(ids(&page("?reason=number_range".to_owned()).await).is_empty());
+    assert_eq!(ids(&page("?state=replayed".to_owned()).await), ["r4"]);
+    assert_eq!(ids(&page("?state=all&limit=500".to_owned()).await), ["r1", "r2", "r3", "r4"]);
+    let wrong = service.member("GET", &format!("{path}?state=lost")).send().await;
+    assert_eq!(wrong.pointers(), ["?state"]);
     let wrong = service.member("GET", &format!("{path}?cursor=x")).send().await;
     assert_eq!(wrong.pointers(), ["?cursor"]);
 

@@ -42,6 +42,28 @@ async fn tables_are_reported_with_their_subtables() {
 }
 
 #[tokio::test]
+async fn a_bookmark_that_was_removed_is_shown_no_more() {
+    let (service, id) = loaded().await;
+    let bookmark = async || {
+        let tables = get(&service, &format!("/api/v1/integrations/{id}/tables")).await;
+        let tables = tables["tables"].as_array().unwrap().clone();
+        let contact = tables.into_iter().find(|table| table["name"] == "contact").unwrap();
+        contact["bookmark"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(bookmark().await, "2026-05-01T12:00:00Z");
+    let removal = |batch, bookmark: Option<&str>| Load {
+        bookmark: bookmark.map(str::to_owned),
+        ..load(batch, "contact", "2026-06-29 11:40", [0, 0, 0])
+    };
+    service.store.record_loads(&id, &[removal("b5", None)]).await.unwrap();
+    assert_eq!(bookmark().await, "2026-05-01T12:00:00Z", "this unit moved none");
+    service.store.record_loads(&id, &[removal("b6", Some(""))]).await.unwrap();
+    assert_eq!(bookmark().await, "Bookmark Unavailable");
+    let page = get(&service, &format!("/api/v1/integrations/{id}/tables/contact/loads")).await;
+    assert_eq!(page["items"][0]["bookmark"], "Bookmark Unavailable");
+}
+
+#[tokio::test]
 async fn the_loads_of_a_table_are_shown_by_day() {
     let (service, id) = loaded().await;
     let path = format!("/api/v1/integrations/{id}/tables/contact/loads");
