@@ -42,8 +42,9 @@ pub trait RowSink {
 /// A text without control characters (below U+0020), quotes (`"`) and backslashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlainText<'a> {
-    /// The text, and what follows it in the document.
-    pub(crate) content: &'a str,
+    /// What it stands in.
+    pub(crate) document: &'a str,
+    pub(crate) start: usize,
     pub(crate) length: usize,
 }
 
@@ -52,20 +53,20 @@ impl<'a> PlainText<'a> {
     pub fn new(content: &'a str, length: usize) -> Option<Self> {
         let is_plain = |byte| byte >= b' ' && byte != b'"' && byte != b'\\';
         let text = content.get(..length)?;
-        text.bytes().all(is_plain).then_some(Self { content, length })
+        text.bytes().all(is_plain).then_some(Self { document: content, start: 0, length })
     }
 
     /// The text.
     #[inline]
     pub fn as_str(self) -> &'a str {
-        &self.content[..self.length]
+        &self.document[self.start..self.start + self.length]
     }
 
     /// The text and what follows it in the document, and how many of these bytes are the text. Texts are short, and it
     /// costs less to copy some bytes more than to look how many there are.
     #[inline]
     pub fn with_what_follows(self) -> (&'a [u8], usize) {
-        (self.content.as_bytes(), self.length)
+        (&self.document.as_bytes()[self.start..], self.length)
     }
 }
 

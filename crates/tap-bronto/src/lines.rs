@@ -27,8 +27,8 @@ use self::memory::{CHUNK, Memory};
 use crate::{
     activity_id::Digest16,
     reading::{
-        CAME_TWICE, NumberSyntax, Reading, Unfit, boolean, date_time, decimal, integer,
-        is_json_number, lexeme, microseconds,
+        CAME_TWICE, NumberSyntax, Reading, Unfit, begins_with_json_number, boolean, date_time,
+        decimal, integer, lexeme, microseconds,
     },
     seen::Settled,
 };
@@ -119,7 +119,7 @@ impl LineBuilder {
         }
         let (bytes, length) = text.with_what_follows();
         match reading {
-            Reading::Text => self.append(column, bytes, length, true),
+            Reading::Text => self.append::<CHUNK>(column, bytes, length, true),
             Reading::DateText | Reading::Timestamp => {
                 let Some(date) = UsualDateTime::read(bytes, length) else {
                     return self.push_date(column, date_time(text.as_str()));
@@ -128,25 +128,34 @@ impl LineBuilder {
                     Reading::Timestamp => date.text_of_microseconds(),
                     _ => date.short_text(),
                 };
-                self.append(column, &text, length, true);
+                self.append::<32>(column, &text, length, true);
             }
-            _ if is_json(reading, text.as_str()) => self.append(column, bytes, length, false),
+            _ if is_json(reading, bytes, length) => {
+                self.append::<32>(column, bytes, length, false);
+            }
             _ => return self.push_other(column, text.as_str()),
         }
         Ok(())
     }
 
-    /// Appends a value whose turn it is: the first bytes of a slice, so many, perhaps in quotes.
+    /// Appends a value whose turn it is: the first bytes of a slice, so many, perhaps in quotes. `N` is how many there are
+    /// at most, as a rule.
     #[inline(always)]
-    fn append(&mut self, column: usize, bytes: &[u8], length: usize, is_quoted: bool) {
+    fn append<const N: usize>(
+        &mut self,
+        column: usize,
+        bytes: &[u8],
+        length: usize,
+        is_quoted: bool,
+    ) {
         let (piece, piece_length) = self.shape.up_to_and_on(self.next, column);
         let start = self.lines.len() + piece_length;
         self.lines.reserve(piece_length + length + 2 * CHUNK + 2);
-        self.lines.extend_loosely(piece, piece_length);
+        self.lines.extend_loosely::<CHUNK>(piece, piece_length);
         if is_quoted {
             self.lines.push(b'"');
         }
-        self.lines.extend_loosely(bytes, length);
+        self.lines.extend_loosely::<N>(bytes, length);
         if is_quoted {
             self.lines.push(b'"');
         }
@@ -176,7 +185,7 @@ impl LineBuilder {
         self.begin(column);
         self.lines.reserve(length + CHUNK + 2);
         self.lines.push(b'"');
-        self.lines.extend_loosely(&text, length);
+        self.lines.extend_loosely::<32>(&text, length);
         self.lines.push(b'"');
         self.places[column].end = self.lines.len();
         Ok(())
@@ -255,7 +264,7 @@ impl LineBuilder {
     fn begin(&mut self, column: usize) {
         let (piece, length) = self.shape.up_to_and_on(self.next, column);
         self.lines.reserve(length + CHUNK);
-        self.lines.extend_loosely(piece, length);
+        self.lines.extend_loosely::<CHUNK>(piece, length);
         self.next = column + 1;
         self.places[column].start = self.lines.len();
     }
@@ -291,7 +300,7 @@ impl LineBuilder {
         let (bytes, length) = text.with_what_follows();
         self.lines.reserve(length + CHUNK + 3);
         self.lines.push(b'"');
-        self.lines.extend_loosely(bytes, length);
+        self.lines.extend_loosely::<CHUNK>(bytes, length);
         self.lines.push(b'"');
         self.lines.push(b']');
         self.places[column].end = self.lines.len();
@@ -435,13 +444,13 @@ fn render(reading: Reading, text: &str, out: &mut Vec<u8>) -> Result<(), Unfit> 
     Ok(())
 }
 
-/// Whether a text is the JSON of its value already.
+/// Whether the first bytes of a slice, so many, are the JSON of their value already.
 #[inline]
-fn is_json(reading: Reading, text: &str) -> bool {
+fn is_json(reading: Reading, bytes: &[u8], length: usize) -> bool {
     match reading {
-        Reading::Boolean => matches!(text, "true" | "false"),
-        Reading::Integer => is_json_number(text, NumberSyntax::Integer),
-        Reading::Lexeme(syntax) => is_json_number(text, syntax),
+        Reading::Boolean => matches!(bytes.get(..length), Some(b"true" | b"false")),
+        Reading::Integer => begins_with_json_number(bytes, length, NumberSyntax::Integer),
+        Reading::Lexeme(syntax) => begins_with_json_number(bytes, length, syntax),
         _ => false,
     }
 }
@@ -452,7 +461,7 @@ fn is_json(reading: Reading, text: &str) -> bool {
 fn short_date(
     reading: Reading,
     date: lexical::DateTime<'_>,
-) -> Result<Option<([u8; CHUNK], usize)>, Unfit> {
+) -> Result<Option<([u8; 32], usize)>, Unfit> {
     if reading == Reading::Timestamp {
         microseconds(date)?;
         return Ok(Some(date.text_of_microseconds()));

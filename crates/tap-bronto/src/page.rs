@@ -43,14 +43,16 @@ pub(crate) struct PageSink {
     current: CurrentRow,
     page: PageCounts,
     marks: Vec<RowMark>,
+    /// What a row's key is made of, while it is.
+    marked: Vec<u8>,
     rejects: Vec<PageReject>,
 }
 
 /// What becomes of a field's text.
 #[derive(Clone, Copy, Debug, Default)]
 struct FieldUse {
-    column: Option<usize>,
-    identity: Option<usize>,
+    column: Option<u16>,
+    identity: Option<u16>,
     is_replication_key: bool,
 }
 
@@ -150,7 +152,7 @@ impl PageSink {
         let mut empty_if_absent = None;
         for column in selected.columns() {
             let Origin::Field(index) = column.origin else { continue };
-            uses[index].column = Some(readings.len());
+            uses[index].column = u16::try_from(readings.len()).ok();
             if stream == BrontoStream::Unsubscribe && column.name == "deliveryId" {
                 empty_if_absent = Some(readings.len());
             } else if stream.key().contains(&column.name) {
@@ -161,7 +163,7 @@ impl PageSink {
         let identity = identity_fields(stream, scheme);
         for (slot, name) in identity.iter().enumerate() {
             if let Some(index) = stream.object().index_of(name) {
-                uses[index].identity = Some(slot);
+                uses[index].identity = u16::try_from(slot).ok();
             }
         }
         let replication_key =
@@ -191,6 +193,7 @@ impl PageSink {
             current: CurrentRow { spans: vec![None; identity.len()], ..CurrentRow::default() },
             page: PageCounts::default(),
             marks: Vec::new(),
+            marked: Vec::new(),
             rejects: Vec::new(),
         }
     }
@@ -246,7 +249,7 @@ impl PageSink {
     }
 
     /// What tells the complete row from others.
-    fn mark(&self, raw: &str) -> RowMark {
+    fn mark(&mut self, raw: &str) -> RowMark {
         RowMark {
             key: self.mark_key(),
             content: if self.stream.is_activity() { content(raw) } else { 0 },
@@ -291,7 +294,8 @@ impl PageSink {
             self.rows.end_row(self.page.kept);
         }
         if !self.current.spans.is_empty() {
-            self.marks.push(self.mark(raw));
+            let mark = self.mark(raw);
+            self.marks.push(mark);
         }
         if self.stream.replication_key().is_some() && self.current.second.is_none() {
             self.page.undated += 1;
@@ -299,20 +303,21 @@ impl PageSink {
         self.page.kept += 1;
     }
 
-    fn mark_key(&self) -> Digest16 {
+    fn mark_key(&mut self) -> Digest16 {
         let text = |slot: usize| {
             let (start, end) = self.current.spans.get(slot).copied().flatten()?;
             self.current.texts.get(start..end)
         };
         if !self.stream.is_activity() {
-            let mut marked = Vec::with_capacity(128);
+            let marked = &mut self.marked;
+            marked.clear();
             marked.extend_from_slice(&self.current.second.unwrap_or(i64::MAX).to_be_bytes());
             for slot in 0..self.current.spans.len() {
                 let text = text(slot).unwrap_or_default();
                 marked.extend_from_slice(&text.len().to_be_bytes());
                 marked.extend_from_slice(text.as_bytes());
             }
-            return fingerprint(&marked).to_be_bytes();
+            return fingerprint(marked).to_be_bytes();
         }
         match self.scheme {
             IdScheme::Lossless => lossless_identity(&std::array::from_fn(text)),
@@ -329,11 +334,17 @@ impl PageSink {
     }
 
     /// Takes the replication key, which is read once for all that need it, and writes it as the identity wants it.
-    fn replication_key(&mut self, field: usize, usage: FieldUse, text: &str) {
+    fn replication_key(
+        &mut self,
+        field: usize,
+        usage: FieldUse,
+        text: &str,
+        plain: Option<PlainText<'_>>,
+    ) {
         let date = date_time(text);
         if let Some(column) = usage.column
             && !self.is_looking
-            && let Err(unfit) = self.rows.push_date(column, self.page.kept, date)
+            && let Err(unfit) = self.rows.push_date(column.into(), self.page.kept, date, plain)
         {
             self.current.unfit.get_or_insert((field, unfit));
         }
@@ -348,7 +359,7 @@ impl PageSink {
                 IdScheme::Compatible => self.current.texts.push_str(text),
                 IdScheme::Lossless => date.write(&mut self.current.texts),
             }
-            self.current.spans[slot] = Some((start, self.current.texts.len()));
+            self.current.spans[usize::from(slot)] = Some((start, self.current.texts.len()));
         }
     }
 }
@@ -366,14 +377,14 @@ impl RowSink for PageSink {
     fn value(&mut self, field: usize, text: &str) {
         let Some(&usage) = self.uses.get(field) else { return };
         if usage.is_replication_key {
-            return self.replication_key(field, usage, text);
+            return self.replication_key(field, usage, text, None);
         }
         if let Some(slot) = usage.identity {
-            self.current.identify(slot, text);
+            self.current.identify(slot.into(), text);
         }
         if let Some(column) = usage.column
             && !self.is_looking
-            && let Err(unfit) = self.rows.push(column, self.page.kept, text)
+            && let Err(unfit) = self.rows.push(column.into(), self.page.kept, text)
         {
             self.current.unfit.get_or_insert((field, unfit));
         }
@@ -383,14 +394,14 @@ impl RowSink for PageSink {
     fn plain_value(&mut self, field: usize, text: PlainText<'_>) {
         let Some(&usage) = self.uses.get(field) else { return };
         if usage.is_replication_key {
-            return self.replication_key(field, usage, text.as_str());
+            return self.replication_key(field, usage, text.as_str(), Some(text));
         }
         if let Some(slot) = usage.identity {
-            self.current.identify(slot, text.as_str());
+            self.current.identify(slot.into(), text.as_str());
         }
         if let Some(column) = usage.column
             && !self.is_looking
-            && let Err(unfit) = self.rows.push_plain(column, self.page.kept, text)
+            && let Err(unfit) = self.rows.push_plain(column.into(), self.page.kept, text)
         {
             self.current.unfit.get_or_insert((field, unfit));
         }

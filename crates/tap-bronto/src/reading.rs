@@ -78,9 +78,33 @@ pub(crate) fn microseconds(date: lexical::DateTime<'_>) -> Result<i64, Unfit> {
 }
 
 /// Whether a text is a number in the form in which almost all come, and the same JSON number.
-#[inline]
-pub(crate) fn is_json_number(text: &str, syntax: NumberSyntax) -> bool {
+fn is_json_number(text: &str, syntax: NumberSyntax) -> bool {
     PlainNumber::read(text, syntax).is_some_and(|number| number.is_json)
+}
+
+/// Whether the first bytes of a slice, so many, are such a number, at most 16 bytes long: a glance at all of them, since
+/// going through digits one by one costs a wrong guess where they end. What is wrongly denied is read with more care.
+#[inline]
+pub(crate) fn begins_with_json_number(bytes: &[u8], length: usize, syntax: NumberSyntax) -> bool {
+    const HIGH_BITS: u128 = u128::from_ne_bytes([0x80; 16]);
+    const LOW_BITS: u128 = !HIGH_BITS;
+    let Some(text) = bytes.first_chunk::<16>().filter(|_| (1..=16).contains(&length)) else {
+        return false;
+    };
+    let word = u128::from_le_bytes(*text);
+    let inside = HIGH_BITS >> (8 * (16 - length));
+    let digits = word ^ u128::from_ne_bytes([b'0'; 16]);
+    let no_digits = ((digits & LOW_BITS) + u128::from_ne_bytes([0x76; 16]) | digits) & inside;
+    // A byte is a point if nothing of it differs.
+    let differs = word ^ u128::from_ne_bytes([b'.'; 16]);
+    let points = !((differs & LOW_BITS) + LOW_BITS | differs) & inside;
+    let is_last = points & (0x80 << (8 * (length - 1))) != 0;
+    let is_number = no_digits == points
+        && points & points.wrapping_sub(1) == 0
+        && points & 0x80 == 0
+        && !is_last
+        && (points == 0 || syntax != NumberSyntax::Integer);
+    is_number && (text[0] != b'0' || length == 1 || text[1] == b'.')
 }
 
 /// Reads a number as a JSON number with its digits.
@@ -169,6 +193,17 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn a_glance_tells_json_numbers_from_all_else(
+            text in prop_oneof!["[0-9]{1,17}", "[0-9]{0,9}\\.[0-9]{0,9}", "[0-9.]{0,5}[-+.0-9:/é\u{0}\u{ff}]{1,2}[0-9.]{0,5}"],
+            follows in "[0-9.<]{20}",
+            syntax in prop::sample::select(vec![NumberSyntax::Integer, NumberSyntax::Decimal, NumberSyntax::Float]),
+        ) {
+            let content = format!("{text}{follows}");
+            let found = begins_with_json_number(content.as_bytes(), text.len(), syntax);
+            prop_assert_eq!(found, text.len() <= 16 && is_json_number(&text, syntax), "{}", text);
+        }
+
         #[test]
         fn plain_numbers_are_what_the_exact_reading_says(
             text in "[+-]?[0-9]{0,12}(\\.[0-9]{0,12})?",

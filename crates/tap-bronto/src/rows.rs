@@ -75,7 +75,7 @@ impl RowBuilder {
         }
     }
 
-    /// Takes a date-time that was read already, as [`RowBuilder::push`] does.
+    /// Takes a date-time that was read already, as [`RowBuilder::push`] does, and its text, if that needs no escape.
     ///
     /// # Errors
     /// [`Unfit`] when the column can't hold it, or when it is none.
@@ -84,10 +84,13 @@ impl RowBuilder {
         column: usize,
         row: usize,
         date: Result<lexical::DateTime<'_>, Unfit>,
+        text: Option<PlainText<'_>>,
     ) -> Result<(), Unfit> {
-        match self {
-            Self::Columns(columns) => columns[column].push_date(row, date),
-            Self::Lines(lines) => lines.push_date(column, date),
+        match (self, text) {
+            (Self::Columns(columns), _) => columns[column].push_date(row, date),
+            // To write it from its text costs less.
+            (Self::Lines(lines), Some(text)) => lines.push_plain(column, text),
+            (Self::Lines(lines), None) => lines.push_date(column, date),
         }
     }
 

@@ -168,7 +168,7 @@ pub fn rows<S: RowSink>(
 ) -> Result<Answer<Rows>, AnswerDefect> {
     let document = Document::new(body)?;
     let mut reader = RowReader::new(table, &document, sink);
-    let fault = soap::walk(&document, function, |pull, item| reader.read(pull, &item))?;
+    let fault = soap::walk(&document, function, |pull, item| reader.read(pull, item))?;
     match fault {
         Some(fault) => Ok(Answer::Fault(fault)),
         None => Ok(Answer::Response(reader.finish()?)),
@@ -218,6 +218,6 @@ pub(crate) fn fault_in(function: Function, body: &[u8]) -> Option<Fault> {
 }
 
 /// Passes an item over.
-fn skip(pull: &mut Pull<'_>, item: soap::Item) -> Result<(), AnswerDefect> {
+fn skip(pull: &mut Pull<'_>, item: &soap::Item) -> Result<(), AnswerDefect> {
     if item.open(pull)? { pull.skip() } else { Ok(()) }
 }

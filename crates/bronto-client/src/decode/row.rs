@@ -98,8 +98,8 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
     fn elements(&mut self, pull: &mut Pull<'_>) -> Result<(), AnswerDefect> {
         loop {
             if let Some(text) = pull.plain_text() {
-                let rest = self.plain_elements(text);
-                pull.pass(text.len() - rest.len());
+                let length = self.plain_elements(text, 0);
+                pull.pass(length);
             }
             match pull.next()? {
                 Event::Start(tag) => self.element(pull, &tag)?,
@@ -122,28 +122,29 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
     /// form. If some have not, the parser reads the tags that are open, and goes on where the first of those is.
     fn plain_object(&mut self, pull: &mut Pull<'_>) -> Result<(), AnswerDefect> {
         let text = pull.plain_text().unwrap_or_default();
-        let position = |rest: &str| text.len() - rest.len();
-        let mut rest = text.strip_prefix(ITEM_START).unwrap_or(text);
-        let mut read = position(rest);
+        // The tags that are open: that of the object, and that of the group.
+        let mut read = ITEM_START.len();
         let mut group_tag = None;
+        let mut at = read;
         loop {
-            rest = self.plain_elements(rest);
+            at = self.plain_elements(text, at);
+            let rest = text.get(at..).unwrap_or_default();
             match self.group {
+                None if rest.starts_with(ITEM_END) => {
+                    pull.pass(at + ITEM_END.len());
+                    return Ok(());
+                }
                 None => {
-                    if let Some(behind) = rest.strip_prefix(ITEM_END) {
-                        pull.pass(position(behind));
-                        return Ok(());
-                    }
-                    let Some((index, members)) = self.tags.group(rest) else { break };
-                    group_tag = Some(position(rest)..position(members));
+                    let Some((index, length)) = self.tags.group(rest) else { break };
+                    group_tag = Some(at..at + length);
                     self.enter(index);
-                    rest = members;
+                    at += length;
                 }
                 Some(group) => {
-                    let Some(behind) = self.tags.behind_group(rest, group) else { break };
+                    let Some(length) = self.tags.group_end(rest, group) else { break };
                     group_tag = None;
                     self.group = None;
-                    rest = behind;
+                    at += length;
                 }
             }
         }
@@ -153,7 +154,7 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
             pull.next()?;
             read = tag.end;
         }
-        pull.pass(position(rest) - read);
+        pull.pass(at - read);
         self.elements(pull)
     }
 
@@ -163,24 +164,26 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
         self.group = self.table.fields[index].group;
     }
 
-    /// Reads elements in their plainest form, as many as come one after the other, and gives what follows them.
+    /// Reads elements in their plainest form, as many as come one after the other, and gives where they end.
     #[inline(always)]
-    fn plain_elements<'a>(&mut self, text: &'a str) -> &'a str {
-        let mut rest = text;
-        while let Some(element) = self.tags.plain_element(rest, self.next_field, self.group) {
-            if element.length > MAX_TEXT_BYTES {
+    fn plain_elements(&mut self, text: &str, from: usize) -> usize {
+        let group = self.tags.group_number(self.group);
+        let (mut at, mut next) = (from, self.next_field);
+        while let Some(element) = self.tags.plain_element(text.as_bytes(), at, next, group) {
+            let PlainElement { index, is_repeated, start, length, is_plain, end } = element;
+            if length > MAX_TEXT_BYTES {
                 break;
             }
-            let PlainElement { index, is_repeated, content, length, is_plain, .. } = element;
-            rest = element.rest;
-            self.mark_as(index, is_repeated);
+            at = end;
+            next = self.mark_as(index, is_repeated);
             if is_plain && self.defect.is_none() {
-                self.sink.plain_value(index, PlainText { content, length });
+                self.sink.plain_value(index, PlainText { document: text, start, length });
             } else {
-                self.value(index, &content[..length]);
+                self.value(index, &text[start..start + length]);
             }
         }
-        rest
+        self.next_field = next;
+        at
     }
 
     /// Where an element belongs. Prefixes don't matter, but hardly any element has one.
@@ -325,14 +328,14 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
 
     /// Takes note that a field has come.
     fn mark(&mut self, index: usize) {
-        self.mark_as(index, self.table.fields[index].kind.is_repeated());
+        self.next_field = self.mark_as(index, self.table.fields[index].kind.is_repeated());
     }
 
-    #[inline]
-    fn mark_as(&mut self, index: usize, is_repeated: bool) {
+    /// The same, and gives where to look for the next one.
+    #[inline(always)]
+    fn mark_as(&mut self, index: usize, is_repeated: bool) -> usize {
         if is_repeated {
-            self.next_field = index;
-            return;
+            return index;
         }
         // No table has more than 64 fields.
         let bit = 1_u64 << index;
@@ -340,7 +343,7 @@ impl<'d, 'b, 's, S: RowSink> RowReader<'d, 'b, 's, S> {
             self.reject(RowDefect::Repeated { field: self.table.fields[index].name });
         }
         self.seen |= bit;
-        self.next_field = index + 1;
+        index + 1
     }
 
     /// Gives the object up; the first defect is the one that is told.

@@ -55,7 +55,7 @@ pub(super) fn walk<'a, F>(
     mut on_item: F,
 ) -> Result<Option<Fault>, AnswerDefect>
 where
-    F: FnMut(&mut Pull<'a>, Item) -> Result<(), AnswerDefect>,
+    F: FnMut(&mut Pull<'a>, &Item) -> Result<(), AnswerDefect>,
 {
     let mut walk = Walk {
         pull: Pull::new(document.text()),
@@ -130,7 +130,7 @@ impl<'a> Walk<'a> {
     /// Reads the rest of the envelope: perhaps a header, then exactly one body.
     fn envelope<F>(&mut self, on_item: &mut F) -> Result<Option<Fault>, AnswerDefect>
     where
-        F: FnMut(&mut Pull<'a>, Item) -> Result<(), AnswerDefect>,
+        F: FnMut(&mut Pull<'a>, &Item) -> Result<(), AnswerDefect>,
     {
         let mut body = None;
         loop {
@@ -163,7 +163,7 @@ impl<'a> Walk<'a> {
     /// Reads the rest of the body: exactly one element, a fault or the response.
     fn body<F>(&mut self, on_item: &mut F) -> Result<Option<Fault>, AnswerDefect>
     where
-        F: FnMut(&mut Pull<'a>, Item) -> Result<(), AnswerDefect>,
+        F: FnMut(&mut Pull<'a>, &Item) -> Result<(), AnswerDefect>,
     {
         let mut answer = None;
         loop {
@@ -199,13 +199,13 @@ impl<'a> Walk<'a> {
     /// Reads the rest of the response: any number of `return` elements.
     fn response<F>(&mut self, on_item: &mut F) -> Result<(), AnswerDefect>
     where
-        F: FnMut(&mut Pull<'a>, Item) -> Result<(), AnswerDefect>,
+        F: FnMut(&mut Pull<'a>, &Item) -> Result<(), AnswerDefect>,
     {
         loop {
             let start = self.pull.position();
             if self.pull.plain_text().is_some_and(|text| text.starts_with(ITEM_START)) {
                 self.no_bare_ampersand()?;
-                on_item(&mut self.pull, Item { start, form: Form::Ahead })?;
+                on_item(&mut self.pull, &Item { start, form: Form::Ahead })?;
                 continue;
             }
             let event = self.pull.next()?;
@@ -222,7 +222,7 @@ impl<'a> Walk<'a> {
                 return Err(self.pull.malformed("an element beside the objects of the response"));
             }
             self.no_bare_ampersand()?;
-            on_item(&mut self.pull, Item { start, form })?;
+            on_item(&mut self.pull, &Item { start, form })?;
         }
     }
 

@@ -3,7 +3,7 @@
 //! Almost every element of an answer is `<name>text</name>` with one of these names, so the reader's speed is that of
 //! telling which. A tag is compared as a few words, whatever its length: that takes no call and no loop.
 
-use crate::object::{Kind, ObjectTable, is_same};
+use crate::object::{Kind, ObjectTable};
 
 /// How many bytes are looked at: longer than any tag of ours, and shorter than what follows the last element.
 const GLANCE: usize = 24;
@@ -14,13 +14,17 @@ const WORDS: usize = GLANCE / 8;
 pub(super) struct Tags {
     /// The first word of each start tag, and which bits of it count. This alone tells almost all of them apart.
     firsts: Vec<(u64, u64)>,
-    /// The tags, by the fields' indices; none for a field that holds no text or has too long a name.
-    fields: Vec<Option<FieldTags>>,
+    /// The tags, by the fields' indices. Nothing begins with that of a field that holds no text or has too long a name.
+    fields: Vec<FieldTags>,
     groups: Vec<GroupTags>,
 }
 
+/// The number of a group, counted from 1; 0 is outside of any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct GroupNumber(u8);
+
 struct FieldTags {
-    group: Option<&'static str>,
+    group: GroupNumber,
     is_repeated: bool,
     start: Tag,
     end: Tag,
@@ -43,35 +47,22 @@ struct Tag {
 
 /// An element in its plainest form, `<name>text</name>`: start tag without prefix and attributes, text in one piece
 /// without a reference, end tag.
-pub(super) struct PlainElement<'a> {
+pub(super) struct PlainElement {
     /// The field's index.
     pub(super) index: usize,
     pub(super) is_repeated: bool,
-    /// Its text, and what follows that.
-    pub(super) content: &'a str,
+    /// Where its text begins.
+    pub(super) start: usize,
     /// How long its text is.
     pub(super) length: usize,
     /// Whether its text is plain for others than XML, too: see [`PlainText`](crate::sink::PlainText).
     pub(super) is_plain: bool,
-    /// What follows the element.
-    pub(super) rest: &'a str,
+    /// Where the element ends.
+    pub(super) end: usize,
 }
 
 impl Tags {
     pub(super) fn new(table: &ObjectTable) -> Self {
-        let fields = table.fields.iter().map(|field| {
-            if matches!(field.kind, Kind::CustomFields | Kind::PassedOver) {
-                return None;
-            }
-            let start = Tag::new(&format!("<{}>", field.name))?;
-            let end = Tag::new(&format!("</{}>", field.name))?;
-            let is_repeated = field.kind.is_repeated();
-            Some(FieldTags { group: field.group, is_repeated, start, end })
-        });
-        let fields: Vec<Option<FieldTags>> = fields.collect();
-        let first = |tags: &FieldTags| (tags.start.words[0], tags.start.masks[0]);
-        // No markup begins with a zero.
-        let firsts = fields.iter().map(|tags| tags.as_ref().map_or((0, u64::MAX), first));
         let mut groups: Vec<GroupTags> = Vec::new();
         for (first, field) in table.fields.iter().enumerate() {
             if let Some(name) = field.group
@@ -81,43 +72,59 @@ impl Tags {
                 groups.push(GroupTags { name, first, start, end });
             }
         }
+        let fields = table.fields.iter().map(|field| {
+            let holds_text = !matches!(field.kind, Kind::CustomFields | Kind::PassedOver);
+            let start = Tag::new(&format!("<{}>", field.name)).filter(|_| holds_text);
+            let end = Tag::new(&format!("</{}>", field.name)).filter(|_| holds_text);
+            let (start, end) = start.zip(end).unwrap_or((Tag::NOWHERE, Tag::NOWHERE));
+            let group = number_of(&groups, field.group);
+            FieldTags { group, is_repeated: field.kind.is_repeated(), start, end }
+        });
+        let fields: Vec<FieldTags> = fields.collect();
+        let firsts = fields.iter().map(|tags| (tags.start.words[0], tags.start.masks[0]));
         Self { firsts: firsts.collect(), fields, groups }
     }
 
-    /// The element of a field inside `group` that the text begins with, if it has its plainest form.
+    /// The number of a group.
+    pub(super) fn group_number(&self, name: Option<&str>) -> GroupNumber {
+        number_of(&self.groups, name)
+    }
+
+    /// The element of a field inside `group` that begins there, if it has its plainest form.
     ///
     /// Elements come in schema order, so the search runs forward from the field `next`; it wraps around.
     #[inline(always)]
-    pub(super) fn plain_element<'a>(
+    pub(super) fn plain_element(
         &self,
-        text: &'a str,
+        text: &[u8],
+        at: usize,
         next: usize,
-        group: Option<&str>,
-    ) -> Option<PlainElement<'a>> {
-        let bytes: &[u8; GLANCE] = text.as_bytes().first_chunk()?;
+        group: GroupNumber,
+    ) -> Option<PlainElement> {
+        let bytes: &[u8; GLANCE] = text.get(at..)?.first_chunk()?;
         if bytes[1] == b'/' {
             return None;
         }
         let (index, tags) = self.find(words(bytes), next, group)?;
-        let content = &text[tags.start.length..];
-        let (length, is_plain) = text_end(content.as_bytes())?;
-        if !tags.end.is_at(words(content.as_bytes().get(length..)?.first_chunk()?)) {
+        let start = at + tags.start.length;
+        let (end, is_plain) = text_end(text, start)?;
+        if !tags.end.is_at(words(text.get(end..)?.first_chunk()?)) {
             return None;
         }
-        let rest = &content[length + tags.end.length..];
-        let is_repeated = tags.is_repeated;
-        Some(PlainElement { index, is_repeated, content, length, is_plain, rest })
+        let (length, end) = (end - start, end + tags.end.length);
+        Some(PlainElement { index, is_repeated: tags.is_repeated, start, length, is_plain, end })
     }
 
-    /// The index of the first member of the group whose start tag the text begins with, and what follows that tag.
-    pub(super) fn group<'a>(&self, text: &'a str) -> Option<(usize, &'a str)> {
-        self.groups.iter().find_map(|group| Some((group.first, text.strip_prefix(&*group.start)?)))
+    /// The index of the first member of the group whose start tag the text begins with, and how long that tag is.
+    pub(super) fn group(&self, text: &str) -> Option<(usize, usize)> {
+        let group = self.groups.iter().find(|group| text.starts_with(&group.start))?;
+        Some((group.first, group.start.len()))
     }
 
-    /// What follows the end tag of the group, if the text begins with that.
-    pub(super) fn behind_group<'a>(&self, text: &'a str, name: &str) -> Option<&'a str> {
+    /// How long the end tag of the group is, if the text begins with it.
+    pub(super) fn group_end(&self, text: &str, name: &str) -> Option<usize> {
         let group = self.groups.iter().find(|group| group.name == name)?;
-        text.strip_prefix(&*group.end)
+        text.starts_with(&group.end).then_some(group.end.len())
     }
 
     /// The field whose start tag these bytes begin with.
@@ -126,17 +133,16 @@ impl Tags {
         &self,
         words: [u64; WORDS],
         next: usize,
-        group: Option<&str>,
+        group: GroupNumber,
     ) -> Option<(usize, &FieldTags)> {
         let next = next.min(self.firsts.len());
         for (range, from) in [(&self.firsts[next..], next), (&self.firsts[..next], 0)] {
             for (at, (word, mask)) in range.iter().enumerate() {
-                if (words[0] ^ word) & mask == 0
-                    && let Some(tags) = &self.fields[from + at]
-                    && tags.start.is_at(words)
-                    && is_same(tags.group, group)
-                {
-                    return Some((from + at, tags));
+                if (words[0] ^ word) & mask == 0 {
+                    let tags = &self.fields[from + at];
+                    if tags.start.is_at(words) && tags.group == group {
+                        return Some((from + at, tags));
+                    }
                 }
             }
         }
@@ -144,7 +150,16 @@ impl Tags {
     }
 }
 
+fn number_of(groups: &[GroupTags], name: Option<&str>) -> GroupNumber {
+    let place = groups.iter().position(|group| Some(group.name) == name);
+    // A table has few groups.
+    GroupNumber(place.map_or(0, |place| u8::try_from(place + 1).unwrap_or(u8::MAX)))
+}
+
 impl Tag {
+    /// A tag that is nowhere: no markup begins with a zero.
+    const NOWHERE: Self = Self { words: [0; WORDS], masks: [u64::MAX; WORDS], length: 0 };
+
     fn new(text: &str) -> Option<Self> {
         let mut bytes = [0; GLANCE];
         let mut mask = [0; GLANCE];
@@ -163,29 +178,40 @@ impl Tag {
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
 
-/// Where a text ends, by the `<` or `&` behind it, and whether there is no control character, quote or backslash in it.
-/// None where less than a word follows: there is more behind every text of ours.
+/// Where a text that begins there ends, by the `<` or `&` behind it, and whether there is no control character, quote or
+/// backslash in it. None where less than two words follow: there is more behind every text of ours.
 ///
-/// Most texts are a word or two long, for which a call would cost more than the search.
+/// Most texts are shorter than two words. For those a call would cost more than the search, and so would finding out which
+/// of the two to look at.
 #[inline(always)]
-fn text_end(bytes: &[u8]) -> Option<(usize, bool)> {
-    let mut at = 0;
+fn text_end(bytes: &[u8], start: usize) -> Option<(usize, bool)> {
+    let mut at = start;
     loop {
-        let word = u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?);
-        // The first mark in a word is where such a byte is; those behind it may be wrong. What differs from others in
-        // the bits that are left out is told apart afterwards: `<` from `\`, `|` and U+001C, `&` from `"`.
-        let marks = |bits: u8, byte: u8| {
-            let differs = word & (ONES * u64::from(bits)) ^ (ONES * u64::from(byte));
-            differs.wrapping_sub(ONES) & !differs
-        };
-        let controls = word.wrapping_sub(ONES * 0x20) & !word;
-        let stops = (marks(0x9F, b'<' & 0x9F) | marks(0xFB, b'"') | controls) & HIGH_BITS;
-        if stops != 0 {
-            let at = at + stops.trailing_zeros() as usize / 8;
+        let pair: &[u8; 16] = bytes.get(at..)?.first_chunk()?;
+        let (words, _) = pair.as_chunks::<8>();
+        let [first, second] = [stops(words[0]), stops(words[1])];
+        if first | second != 0 {
+            let (before, stops) = if first == 0 { (8, second) } else { (0, first) };
+            let at = at + before + stops.trailing_zeros() as usize / 8;
             return if bytes[at] == b'<' { Some((at, true)) } else { end_behind(bytes, at) };
         }
-        at += 8;
+        at += 16;
     }
+}
+
+/// Marks bytes at which a text ends or isn't plain, and some others. The first mark is where such a byte is; those behind
+/// it may be wrong.
+#[inline(always)]
+fn stops(bytes: [u8; 8]) -> u64 {
+    let word = u64::from_le_bytes(bytes);
+    // What differs from others in the bits that are left out is told apart afterwards: `<` from `\`, `|` and U+001C, `&`
+    // from `"`.
+    let marks = |bits: u8, byte: u8| {
+        let differs = word & (ONES * u64::from(bits)) ^ (ONES * u64::from(byte));
+        differs.wrapping_sub(ONES) & !differs
+    };
+    let controls = word.wrapping_sub(ONES * 0x20) & !word;
+    (marks(0x9F, b'<' & 0x9F) | marks(0xFB, b'"') | controls) & HIGH_BITS
 }
 
 /// The same where something else than a `<` stands in front, up to which the text is plain.
@@ -213,22 +239,22 @@ mod tests {
         fn the_end_of_a_text_is_found_and_what_is_in_it(
             text in "[a-z;=!#%|é\u{1f600}\u{7f}]{0,20}[\u{0}\u{1f}\u{20}\"\\\\]{0,2}[a-z\u{80}\u{bc}]{0,20}",
             end in prop::sample::select(vec!['<', '&']),
-            rest in "[<&\"\\\\a-z\u{0}]{8,20}",
+            rest in "[<&\"\\\\a-z\u{0}]{16,40}",
         ) {
             let bytes = format!("{text}{end}{rest}");
             let is_plain = !text.bytes().any(|byte| byte < 0x20 || matches!(byte, b'"' | b'\\'));
-            prop_assert_eq!(text_end(bytes.as_bytes()), Some((text.len(), is_plain)));
-            prop_assert_eq!(text_end(text.as_bytes()), None);
+            prop_assert_eq!(text_end(bytes.as_bytes(), 0), Some((text.len(), is_plain)));
+            prop_assert_eq!(text_end(text.as_bytes(), 0), None);
         }
 
         #[test]
         fn every_byte_is_told_from_the_others(byte in any::<u8>(), before in 0_usize..20) {
             let mut bytes = vec![b'a'; before];
             bytes.push(byte);
-            bytes.extend(b"b<cdefghi");
+            bytes.extend(b"b<cdefghijklmnopq");
             let end = if matches!(byte, b'<' | b'&') { before } else { before + 2 };
             let is_plain = byte >= b' ' && !matches!(byte, b'"' | b'\\') || end == before;
-            prop_assert_eq!(text_end(&bytes), Some((end, is_plain)));
+            prop_assert_eq!(text_end(&bytes, 0), Some((end, is_plain)));
         }
     }
 }

@@ -14,8 +14,8 @@ use arrow::buffer::Buffer;
 use bronto_client::Room;
 use bytes::Bytes;
 
-/// In pieces of so many bytes short texts are copied: most are no longer.
-pub(super) const CHUNK: usize = 32;
+/// So many bytes are copied of short texts: most are no longer.
+pub(super) const CHUNK: usize = 64;
 
 /// A page that has no more lines than this gets memory of its own.
 const SMALL: usize = 256 << 10;
@@ -96,22 +96,15 @@ impl Memory {
         self.end += bytes.len();
     }
 
-    /// Appends the first bytes of a slice, so many, by copying some more. There must be room for a [`CHUNK`] behind them.
+    /// Appends the first bytes of a slice, so many, by copying `N` in one go where they are no more. There must be room for
+    /// `N` behind the end.
     #[inline(always)]
-    pub(super) fn extend_loosely(&mut self, bytes: &[u8], length: usize) {
-        let mut at = 0;
-        while at < length {
-            let chunk = bytes.get(at..).and_then(<[u8]>::first_chunk::<CHUNK>);
-            let place = self.all.get_mut(self.end + at..).and_then(<[u8]>::first_chunk_mut);
-            match (chunk, place) {
-                (Some(chunk), Some(place)) => *place = *chunk,
-                _ => {
-                    let place = &mut self.all[self.end + at..self.end + length];
-                    place.copy_from_slice(&bytes[at..length]);
-                    break;
-                }
-            }
-            at += CHUNK;
+    pub(super) fn extend_loosely<const N: usize>(&mut self, bytes: &[u8], length: usize) {
+        let chunk = bytes.first_chunk::<N>();
+        let place = self.all.get_mut(self.end..).and_then(<[u8]>::first_chunk_mut::<N>);
+        match (chunk, place) {
+            (Some(chunk), Some(place)) if length <= N => *place = *chunk,
+            _ => self.all[self.end..self.end + length].copy_from_slice(&bytes[..length]),
         }
         self.end += length;
     }
@@ -194,11 +187,11 @@ mod tests {
     fn bytes_are_what_was_appended() {
         let mut memory = Memory::default();
         let mut expected = Vec::new();
-        let text: Vec<u8> = (0..=255).collect();
+        let text: Vec<u8> = (0..=255).chain(0..=255).collect();
         for length in (0..200).chain([3, 0, 64]) {
-            for follows in [0, 1, CHUNK - 1, CHUNK, 50] {
+            for follows in [0, 1, CHUNK / 2, CHUNK - 1, 50] {
                 memory.reserve(length + CHUNK + 1);
-                memory.extend_loosely(&text[..length + follows], length);
+                memory.extend_loosely::<CHUNK>(&text[..length + follows], length);
                 memory.push(b'|');
                 memory.extend(&text[..length]);
                 expected.extend_from_slice(&text[..length]);

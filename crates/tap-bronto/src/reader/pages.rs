@@ -73,7 +73,7 @@ impl PageKeys {
         let rejected = rows.rejects.iter().filter_map(|reject| Some(reject.mark?.key));
         let rejected: Vec<_> = rejected.filter(|key| !keys.contains(key)).collect();
         keys.extend_from_slice(&rejected);
-        keys.sort_unstable();
+        keys.sort_unstable_by_key(rank);
         Self { keys, rejected, ..Self::alone(rows) }
     }
 
@@ -85,13 +85,18 @@ impl PageKeys {
     }
 
     fn holds(&self, key: &Digest16) -> bool {
-        self.keys.binary_search(key).is_ok()
+        self.keys.binary_search_by_key(&rank(key), rank).is_ok()
     }
 
     /// Whether a row of that key was sent with this page, if that was read.
     fn has_sent(&self, key: &Digest16) -> bool {
         self.holds(key) && !self.rejected.contains(key)
     }
+}
+
+/// A key as a number, which is compared faster than bytes are.
+fn rank(key: &Digest16) -> u128 {
+    u128::from_be_bytes(*key)
 }
 
 /// A window that is being read.
