@@ -119,6 +119,16 @@ pub enum CatalogError {
         /// The name that was probably meant.
         nearest: Option<String>,
     },
+    /// A replication method that the stream can't be read by. For the tap to raise.
+    #[error("The catalog asks for `{method}` as replication method of `{stream}`: {reason}")]
+    UnfitMethod {
+        /// The stream.
+        stream: String,
+        /// What the catalog asks for.
+        method: String,
+        /// Why not.
+        reason: String,
+    },
 }
 
 fn did_you_mean(nearest: Option<&str>) -> String {
@@ -130,6 +140,9 @@ impl CatalogError {
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
+            Self::UnfitMethod { .. } => {
+                "Take `replication-method` out of the stream's metadata, or write one that the tap has for it"
+            }
             Self::UnknownStream { .. } | Self::UnknownField { .. } => {
                 "Correct the name, or write a new catalog with `--discover`"
             }

@@ -72,10 +72,10 @@ pub fn selection(catalog: &Catalog) -> Result<Vec<SelectedStream>, CatalogError>
         complete.key_properties = Some(stream.key().iter().map(|&key| key.to_owned()).collect());
         add_mentioned_fields(stream, &mut complete);
         let selection = Selection::of(&complete);
-        warn_of_other_method(stream, entry);
         if !selection.is_selected() {
             continue;
         }
+        let method = chosen_method(entry)?;
         let columns = stream.columns();
         let names = columns.iter().map(|column| column.name).filter(|name| selection.field(name));
         let chosen = SelectedStream::with_columns(stream, names).map_err(|unknown| {
@@ -85,7 +85,13 @@ pub fn selection(catalog: &Catalog) -> Result<Vec<SelectedStream>, CatalogError>
                 nearest: unknown.nearest,
             }
         })?;
-        selected.push(chosen.with_custom_fields(custom_fields(stream, entry, &selection)));
+        let chosen = chosen.with_custom_fields(custom_fields(stream, entry, &selection));
+        selected.push(match method {
+            Some(method) => {
+                chosen.with_method(method).map_err(|unfit| unfit_method(entry, unfit.reason()))?
+            }
+            None => chosen,
+        });
     }
     selected.sort_by_key(SelectedStream::stream);
     Ok(selected)
@@ -155,17 +161,29 @@ fn add_mentioned_fields(stream: BrontoStream, entry: &mut CatalogEntry) {
     }
 }
 
-/// The methods are fixed; a catalog that asks for another gets what there is, and is told.
-fn warn_of_other_method(stream: BrontoStream, entry: &CatalogEntry) {
-    let forced = method(stream);
+/// What the entry says of the stream's method, in the metadata or beside it. What a discovery wrote as forced is no
+/// choice.
+fn asked_method(entry: &CatalogEntry) -> Option<&str> {
     let metadata = entry.metadata_of::<&str>(&[]);
-    if let Some(asked) = metadata.and_then(|metadata| metadata.text("replication-method"))
-        && asked != forced
-    {
-        tracing::warn!(
-            "The catalog asks to read `{}` as {asked}, but it can only be read as {forced}",
-            stream.name()
-        );
+    let chosen = metadata.and_then(|metadata| metadata.text("replication-method"));
+    chosen.or(entry.replication_method.as_deref())
+}
+
+/// The method that the entry chooses, if it does.
+fn chosen_method(entry: &CatalogEntry) -> Result<Option<Method>, CatalogError> {
+    match asked_method(entry) {
+        None => Ok(None),
+        Some("INCREMENTAL") => Ok(Some(Method::Incremental)),
+        Some("FULL_TABLE") => Ok(Some(Method::FullTable)),
+        Some(_) => Err(unfit_method(entry, "the tap has `INCREMENTAL` and `FULL_TABLE`")),
+    }
+}
+
+fn unfit_method(entry: &CatalogEntry, reason: &str) -> CatalogError {
+    CatalogError::UnfitMethod {
+        stream: entry.tap_stream_id.clone(),
+        method: asked_method(entry).unwrap_or_default().to_owned(),
+        reason: reason.to_owned(),
     }
 }
 
@@ -181,8 +199,10 @@ fn entry(stream: BrontoStream) -> CatalogEntry {
     let mut of_stream = Metadata::new::<String>([])
         .with("inclusion", "available")
         .with("selected-by-default", true)
-        .with("table-key-properties", stream.key())
-        .with("forced-replication-method", method(stream));
+        .with("table-key-properties", stream.key());
+    if stream.methods().len() == 1 {
+        of_stream = of_stream.with("forced-replication-method", method(stream));
+    }
     if let Some(key) = replication_key {
         of_stream = of_stream.with("valid-replication-keys", vec![key]);
     }
@@ -368,6 +388,41 @@ mod tests {
         assert!(chosen[0].has("id") && !chosen[0].has("email"));
         select_all(&mut catalog);
         assert_eq!(selection(&catalog).unwrap().len(), 5);
+    }
+
+    #[test]
+    fn methods_are_taken_from_the_metadata_or_the_entry() {
+        let chosen = |stream: &str, of_entry: Option<&str>, of_metadata: Option<&str>| {
+            let mut catalog = discover(&[]);
+            catalog.streams.retain(|entry| entry.stream == stream);
+            let entry = &mut catalog.streams[0];
+            entry.replication_method = of_entry.map(str::to_owned);
+            if let Some(method) = of_metadata {
+                let of_stream = entry.metadata.iter_mut().find(|one| one.breadcrumb.is_empty());
+                let of_stream = &mut of_stream.unwrap().metadata;
+                of_stream.insert("replication-method".to_owned(), method.into());
+            }
+            selection(&catalog)
+                .map(|selected| selected[0].method())
+                .map_err(|error| error.to_string())
+        };
+        let (incremental, full) = (Some("INCREMENTAL"), Some("FULL_TABLE"));
+        assert_eq!(chosen("contact", None, None), Ok(Method::Incremental));
+        assert_eq!(chosen("contact", incremental, full), Ok(Method::FullTable));
+        assert_eq!(chosen("unsubscribe", full, None), Ok(Method::FullTable));
+        assert_eq!(chosen("contact", full, incremental), Ok(Method::Incremental));
+        assert_eq!(chosen("list", full, full), Ok(Method::FullTable));
+        let refusals = [
+            chosen("list", full, incremental),
+            chosen("inbound_activity", incremental, full),
+            chosen("contact", incremental, Some("LOG_BASED")),
+        ];
+        let refusals: Vec<_> = refusals.into_iter().map(Result::unwrap_err).collect();
+        insta::assert_snapshot!(refusals.join("\n"), @r"
+        The catalog asks for `INCREMENTAL` as replication method of `list`: Bronto has no date to select lists by, so every run reads them all
+        The catalog asks for `FULL_TABLE` as replication method of `inbound_activity`: Bronto gives the activities of the last 30 days only, and with each run the older ones would go
+        The catalog asks for `LOG_BASED` as replication method of `contact`: the tap has `INCREMENTAL` and `FULL_TABLE`
+        ");
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(crate) async fn run(client: &Client, config: &TapConfig) -> Vec<CheckStep> {
         let name = format!("read {}", stream.name());
         let now = client.server_date().unwrap_or_else(Utc::now);
         match read_a_little(&mut session, selected, now).await {
-            Ok(()) => steps.push(passed(name, &readable(config, stream, now))),
+            Ok(()) => steps.push(passed(name, &readable(config, selected, now))),
             Err(error) => {
                 steps.push(failed(name, &error));
                 return steps;
@@ -51,7 +51,8 @@ pub(crate) async fn run(client: &Client, config: &TapConfig) -> Vec<CheckStep> {
 }
 
 /// What can be said about how far back the stream can be read.
-fn readable(config: &TapConfig, stream: BrontoStream, now: DateTime<Utc>) -> String {
+fn readable(config: &TapConfig, selected: &SelectedStream, now: DateTime<Utc>) -> String {
+    let stream = selected.stream();
     let oldest = window::floor(now - TimeDelta::days(30));
     match config.start_date {
         Some(start) if stream.is_activity() && start < oldest => format!(
@@ -59,6 +60,9 @@ fn readable(config: &TapConfig, stream: BrontoStream, now: DateTime<Utc>) -> Str
             utc_text(start),
             utc_text(oldest)
         ),
+        _ if selected.is_read_whole() && stream != BrontoStream::List => {
+            "permitted; a full table: every run reads all of it from the start date on".to_owned()
+        }
         _ => "permitted".to_owned(),
     }
 }

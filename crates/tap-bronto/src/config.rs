@@ -156,6 +156,20 @@ impl TapConfig {
                 "Set it to some minutes, such as 180",
             ));
         }
+        let is_cut = |selected: &&SelectedStream| {
+            selected.is_read_whole() && selected.stream() != BrontoStream::List
+        };
+        if self.end_date.is_some()
+            && let Some(selected) = self.selection.iter().find(is_cut)
+        {
+            let name = selected.stream().name();
+            return Err(Problem::new(
+                format!(
+                    "`end_date` and `{name}` as a full table exclude each other: rows that are modified after it would go"
+                ),
+                format!("Leave `end_date` out, or replicate `{name}` incrementally"),
+            ));
+        }
         match (self.start_date, self.end_date) {
             (Some(start), Some(end)) if start >= end => Err(Problem::new(
                 "`end_date` is not after `start_date`",

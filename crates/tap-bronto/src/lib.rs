@@ -57,4 +57,4 @@ pub use config::TapConfig;
 pub use reader::default_start_date;
 pub use replay::BrontoRejects;
 pub use source::BrontoSource;
-pub use streams::{BrontoStream, NumberForm, SelectedStream};
+pub use streams::{BrontoStream, NumberForm, SelectedStream, UnfitMethod};

@@ -173,7 +173,7 @@ impl PageSink {
         }
         let first_custom = readings.len();
         readings.extend(custom.readings(form.numbers()));
-        let rows = if form.is_lines(stream) {
+        let rows = if form.is_lines(selected) {
             let shape = line_shape(selected, custom);
             RowBuilder::Lines(Box::new(LineBuilder::new(shape, readings)))
         } else {

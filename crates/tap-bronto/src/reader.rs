@@ -16,6 +16,7 @@ mod pages;
 mod report;
 mod turns;
 mod unsubscribes;
+mod whole;
 mod windows;
 mod worker;
 
@@ -35,7 +36,7 @@ use replication::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::{report::Report, turns::Turns, windows::Goal, worker::Worker};
+use self::{report::Report, turns::Turns, whole::Versions, windows::Goal, worker::Worker};
 use crate::{
     bookmark::StreamState,
     config::TapConfig,
@@ -127,6 +128,7 @@ struct StreamReading {
     custom_fields: Arc<CustomColumns>,
     /// Cancelled when a worker has failed: the others stop at their next safe point.
     halted: CancellationToken,
+    versions: Versions,
     report: Report,
     /// A window that a worker has begun, and how many rows it will probably have.
     foreseen: watch::Sender<Option<(Window, u64)>>,
@@ -169,6 +171,13 @@ impl StreamReading {
                 "Check that no proxy between here and Bronto removes the header",
             ))
         })
+    }
+
+    /// Where what has settled ended at an instant of the server's clock.
+    fn settled_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        // A window whose end counts as part of it must not end in the present second, where rows still come.
+        let settle = self.extraction.config.settle_seconds.max(1);
+        window::floor(now - TimeDelta::seconds(i64::from(settle)))
     }
 
     /// An error if the stream was asked to stop: between two pages is a safe point.
@@ -219,6 +228,7 @@ pub(crate) enum Round {
 pub(crate) struct StreamReader {
     stream: Arc<StreamReading>,
     state: StreamState,
+    round: Round,
     /// A worker that has logged in and is free.
     idle: Option<Worker>,
     /// The server's clock when the columns were learned, if they had to be.
@@ -264,6 +274,7 @@ impl StreamReader {
             custom_fields: custom.columns,
             selected: selected.clone(),
             halted: CancellationToken::new(),
+            versions: Versions::new(state.version()),
             report: Report::start(),
             foreseen: watch::Sender::new(None),
             told_of_zone: AtomicBool::new(false),
@@ -283,7 +294,9 @@ impl StreamReader {
         };
         first.count_cost();
         match opened {
-            Ok(()) => Ok(Self { stream, state, idle: Some(first), columns_at: custom.asked_at }),
+            Ok(()) => {
+                Ok(Self { stream, state, round, idle: Some(first), columns_at: custom.asked_at })
+            }
             Err(error) => {
                 // What the tries cost is part of the account, unless nobody takes it any more.
                 first.send_pending().await.map_err(OpenError::Halt)?;
@@ -303,7 +316,10 @@ impl StreamReader {
                 self.read_spans(spans.get(&stream.kind())).await.map(|()| true)?
             }
             Scope::New => {
-                self.read_new().await?;
+                // A full table is read once, however often a backfill is gone on with.
+                if self.round == Round::First || !stream.selected.is_read_whole() {
+                    self.read_new().await?;
+                }
                 self.read_backfill().await?
             }
         };
@@ -328,6 +344,11 @@ impl StreamReader {
             }
             BrontoStream::InboundActivity | BrontoStream::OutboundActivity => {
                 self.read_activities().await
+            }
+            BrontoStream::Contact | BrontoStream::Unsubscribe
+                if self.stream.selected.is_read_whole() =>
+            {
+                self.read_whole().await
             }
             BrontoStream::Contact | BrontoStream::Unsubscribe => {
                 let (from, upper) = (self.lower()?, self.upper()?);
@@ -372,12 +393,8 @@ impl StreamReader {
     /// Where what has settled by the server's clock ends. What was modified since the columns were learned may have others,
     /// and is left to the next run.
     fn settled(&self) -> Result<DateTime<Utc>, Halt> {
-        let config = &self.stream.extraction.config;
-        // A window whose end counts as part of it must not end in the present second, where rows still come.
-        let settle = TimeDelta::seconds(i64::from(config.settle_seconds.max(1)));
         let now = self.stream.server_now()?;
-        let now = self.columns_at.map_or(now, |at| at.min(now));
-        Ok(window::floor(now - settle))
+        Ok(self.stream.settled_at(self.columns_at.map_or(now, |at| at.min(now))))
     }
 
     /// Where reading begins: at the bookmark, which is part of what is read, or at the start date.

@@ -10,7 +10,7 @@ use bronto_client::{ACTIVITY, CONTACT, Kind, LIST, ObjectTable, UNSUBSCRIBE};
 use replication::stream::{ColumnType, Method, StreamName, WinnerRule};
 
 pub(crate) use selected::RowForm;
-pub use selected::{NumberForm, SelectedStream, UnknownColumn};
+pub use selected::{NumberForm, SelectedStream, UnfitMethod, UnknownColumn};
 
 /// A stream of the tap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,12 +120,19 @@ impl BrontoStream {
         }
     }
 
-    /// How the stream is read. The API can select lists by nothing, so they come whole.
+    /// How the stream is read unless somebody chooses otherwise. The API can select lists by nothing, so they come whole.
     #[must_use]
     pub fn method(self) -> Method {
+        self.methods()[0]
+    }
+
+    /// How it can be read. Of activities the API gives the last 30 days, which are no table.
+    #[must_use]
+    pub fn methods(self) -> &'static [Method] {
         match self {
-            Self::List => Method::FullTable,
-            _ => Method::Incremental,
+            Self::Contact | Self::Unsubscribe => &[Method::Incremental, Method::FullTable],
+            Self::InboundActivity | Self::OutboundActivity => &[Method::Incremental],
+            Self::List => &[Method::FullTable],
         }
     }
 

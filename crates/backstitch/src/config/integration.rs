@@ -7,14 +7,15 @@ use replication::{reject_limit::RejectLimit, source::Source};
 use schedule::Schedule;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
-use tap_bronto::{BrontoStream, SelectedStream};
+use tap_bronto::SelectedStream;
 
 use super::{
     address::{DestinationAddress, ParsedAddress},
-    document::{ConfigError, Entry, Section, nearest},
+    document::{ConfigError, Entry, Section},
     schedule::read_schedule,
     schema_name::SchemaName,
     secret::Secret,
+    selection,
     singer::SingerSettings,
     surroundings::{PASSWORD, Surroundings, TOKEN},
 };
@@ -59,7 +60,7 @@ pub(crate) struct Integration {
     memory_limit: Option<String>,
     /// When it runs by itself.
     pub(crate) schedule: Option<Schedule>,
-    /// The tables and columns that are replicated; everything, unless something is named.
+    /// The tables and columns that are replicated, each by its method; everything, unless something is named.
     pub(crate) selection: Vec<SelectedStream>,
     /// How arrays are kept, if not in the destination's own way.
     pub(crate) nested: Option<Nested>,
@@ -136,8 +137,8 @@ impl Integration {
         let schedule =
             section.take("schedule").map(|entry| read_schedule(entry.section()?)).transpose()?;
         let selection = match &source {
-            SourceSettings::Bronto(_) => read_selection(&mut section)?,
-            SourceSettings::Singer(_) => refuse_selection(&mut section)?,
+            SourceSettings::Bronto(_) => selection::read(&mut section)?,
+            SourceSettings::Singer(_) => selection::refuse(&mut section)?,
         };
         let nested = section.take("nested").map(|entry| Nested::read(&entry)).transpose()?;
         let lease = read_lease(&mut section)?;
@@ -242,7 +243,7 @@ impl SourceSettings {
                 settings.others.insert("streams".to_owned(), entry.texts()?.into());
                 Ok(())
             }
-            Self::Singer(_) => Err(selected_by_catalog(entry)),
+            Self::Singer(_) => Err(selection::left_to_catalog(entry)),
         }
     }
 
@@ -310,69 +311,6 @@ impl Nested {
             _ => Err(entry.error("`nested` must be `native` or `subtables`", "")),
         }
     }
-}
-
-/// What a Singer tap replicates is written in its catalog.
-fn refuse_selection(section: &mut Section<'_>) -> Result<Vec<SelectedStream>, ConfigError> {
-    match section.take("tables").or_else(|| section.take("columns")) {
-        Some(entry) => Err(selected_by_catalog(&entry)),
-        None => Ok(Vec::new()),
-    }
-}
-
-fn selected_by_catalog(entry: &Entry<'_>) -> ConfigError {
-    entry.error(
-        format!("`{}` has no effect on a Singer tap", entry.name()),
-        "Select streams and fields in the tap's catalog, and name that with `catalog` in `source`",
-    )
-}
-
-/// Reads `tables` and `columns`.
-fn read_selection(section: &mut Section<'_>) -> Result<Vec<SelectedStream>, ConfigError> {
-    let tables = match section.take("tables") {
-        Some(entry) => {
-            entry.texts()?.iter().map(|name| table(&entry, name)).collect::<Result<_, _>>()?
-        }
-        None => BrontoStream::ALL.to_vec(),
-    };
-    let mut selection: Vec<SelectedStream> = tables.into_iter().map(SelectedStream::all).collect();
-    if let Some(entry) = section.take("columns") {
-        for entry in entry.section()?.take_rest() {
-            let stream = table(&entry, entry.name())?;
-            let place = selection
-                .iter_mut()
-                .find(|selected| selected.stream() == stream)
-                .ok_or_else(|| {
-                    entry.error(
-                        format!(
-                            "`columns` names the table `{}`, which `tables` leaves out",
-                            entry.name()
-                        ),
-                        "",
-                    )
-                })?;
-            let names = entry.texts()?;
-            *place = SelectedStream::with_columns(stream, names.iter().map(String::as_str))
-                .map_err(|error| entry.error(error.to_string(), ""))?;
-        }
-    }
-    if selection.is_empty() {
-        return Err(
-            section.error("`tables` names no table", "Leave it out to replicate all of them")
-        );
-    }
-    Ok(selection)
-}
-
-fn table(entry: &Entry<'_>, name: &str) -> Result<BrontoStream, ConfigError> {
-    let names = BrontoStream::ALL.map(BrontoStream::name);
-    BrontoStream::named(name).ok_or_else(|| {
-        let hint = nearest(name, names.into_iter()).map_or_else(
-            || format!("The tables are {}", names.map(|name| format!("`{name}`")).join(", ")),
-            |nearest| format!("Did you mean `{nearest}`?"),
-        );
-        entry.error(format!("There is no table `{name}`"), hint)
-    })
 }
 
 /// What stands under `destination`.

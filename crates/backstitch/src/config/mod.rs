@@ -10,6 +10,7 @@ mod integration;
 mod schedule;
 mod schema_name;
 mod secret;
+mod selection;
 mod service;
 mod singer;
 mod stored;

@@ -102,7 +102,7 @@ fn what_is_stored_means_what_the_file_says() {
             "{ url = \"postgres://u@h/d\", password = { file = \"p\" } }",
         ),
         format!(
-            "{GOOD}nested = \"native\"\nmax_rejects = \"0.5%\"\nschema = \"other\"\naccept_source = \"x\"\n"
+            "{GOOD}nested = \"native\"\nmethods = {{ contact = \"full-table\" }}\nmax_rejects = \"0.5%\"\nschema = \"other\"\naccept_source = \"x\"\n"
         ),
     ] {
         let file = read(&text).remove(0);
@@ -216,13 +216,27 @@ fn names_the_line_and_the_nearest_key() {
     "#);
     insta::assert_snapshot!(refusal("lease", "colour = 1"), @r#"
     error: Unknown key `colour` in `[integration."Stitch Bronto"]` (backstitch.toml:8:1)
-    hint: Known here: `source`, `streams`, `destination`, `schema`, `schedule`, `tables`, `columns`, `nested`, `lease_seconds`, `max_rejects`, `accept_source`, `rejects_retention`
+    hint: Known here: `source`, `streams`, `destination`, `schema`, `schedule`, `tables`, `columns`, `methods`, `nested`, `lease_seconds`, `max_rejects`, `accept_source`, `rejects_retention`
     "#);
     insta::assert_snapshot!(
         refusal("source", "source = { type = \"bronto\", tokn = { env = \"X\" }, token = \"x\" }"), @r"
         error: Unknown key `tokn` in `source` (backstitch.toml:3:29)
         hint: Did you mean `token`?
         ");
+}
+
+#[test]
+fn refuses_methods_that_make_no_sense() {
+    insta::assert_snapshot!(refusal("tables", "methods = { list = \"incremental\" }"), @r"
+    error: `list` can't be replicated incrementally: Bronto has no date to select lists by, so every run reads them all (backstitch.toml:6:20)
+    hint: Leave its method out
+    ");
+    insta::assert_snapshot!(refusal("tables", "methods = { inbound_activity = \"full-table\" }"), @r"
+    error: `inbound_activity` can't be replicated as a full table: Bronto gives the activities of the last 30 days only, and with each run the older ones would go (backstitch.toml:6:32)
+    hint: Leave its method out; `--full-refresh` reads again what Bronto still has, and keeps the rest
+    ");
+    insta::assert_snapshot!(refusal("tables", "methods = { contact = \"FULL_TABLE\" }"), @"error: The method of a table must be `incremental` or `full-table` (backstitch.toml:6:23)");
+    insta::assert_snapshot!(refusal("columns", "methods = { list = \"full-table\" }"), @"error: `methods` names the table `list`, which `tables` leaves out (backstitch.toml:7:20)");
 }
 
 #[test]

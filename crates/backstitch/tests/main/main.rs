@@ -17,6 +17,7 @@ mod foreign_taps;
 mod foreign_targets;
 mod kills;
 mod lists;
+mod methods;
 mod outages;
 mod peers;
 mod programs;

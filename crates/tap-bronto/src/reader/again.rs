@@ -27,7 +27,7 @@ impl StreamReader {
     pub(super) async fn read_spans(&mut self, spans: Option<&Vec<Span>>) -> Result<(), Halt> {
         if self.stream.kind() == BrontoStream::List {
             let mut worker = self.worker().await;
-            return lists::read_again(&mut worker, &self.state).await;
+            return lists::read_again(&mut worker).await;
         }
         for span in spans.into_iter().flatten() {
             if let Some(window) = self.within_reach(*span)? {

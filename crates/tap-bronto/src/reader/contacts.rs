@@ -10,7 +10,7 @@ use super::{
 use crate::{
     failure::Halt,
     streams::SelectedStream,
-    window::{Laid, Sizing},
+    window::{Laid, Sizing, Window},
 };
 
 pub(super) const SIZING: Sizing = Sizing {
@@ -22,16 +22,28 @@ pub(super) const SIZING: Sizing = Sizing {
 pub(super) async fn read_window(worker: &mut Worker, laid: Laid) -> Result<WindowEnd, Halt> {
     let include = worker.includes;
     let fields = worker.stream.custom_fields.ids();
-    let request = |page| {
-        ReadRequest::Contacts(ReadContacts {
-            modified_from: laid.window.from(),
-            modified_before: laid.window.before(),
-            page,
-            include,
-            fields: fields.clone(),
-        })
-    };
+    let request = |page| contacts(laid.window, page, include, fields.clone());
     read_down(worker, laid, Motion::Leaving, request).await
+}
+
+/// Asks for a page of a window.
+pub(super) fn request(worker: &Worker, window: Window, page: u32) -> ReadRequest {
+    contacts(window, page, worker.includes, worker.stream.custom_fields.ids())
+}
+
+fn contacts(
+    window: Window,
+    page: u32,
+    include: ContactIncludes,
+    fields: Vec<String>,
+) -> ReadRequest {
+    ReadRequest::Contacts(ReadContacts {
+        modified_from: window.from(),
+        modified_before: window.before(),
+        page,
+        include,
+        fields,
+    })
 }
 
 /// What to ask for, so that no selected column stays empty and nothing is fetched in vain.

@@ -67,6 +67,7 @@ impl Worker {
         sequence: i64,
         extracted_at: DateTime<Utc>,
     ) -> RejectedRow {
+        let versions = &self.stream.versions;
         tracing::debug!("A row of {} is rejected: {}", self.stream.name, reject.reason);
         RejectedRow {
             stream: self.stream.name.clone(),
@@ -75,7 +76,7 @@ impl Worker {
             record: reject.raw,
             key_digest: None,
             sequence,
-            table_version: self.version.unwrap_or(self.live_version),
+            table_version: versions.coming().unwrap_or_else(|| versions.live()),
             extracted_at,
             occurrence: Occurrence::Number(number),
             replays: None,
@@ -90,10 +91,10 @@ impl Worker {
         extracted_at: DateTime<Utc>,
     ) -> Result<(), Halt> {
         let batch = RowBatch {
-            table_version: self.live_version,
+            table_version: self.stream.versions.live(),
             extracted_each: None,
             schema: Arc::clone(&self.stream.schema),
-            version: self.version,
+            version: self.stream.versions.coming(),
             rows,
             first_sequence,
             extracted_at,

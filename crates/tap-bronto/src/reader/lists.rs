@@ -24,9 +24,8 @@ pub(super) async fn read(worker: &mut Worker, state: &mut StreamState) -> Result
 }
 
 /// Reads all lists and sends them as rows of the live table: nothing is replaced by them.
-pub(super) async fn read_again(worker: &mut Worker, state: &StreamState) -> Result<(), Halt> {
+pub(super) async fn read_again(worker: &mut Worker) -> Result<(), Halt> {
     worker.set_window(None);
-    worker.live_version = state.version().unwrap_or_default();
     let read = async {
         for page in read_whole(&mut Lists(worker)).await? {
             let settled = Settled::without_ids(vec![true; page.rows.counts.kept]);
@@ -45,13 +44,13 @@ async fn read_all(worker: &mut Worker, state: &mut StreamState) -> Result<(), Ha
     let version = next_version(context.clock.now(), state);
     let (stream, events) = (worker.stream.name.clone(), context.events.clone());
     events.send(Event::BeginVersion { stream: stream.clone(), version }).await?;
-    worker.version = Some(version);
+    worker.stream.versions.begin(version);
     for page in pages {
         let settled = Settled::without_ids(vec![true; page.rows.counts.kept]);
         worker.emit(page, &settled).await?;
     }
     worker.send_pending().await?;
-    worker.version = None;
+    worker.stream.versions.complete();
     events.send(Event::ActivateVersion { stream: stream.clone(), version, since: None }).await?;
     let state = state.activate(version);
     let bookmark = Bookmark { stream: Some(stream), state, display: None };
@@ -60,7 +59,7 @@ async fn read_all(worker: &mut Worker, state: &mut StreamState) -> Result<(), Ha
 }
 
 /// Versions are times in milliseconds, and never run backwards even if the clock does.
-fn next_version(now: DateTime<Utc>, state: &StreamState) -> i64 {
+pub(super) fn next_version(now: DateTime<Utc>, state: &StreamState) -> i64 {
     let now = now.timestamp_millis();
     state.version().map_or(now, |last| now.max(last.saturating_add(1)))
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     failure::Halt,
-    window::{Laid, Sizing},
+    window::{Laid, Sizing, Window},
 };
 
 pub(super) const SIZING: Sizing = Sizing {
@@ -19,13 +19,15 @@ pub(super) const SIZING: Sizing = Sizing {
 };
 
 pub(super) async fn read_window(worker: &mut Worker, laid: Laid) -> Result<WindowEnd, Halt> {
-    let request = |page| {
-        ReadRequest::Unsubscribes(ReadUnsubscribes {
-            // One second earlier, in case the server's window doesn't hold its start.
-            start: laid.window.from() - TimeDelta::seconds(1),
-            end: laid.window.before(),
-            page,
-        })
-    };
-    read_down(worker, laid, Motion::Still, request).await
+    read_down(worker, laid, Motion::Still, |page| request(laid.window, page)).await
+}
+
+/// Asks for a page of a window.
+pub(super) fn request(window: Window, page: u32) -> ReadRequest {
+    ReadRequest::Unsubscribes(ReadUnsubscribes {
+        // One second earlier, in case the server's window doesn't hold its start.
+        start: window.from() - TimeDelta::seconds(1),
+        end: window.before(),
+        page,
+    })
 }

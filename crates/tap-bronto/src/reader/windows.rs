@@ -30,6 +30,8 @@ pub(super) enum Goal {
     Backfill(Window),
     /// Somebody wants to see it again: nothing is kept.
     Again,
+    /// It is part of a new version of the table: nothing is kept before that is complete.
+    Whole,
 }
 
 impl StreamReader {
@@ -165,7 +167,7 @@ impl StreamReading {
         match goal {
             Goal::New => {}
             Goal::Backfill(span) => return self.note_backfilled(state, span, reached).await,
-            Goal::Again => return Ok(()),
+            Goal::Again | Goal::Whole => return Ok(()),
         }
         if state.bookmark().is_some_and(|stored| stored >= reached) {
             return Ok(());
@@ -185,7 +187,7 @@ impl StreamReading {
     fn show(&self, planner: &Planner, goal: Goal) {
         let windows = match goal {
             Goal::Backfill(_) => format!("backfill of {}", report::open_windows(planner)),
-            Goal::New | Goal::Again => report::open_windows(planner),
+            Goal::New | Goal::Again | Goal::Whole => report::open_windows(planner),
         };
         let fraction = planner.fraction();
         self.update(|progress| {

@@ -28,10 +28,6 @@ pub(crate) struct Worker {
     pub(super) seen_rejects: SeenRejects,
     /// What was read but isn't part of a batch yet.
     pub(super) pending: Reading,
-    /// The full-table version under construction.
-    pub(super) version: Option<i64>,
-    /// The version of the table that rows outside of it go to.
-    pub(super) live_version: i64,
 }
 
 /// A page that was read.
@@ -87,8 +83,6 @@ impl Worker {
             seen: SeenRows::default(),
             seen_rejects: SeenRejects::default(),
             pending: Reading::default(),
-            version: None,
-            live_version: 0,
             stream,
         }
     }

@@ -1,6 +1,6 @@
 //! A stream with the columns that were chosen from it.
 
-use replication::stream::{Column, ColumnType, StreamName, StreamSchema};
+use replication::stream::{Column, ColumnType, Method, StreamName, StreamSchema};
 
 use super::{BrontoStream, StreamColumn};
 use crate::{
@@ -37,9 +37,13 @@ impl RowForm {
         }
     }
 
-    /// Whether the stream's rows leave as lines. Lists and unsubscriptions are few, and their rows are looked into.
-    pub(crate) fn is_lines(self, stream: BrontoStream) -> bool {
-        self == Self::Lines && (stream == BrontoStream::Contact || stream.is_activity())
+    /// Whether the stream's rows leave as lines. Lists and unsubscriptions are few, and their rows are
+    /// looked into; those of full tables bear a version.
+    pub(crate) fn is_lines(self, selected: &SelectedStream) -> bool {
+        let stream = selected.stream();
+        self == Self::Lines
+            && (stream == BrontoStream::Contact || stream.is_activity())
+            && !selected.is_read_whole()
     }
 }
 
@@ -49,6 +53,7 @@ pub struct SelectedStream {
     stream: BrontoStream,
     columns: Vec<StreamColumn>,
     custom: CustomSelection,
+    method: Method,
 }
 
 /// A column that the stream doesn't have.
@@ -63,6 +68,49 @@ pub struct UnknownColumn {
     pub nearest: Option<String>,
 }
 
+/// A replication method that a stream can't be read by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` can't be replicated {}: {}", .stream.name(), manner(*.method), self.reason())]
+pub struct UnfitMethod {
+    /// The stream.
+    pub stream: BrontoStream,
+    /// The method asked for.
+    pub method: Method,
+}
+
+fn manner(method: Method) -> &'static str {
+    match method {
+        Method::Incremental => "incrementally",
+        Method::FullTable => "as a full table",
+    }
+}
+
+impl UnfitMethod {
+    /// Why not.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self.method {
+            Method::Incremental => {
+                "Bronto has no date to select lists by, so every run reads them all"
+            }
+            Method::FullTable => {
+                "Bronto gives the activities of the last 30 days only, and with each run the older ones would go"
+            }
+        }
+    }
+
+    /// What to do.
+    #[must_use]
+    pub fn remedy(&self) -> &'static str {
+        match self.method {
+            Method::Incremental => "Leave its method out",
+            Method::FullTable => {
+                "Leave its method out; `--full-refresh` reads again what Bronto still has, and keeps the rest"
+            }
+        }
+    }
+}
+
 impl SelectedStream {
     /// The whole stream, with all custom fields that there are.
     #[must_use]
@@ -71,7 +119,7 @@ impl SelectedStream {
             BrontoStream::Contact => CustomSelection::All,
             _ => CustomSelection::NONE,
         };
-        Self { stream, columns: stream.columns(), custom }
+        Self { stream, columns: stream.columns(), custom, method: stream.method() }
     }
 
     /// The same with other custom fields. Only contacts have any.
@@ -109,7 +157,32 @@ impl SelectedStream {
             });
         }
         columns.retain(|column| stream.is_automatic(column.name) || names.contains(&column.name));
-        Ok(Self { stream, columns, custom: CustomSelection::Only(custom) })
+        let custom = CustomSelection::Only(custom);
+        Ok(Self { stream, columns, custom, method: stream.method() })
+    }
+
+    /// The same by another method.
+    ///
+    /// # Errors
+    /// [`UnfitMethod`] where the stream can't be read by it.
+    pub fn with_method(mut self, method: Method) -> Result<Self, UnfitMethod> {
+        let stream = self.stream;
+        if !stream.methods().contains(&method) {
+            return Err(UnfitMethod { stream, method });
+        }
+        self.method = method;
+        Ok(self)
+    }
+
+    /// How it is replicated.
+    #[must_use]
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// Whether every run reads all of it.
+    pub(crate) fn is_read_whole(&self) -> bool {
+        self.method == Method::FullTable
     }
 
     /// The stream.
@@ -152,7 +225,7 @@ impl SelectedStream {
                 .collect(),
             key: self.stream.key().iter().map(|&key| key.to_owned()).collect(),
             replication_key: self.stream.replication_key().map(str::to_owned),
-            method: self.stream.method(),
+            method: self.method,
             winner: self.stream.winner(&self.columns),
         }
     }

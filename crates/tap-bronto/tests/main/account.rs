@@ -59,7 +59,15 @@ impl Account {
     }
 
     pub(crate) async fn of(config: SimConfig, behaviours: &[(&str, &str)]) -> Self {
-        let mut config = SimConfig { clock: ClockMode::Frozen, ..config };
+        Self::with_clock(ClockMode::Frozen, config, behaviours).await
+    }
+
+    pub(crate) async fn with_clock(
+        clock: ClockMode,
+        config: SimConfig,
+        behaviours: &[(&str, &str)],
+    ) -> Self {
+        let mut config = SimConfig { clock, ..config };
         for (name, value) in behaviours {
             config = config.with_behaviour(*name, *value);
         }

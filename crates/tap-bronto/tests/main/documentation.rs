@@ -16,7 +16,10 @@ fn the_page_on_tables_lists_every_column() {
         let method = match stream.method() {
             Method::FullTable => "full table: replaced by every run".to_owned(),
             Method::Incremental => {
-                format!("key-based incremental by `{}`", stream.replication_key().unwrap())
+                let key = stream.replication_key().unwrap();
+                let is_free = stream.methods().contains(&Method::FullTable);
+                let choice = if is_free { ", or full table if you choose that" } else { "" };
+                format!("key-based incremental by `{key}`{choice}")
             }
         };
         writeln!(text, "### `{}`\n", stream.name()).unwrap();

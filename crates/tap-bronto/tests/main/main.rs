@@ -15,4 +15,5 @@ mod program;
 mod resumption;
 mod seeded;
 mod table;
+mod whole;
 mod whole_account;

@@ -177,6 +177,39 @@ fn a_sync_speaks_singer() {
 }
 
 #[test]
+fn a_catalog_chooses_full_tables() {
+    let tap = Tap::start(&[]);
+    let asking = |stream: &str, method: &str| {
+        let mut catalog: Value = serde_json::from_str(&tap.run(&["--discover"]).stdout).unwrap();
+        for entry in catalog["streams"].as_array_mut().unwrap() {
+            let name = entry["stream"].as_str().unwrap().to_owned();
+            let mark = &mut entry["metadata"][0]["metadata"];
+            mark["selected"] = ["contact", stream].contains(&name.as_str()).into();
+            if name == stream {
+                mark["replication-method"] = method.into();
+            }
+        }
+        tap.run_with_file("--catalog", &catalog.to_string())
+    };
+    let ran = asking("contact", "FULL_TABLE");
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let mut records = Vec::new();
+    let mut activated = None;
+    for line in ran.stdout.lines() {
+        match Message::parse(line).unwrap() {
+            Message::Record(record) => records.push(record.version),
+            Message::ActivateVersion { version, .. } => activated = Some(version),
+            _ => {}
+        }
+    }
+    assert_eq!(records.len(), tap.server.truth(bronto_sim::Table::Contact).len());
+    assert!(activated.is_some() && records.iter().all(|version| *version == activated));
+    asking("list", "INCREMENTAL")
+        .assert_refused(2, "as replication method of `list`: Bronto has no date");
+    asking("inbound_activity", "FULL_TABLE").assert_refused(2, "the last 30 days only");
+}
+
+#[test]
 fn money_keeps_its_digits_and_times_have_one_form() {
     let tap = Tap::start(&[]);
     let ran = tap.run(&[]);

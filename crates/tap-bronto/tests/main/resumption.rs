@@ -17,8 +17,9 @@ const CHANGES: Mutation = Mutation {
     activities: 40,
     unsubscribes: 10,
     lists: 5,
+    contacts_removed: 0,
+    unsubscribes_removed: 0,
     advance_seconds: 600,
-    ..Mutation::default()
 };
 
 #[tokio::test]
