@@ -99,7 +99,9 @@ that is read whole by every run, such as `list`, is compared as it is now: what 
 An audit writes nothing. With `--repair` the days that differ are read again and merged, as a run would do it; nothing
 is deleted, so rows that only the destination has stay. Then those days are compared once more.
 
-It ends with exit code 0 if nothing differs, or nothing does any more, and with 7 otherwise.";
+It ends with exit code 0 if nothing differs, or nothing does any more, and with 7 otherwise.
+
+With `--server` a run of the service compares; its log is shown until it ends, then what it found.";
 
 /// Arguments of `audit`.
 #[derive(Debug, Args)]
@@ -134,4 +136,6 @@ pub(crate) struct AuditArguments {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArguments,
 }

@@ -1,5 +1,6 @@
 //! The command line, a module per family of commands. Its help is the reference that users read first.
 
+mod accounts;
 mod integration;
 mod remote;
 mod replication;
@@ -12,12 +13,13 @@ use clap::{
 };
 
 pub(crate) use self::{
+    accounts::{TokensArguments, TokensCommand, UsersArguments, UsersCommand},
     integration::{AuditArguments, CheckArguments, ScheduleArguments},
     remote::{
-        CheckDraftArguments, CreateArguments, DeleteArguments, DraftArguments, EditArguments,
-        IntegrationsArguments, IntegrationsCommand, LogsArguments, NamedIntegration,
-        ResetArguments, RunsArguments, RunsCommand, ServerArguments, StartArguments,
-        UsageArguments, UsageBy, UsagePeriod,
+        CheckDraftArguments, CloneArguments, CreateArguments, DeleteArguments, DraftArguments,
+        EditArguments, IntegrationsArguments, IntegrationsCommand, ListedIntegration,
+        LogsArguments, NamedIntegration, ResetArguments, RunsArguments, RunsCommand,
+        ServerArguments, StartArguments, UsageArguments, UsageBy, UsagePeriod,
     },
     replication::{DemoArguments, LoadArguments, RunArguments, TargetCommandLine},
     schema::{LoadsArguments, RejectsArguments, SchemaArguments, StateArguments, StatusArguments},
@@ -92,8 +94,12 @@ pub(crate) enum Command {
     Key(KeyArguments),
     /// Read spans of the account again and compare them with the destination, value by value
     Audit(AuditArguments),
-    /// Make a user of the service
+    /// Make a user of the service, on its host; the first one is made so
     User(UserArguments),
+    /// List, make, change and disable the users of a service
+    Users(UsersArguments),
+    /// List, make and revoke API tokens of a service
+    Tokens(TokensArguments),
     /// Find out what is wrong with an installation of the service, and how to mend it
     Doctor(DoctorArguments),
 }
@@ -120,6 +126,8 @@ impl Command {
             Self::Key(arguments) => commands::key::execute(&arguments),
             Self::Audit(arguments) => commands::audit::execute(&arguments),
             Self::User(arguments) => commands::user::execute(&arguments),
+            Self::Users(arguments) => commands::accounts::users(&arguments),
+            Self::Tokens(arguments) => commands::accounts::tokens(&arguments),
             Self::Doctor(arguments) => commands::doctor::execute(&arguments),
         }
     }

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use ::replication::source::Span;
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{integration::parse_instant, schema::SchemaArguments};
+use crate::commands;
 
 /// Which service is asked.
 #[derive(Debug, Args)]
@@ -69,6 +71,13 @@ pub(crate) enum IntegrationsCommand {
     Pause(NamedIntegration),
     /// Resume an integration at its next slot
     Resume(NamedIntegration),
+    /// Make a copy of an integration, which is paused; its secrets are given anew
+    #[command(after_help = FILES)]
+    Clone(CloneArguments),
+    /// List what became of the slots of a schedule, the last first: started, skipped or missed
+    Slots(ListedIntegration),
+    /// List how the tables of an integration changed, the last first
+    SchemaEvents(ListedIntegration),
     /// Start a run now
     Start(StartArguments),
     /// Ask the run that is alive to stop; what it has extracted is loaded
@@ -90,8 +99,56 @@ pub(crate) struct NamedIntegration {
     pub(crate) name: String,
 }
 
-/// What an integration is to be.
+/// An integration of the service, and how much of a list.
 #[derive(Debug, Args)]
+pub(crate) struct ListedIntegration {
+    #[command(flatten)]
+    pub(crate) integration: NamedIntegration,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+}
+
+/// Arguments of `integrations clone`.
+#[derive(Debug, Args)]
+pub(crate) struct CloneArguments {
+    #[command(flatten)]
+    pub(crate) integration: NamedIntegration,
+    /// The name of the copy
+    #[arg(value_name = "NEW_NAME")]
+    pub(crate) new_name: String,
+    /// The schema that the copy fills, for ever; made from its name unless it is given
+    #[arg(long, value_name = "SCHEMA")]
+    pub(crate) schema: Option<String>,
+    /// A JSON file with `settings` and `secrets`; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+    /// Another destination: `duckdb:PATH` or `postgres://USER@HOST/DATABASE`
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) destination: Option<String>,
+    /// Another setting, as in `source.endpoint=https://…`; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// A secret's place, as in `token=env:BRONTO_TOKEN`, `token=@FILE` or `token=-`; may be given several times
+    #[arg(long, value_name = "NAME=PLACE")]
+    pub(crate) secret: Vec<String>,
+}
+
+impl CloneArguments {
+    /// What the copy is to be.
+    pub(crate) fn draft(&self) -> DraftArguments {
+        DraftArguments {
+            from: self.from.clone(),
+            destination: self.destination.clone(),
+            set: self.set.clone(),
+            secret: self.secret.clone(),
+            ..DraftArguments::default()
+        }
+    }
+}
+
+/// What an integration is to be.
+#[derive(Debug, Default, Args)]
 pub(crate) struct DraftArguments {
     /// A JSON file with all of it, or a part; `-` is standard input
     #[arg(long, value_name = "FILE")]
@@ -161,6 +218,12 @@ pub(crate) struct StartArguments {
     /// Follow its log until it ends, and end as it does, with its exit code
     #[arg(long)]
     pub(crate) follow: bool,
+    /// Read a span beside what is new, as in `2025-01-01..2025-04-01` (the last day is not part of it)
+    #[arg(long, value_name = "FROM..TO", value_parser = commands::backfill::parse_span)]
+    pub(crate) backfill: Option<Span>,
+    /// Backfill only this table; may be given several times
+    #[arg(long, value_name = "TABLE", requires = "backfill")]
+    pub(crate) table: Vec<String>,
 }
 
 /// Arguments of `integrations check`.
@@ -227,6 +290,21 @@ pub(crate) struct RunsArguments {
 pub(crate) enum RunsCommand {
     /// Show a run, and how far it is with each table
     Show {
+        /// The run's id
+        #[arg(value_name = "ID")]
+        id: String,
+        /// Print JSON, as the API answers it
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the report of an audit, a replay or a rewind as JSON
+    Report {
+        /// The run's id
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Ask a run to stop; what it has extracted is loaded
+    Stop {
         /// The run's id
         #[arg(value_name = "ID")]
         id: String,

@@ -50,7 +50,10 @@ A bookmark says that everything before it has been read. Moved back, the next ru
 changes only the ones that differ. Moved forward, what lies between and hasn't been read never will be.
 
 Without `--yes` an edit only says what it would mean. With it, the schema is claimed first, so that an edit is
-refused (exit code 8) while a run lives. Edits stand in `backstitch loads`, as batches without rows.";
+refused (exit code 8) while a run lives. Edits stand in `backstitch loads`, as batches without rows.
+
+With `--server` a run of the service moves the bookmarks, as the preview said, and reads on from there at once; its log
+is shown until it ends.";
 
 /// Arguments of `state`.
 #[derive(Debug, Args)]
@@ -73,6 +76,8 @@ pub(crate) struct StateArguments {
     /// Do it, instead of only saying what it would mean
     #[arg(long)]
     pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArguments,
 }
 
 /// Arguments of `loads`.
@@ -98,7 +103,10 @@ table stays. Each takes effect once; one that still can't be loaded stays among 
 Rows of a full table that has been replaced since are not brought back: the newer read has what is true.
 
 Without `--yes` it only says what it would mean. With it, the schema is claimed first, so it is refused (exit code 8)
-while a run lives; what it loads stands in `backstitch loads`.";
+while a run lives; what it loads stands in `backstitch loads`.
+
+With `--server` rows are listed without what is in them; `--id` shows one whole. A run of the service replays; its log is
+shown until it ends, then what it did.";
 
 /// Arguments of `rejects`.
 #[derive(Debug, Args)]
@@ -115,13 +123,18 @@ pub(crate) struct RejectsArguments {
     /// Load them, as far as that is possible now
     #[arg(long)]
     pub(crate) replay: bool,
-    /// Replay only those that were rejected for this reason, as in `number_range`
-    #[arg(long, value_name = "CODE", requires = "replay")]
+    /// Replay only those that were rejected for this reason, as in `number_range`; or list them, of a service
+    #[arg(long, value_name = "CODE")]
     pub(crate) reason: Option<String>,
-    /// Replay only this one
-    #[arg(long, value_name = "ID", requires = "replay")]
+    /// Replay only this one; or show it, of a service
+    #[arg(long, value_name = "ID")]
     pub(crate) id: Option<String>,
+    /// List those of a service that are `open`, `replayed` or `all`; open ones unless it is given
+    #[arg(long, value_name = "STATE", conflicts_with = "replay")]
+    pub(crate) state: Option<String>,
     /// Do it, instead of only saying what it would mean
     #[arg(long, requires = "replay")]
     pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) server: ServerArguments,
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tap_bronto::{BrontoSource, BrontoStream, rereading::RereadableStream};
 use tokio_util::sync::CancellationToken;
 
-use super::{audit_report as report, refresh};
+use super::{audit_report as report, refresh, tasks};
 use crate::{
     command_line::AuditArguments,
     config::{Integration, SchemaName},
@@ -70,6 +70,9 @@ pub(crate) struct Sides<'s> {
 /// When something can't be read, or the two sides differ.
 pub(crate) fn execute(arguments: &AuditArguments) -> Result<ExitStatus, Failure> {
     let chosen = &arguments.integration;
+    if chosen.asks(&arguments.server)? {
+        return tasks::audit(arguments);
+    }
     let integration = chosen.load()?;
     telemetry::start(None)?;
     let source = connect::rereadable(&integration)?;

@@ -1,6 +1,7 @@
 //! The commands, one module each. A command reads its arguments and the configuration, calls the engine, and shows what
 //! came out; what it shows is its only own work.
 
+pub(crate) mod accounts;
 pub(crate) mod audit;
 mod audit_report;
 pub(crate) mod backfill;
@@ -25,5 +26,6 @@ pub(crate) mod state_edit;
 pub(crate) mod status;
 mod tables;
 pub(crate) mod target;
+mod tasks;
 pub(crate) mod usage;
 pub(crate) mod user;

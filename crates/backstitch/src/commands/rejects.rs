@@ -3,7 +3,7 @@
 use replication::destination::{DestinationError, RejectReason, RejectRecord};
 use serde_json::{Value, json};
 
-use super::replay;
+use super::{replay, tasks};
 use crate::{
     command_line::RejectsArguments,
     connect,
@@ -21,8 +21,17 @@ const RECORD_LENGTH: usize = 160;
 /// # Errors
 /// When the destination can't be read.
 pub(crate) fn execute(arguments: &RejectsArguments) -> Result<ExitStatus, Failure> {
+    if arguments.schema.asks(&arguments.server)? {
+        return tasks::rejects(arguments);
+    }
     if arguments.replay {
         return replay::execute(arguments);
+    }
+    if arguments.reason.is_some() || arguments.id.is_some() || arguments.state.is_some() {
+        return Err(Failure::configuration(
+            "`--reason`, `--id` and `--state` choose rows of a service, or what `--replay` loads",
+        )
+        .with_hint("Leave them out, add `--replay`, or give a service by `--server`"));
     }
     let target = connect::target(&arguments.schema)?;
     telemetry::start(None)?;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use replication::ledger::{LoadCounts, LoadRecord};
 use serde_json::{Value, json};
-use service::api::shapes::{IntegrationView, Page, ProgressView, RunView};
+use service::api::shapes::{IntegrationView, Page, ProgressView, ReportView, RunView};
 
 use super::ledger;
 use crate::{
@@ -26,13 +26,27 @@ const LONGEST: usize = 80;
 /// # Errors
 /// When neither the service nor the destination can be asked.
 pub(crate) fn execute(arguments: &RunsArguments) -> Result<ExitStatus, Failure> {
-    if let Some(RunsCommand::Show { id, json }) = &arguments.command {
+    if let Some(command) = &arguments.command {
+        let (RunsCommand::Show { id, .. }
+        | RunsCommand::Report { id }
+        | RunsCommand::Stop { id, .. }) = command;
         return remote::ask(&arguments.server, async |client| {
             if !is_id(id) {
                 return Err(Failure::configuration("This is no id of a run")
                     .with_hint("`backstitch runs` lists runs with their ids"));
             }
-            let run: Answer<RunView> = client.get(&["runs", id], &[]).await?;
+            let (run, json): (Answer<RunView>, _) = match command {
+                RunsCommand::Report { .. } => {
+                    let report: Answer<ReportView> =
+                        client.get(&["runs", id, "report"], &[]).await?;
+                    display::print_json(&report.json)?;
+                    return Ok(ExitStatus::Done);
+                }
+                RunsCommand::Show { json, .. } => (client.get(&["runs", id], &[]).await?, json),
+                RunsCommand::Stop { json, .. } => {
+                    (client.post(&["runs", id, "stop"], "{}".to_owned().into()).await?, json)
+                }
+            };
             if *json || arguments.schema.json {
                 display::print_json(&run.json)?;
             } else {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::{
     refresh,
     state_edit::{self, Change, Edits, Move},
+    tasks,
 };
 use crate::{
     command_line::StateArguments,
@@ -30,6 +31,9 @@ use crate::{
 /// When the destination can't be read, or the edit is refused.
 pub(crate) fn execute(arguments: &StateArguments) -> Result<ExitStatus, Failure> {
     let edits = Edits::read(arguments)?;
+    if arguments.schema.asks(&arguments.server)? {
+        return tasks::bookmarks(arguments, &edits);
+    }
     let target = connect::target(&arguments.schema)?;
     telemetry::start(None)?;
     if edits.is_empty() && !arguments.remove_tap_state {

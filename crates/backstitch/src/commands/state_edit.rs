@@ -8,7 +8,7 @@ use replication::{
     edit::{NO_BOOKMARK, StateEdit},
     stream::StreamName,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use service::kept::RewindWish;
 
 use crate::{command_line::StateArguments, failure::Failure};
@@ -132,6 +132,22 @@ impl Edits {
     /// One that moves a stream's bookmark to an instant, or removes it.
     pub(crate) fn one(stream: &str, to: Option<DateTime<Utc>>) -> Self {
         Self(vec![(stream.to_owned(), to.map_or(Wish::Remove, Wish::Set))])
+    }
+
+    /// The body that asks the API for them.
+    pub(super) fn body(&self) -> Map<String, Value> {
+        let (mut set, mut rewind, mut remove) = (Map::new(), Map::new(), Vec::new());
+        for (stream, wish) in &self.0 {
+            match wish {
+                Wish::Set(instant) => drop(set.insert(stream.clone(), text(*instant).into())),
+                Wish::Rewind(span) => {
+                    rewind.insert(stream.clone(), format!("{}s", span.num_seconds()).into());
+                }
+                Wish::Remove => remove.push(stream.as_str()),
+            }
+        }
+        let body = json!({ "set": set, "rewind": rewind, "remove": remove });
+        body.as_object().cloned().unwrap_or_default()
     }
 
     fn distinct(edits: Vec<(String, Wish)>) -> Result<Self, Failure> {

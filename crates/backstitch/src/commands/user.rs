@@ -61,14 +61,17 @@ fn told(arguments: &UserNewArguments, token: Option<&SecretString>) -> String {
 }
 
 /// The password, from the environment or a line of standard input, never from the command line, which others can read.
-fn password() -> Result<SecretString, Failure> {
+///
+/// # Errors
+/// When there is none.
+pub(super) fn password() -> Result<SecretString, Failure> {
     if let Ok(password) = std::env::var(PASSWORD_VARIABLE) {
         return Ok(password.into());
     }
     let input = io::stdin();
     if input.is_terminal() {
         return Err(Failure::configuration("There is no password").with_hint(format!(
-            "Set `{PASSWORD_VARIABLE}`, or write the password to standard input: `backstitch user new NAME < FILE`"
+            "Set `{PASSWORD_VARIABLE}`, or write the password to standard input: `… < FILE`"
         )));
     }
     let mut line = String::new();

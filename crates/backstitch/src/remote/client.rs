@@ -202,20 +202,21 @@ impl Client {
         self.understood(self.answered(request).await?)
     }
 
-    /// Changes an integration that is still as it was read.
+    /// Changes something, where it has versions only if it still is as it was read.
     ///
     /// # Errors
     /// See [`RemoteError`].
     pub(crate) async fn patch<T: DeserializeOwned>(
         &self,
         path: &[&str],
-        version: i64,
+        version: Option<i64>,
         body: SecretString,
     ) -> Result<Answer<T>, RemoteError> {
         let mut request = self.request(Method::PATCH, path, &[]);
         request.body = Some(body);
-        let version = HeaderValue::try_from(format!("\"{version}\""));
-        request.headers.extend(version.ok().map(|version| (IF_MATCH, version)));
+        let version = version.map(|version| HeaderValue::try_from(format!("\"{version}\"")));
+        let version = version.and_then(Result::ok);
+        request.headers.extend(version.map(|version| (IF_MATCH, version)));
         self.understood(self.answered(request).await?)
     }
 

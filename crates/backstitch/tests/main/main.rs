@@ -26,6 +26,7 @@ mod refresh;
 mod rejects;
 mod remote;
 mod remote_outages;
+mod remote_tasks;
 mod replication;
 mod secrets;
 mod selection;

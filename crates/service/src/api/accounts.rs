@@ -1,5 +1,7 @@
 //! Users and tokens.
 
+use std::borrow::Cow;
+
 use axum::{
     Json,
     extract::State,
@@ -23,23 +25,29 @@ use super::{
 use crate::store::{ApiToken, Role, Scope, UserRecord};
 
 /// A user.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct UserView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct UserView {
     /// The id.
-    id: String,
+    pub id: String,
     /// The name.
-    name: String,
+    pub name: String,
     /// `administrator`, `member` or `viewer`.
-    role: &'static str,
+    pub role: Cow<'static, str>,
     /// When it was made.
-    created_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
     /// Since when it can't be used any more.
-    disabled_at: Option<DateTime<Utc>>,
+    pub disabled_at: Option<DateTime<Utc>>,
 }
 
 impl From<UserRecord> for UserView {
     fn from(UserRecord { user, created_at, disabled_at }: UserRecord) -> Self {
-        Self { id: user.id, name: user.name, role: user.role.name(), created_at, disabled_at }
+        Self {
+            id: user.id,
+            name: user.name,
+            role: user.role.name().into(),
+            created_at,
+            disabled_at,
+        }
     }
 }
 
@@ -126,37 +134,37 @@ pub(super) async fn disable_user(
 }
 
 /// A token.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct TokenView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct TokenView {
     /// The id.
-    id: String,
+    pub id: String,
     /// Its name.
-    name: String,
+    pub name: String,
     /// `read` or `write`.
-    scope: &'static str,
+    pub scope: Cow<'static, str>,
     /// When it ends.
-    expires_at: Option<DateTime<Utc>>,
+    pub expires_at: Option<DateTime<Utc>>,
     /// When it was used last, to the minute.
-    last_used_at: Option<DateTime<Utc>>,
+    pub last_used_at: Option<DateTime<Utc>>,
 }
 
 impl From<ApiToken> for TokenView {
     fn from(ApiToken { id, name, scope, expires_at, last_used_at }: ApiToken) -> Self {
-        Self { id, name, scope: scope.name(), expires_at, last_used_at }
+        Self { id, name, scope: scope.name().into(), expires_at, last_used_at }
     }
 }
 
 /// A token that was just made.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct NewTokenView {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct NewTokenView {
     /// The id.
-    id: String,
+    pub id: String,
     /// Its name.
-    name: String,
+    pub name: String,
     /// `read` or `write`.
-    scope: &'static str,
+    pub scope: Cow<'static, str>,
     /// The token. It is shown this once.
-    token: String,
+    pub token: String,
 }
 
 /// A new token.
@@ -223,7 +231,7 @@ async fn create(api: &Api, user_id: &str, body: NewTokenBody) -> Result<Response
     let view = NewTokenView {
         id: made.id,
         name: name.to_owned(),
-        scope: scope.name(),
+        scope: scope.name().into(),
         token: made.text.expose_secret().to_owned(),
     };
     Ok((StatusCode::CREATED, Json(view)).into_response())

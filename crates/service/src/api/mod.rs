@@ -133,6 +133,7 @@ impl Default for ApiOptions {
 /// What the API answers, for programs in Rust that ask it: the service writes these, and they read what it wrote.
 pub mod shapes {
     pub use super::{
+        accounts::{NewTokenView, TokenView, UserView},
         checks::{CheckView, StepView},
         kept::{RejectView, RejectedRowView},
         lifecycle::ResetView,

@@ -7,17 +7,21 @@ pub(super) use self::text::words;
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use replication::source::Span;
 use secrecy::SecretString;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use service::api::shapes::{CheckView, IntegrationView, ResetView, RunView};
+use service::api::shapes::{
+    BackfillBody, CheckView, IntegrationView, Page, ResetView, RunView, SchemaEventView, SlotView,
+};
 
 use self::draft::Draft;
-use super::{logs, runs};
+use super::{logs, runs, tasks};
 use crate::{
     command_line::{
-        CheckDraftArguments, CreateArguments, DeleteArguments, EditArguments,
-        IntegrationsArguments, IntegrationsCommand, NamedIntegration, ResetArguments,
-        StartArguments,
+        CheckDraftArguments, CloneArguments, CreateArguments, DeleteArguments, EditArguments,
+        IntegrationsArguments, IntegrationsCommand, ListedIntegration, NamedIntegration,
+        ResetArguments, StartArguments,
     },
     display,
     exit::ExitStatus,
@@ -37,6 +41,7 @@ pub(crate) fn execute(arguments: &IntegrationsArguments) -> Result<ExitStatus, F
         Some(Do::Create(made)) => Draft::read(&made.draft)?,
         Some(Do::Edit(edit)) => Draft::read(&edit.draft)?,
         Some(Do::Check(check)) => Draft::read(&check.draft)?,
+        Some(Do::Clone(clone)) => Draft::read(&clone.draft())?,
         _ => Draft::default(),
     };
     remote::ask(&arguments.server, async |client| match &arguments.command {
@@ -46,6 +51,9 @@ pub(crate) fn execute(arguments: &IntegrationsArguments) -> Result<ExitStatus, F
         Some(Do::Edit(edit)) => self::edit(client, edit, draft, is_json).await,
         Some(Do::Pause(named)) => turn(client, named, "pause", is_json).await,
         Some(Do::Resume(named)) => turn(client, named, "resume", is_json).await,
+        Some(Do::Clone(clone)) => self::clone(client, clone, draft, is_json).await,
+        Some(Do::Slots(listed)) => slots(client, listed, is_json).await,
+        Some(Do::SchemaEvents(listed)) => schema_events(client, listed, is_json).await,
         Some(Do::Start(start)) => self::start(client, start, is_json).await,
         Some(Do::Stop(named)) => stop(client, named, is_json).await,
         Some(Do::Check(check)) => self::check(client, check, draft, is_json).await,
@@ -117,7 +125,8 @@ async fn edit(
             .with_hint("`backstitch integrations edit --help` lists what can be"));
     }
     let path = ["integrations", &found.id];
-    let edited: Answer<IntegrationView> = client.patch(&path, found.version, draft.body()).await?;
+    let edited: Answer<IntegrationView> =
+        client.patch(&path, Some(found.version), draft.body()).await?;
     answer(&edited, is_json, |edited| format!("Changed {}", text::whole(edited)))
 }
 
@@ -140,27 +149,66 @@ async fn start(
     is_json: bool,
 ) -> Result<ExitStatus, Failure> {
     let found = client.integration(&arguments.integration.name).await?.view;
-    let path = ["integrations", &found.id, "runs"];
-    let run: Answer<RunView> = client.post(&path, nothing()).await?;
+    let (what, body) = match arguments.backfill {
+        Some(Span { from, before }) => {
+            let tables = arguments.table.clone();
+            let body = json!(BackfillBody { from, before, tables }).to_string();
+            ("backfill", body.into())
+        }
+        None => ("runs", nothing()),
+    };
+    let run: Answer<RunView> = client.post(&["integrations", &found.id, what], body).await?;
     if !arguments.follow {
         let name = display::one_line(&found.name, 200);
         return answer(&run, is_json, |run| format!("Started run {} of {name}\n", run.id));
     }
     let followed = logs::follow(client, &run.view.id, None, None, is_json).await?;
-    let Some(end) = followed else { return Ok(ExitStatus::Done) };
-    match &end.error {
-        Some(error) => Err(Failure::new(
-            ExitStatus::of_word(&error.code),
-            display::one_line(&error.message, 2_000),
-        )
-        .with_hint(display::one_line(&error.remedy, 2_000))),
-        None if end.state == "succeeded" => Ok(ExitStatus::Done),
-        None => Err(Failure::new(
-            ExitStatus::Unexpected,
-            format!("The run ended as `{}`", runs::state(&end)),
-        )
-        .with_hint("The next start goes on from its last commit")),
-    }
+    followed.map_or(Ok(ExitStatus::Done), |end| tasks::ended(&end))
+}
+
+async fn clone(
+    client: &Client,
+    arguments: &CloneArguments,
+    mut draft: Draft,
+    is_json: bool,
+) -> Result<ExitStatus, Failure> {
+    let found = client.integration(&arguments.integration.name).await?.view;
+    draft.drop(&["schedule", "start_date"]);
+    draft.put("name", Some(arguments.new_name.clone()));
+    draft.put("schema_name", arguments.schema.clone());
+    draft.complete(&arguments.draft(), Some(&found.settings))?;
+    let path = ["integrations", &found.id, "clone"];
+    let made: Answer<IntegrationView> = client.post(&path, draft.body()).await?;
+    answer(&made, is_json, |made| format!("Made {}", text::whole(made)))
+}
+
+async fn slots(
+    client: &Client,
+    listed: &ListedIntegration,
+    is_json: bool,
+) -> Result<ExitStatus, Failure> {
+    let slots = list_of::<SlotView>(client, listed, "slots").await?;
+    answer(&slots, is_json, |page| text::slots(&page.items))
+}
+
+async fn schema_events(
+    client: &Client,
+    listed: &ListedIntegration,
+    is_json: bool,
+) -> Result<ExitStatus, Failure> {
+    let events = list_of::<SchemaEventView>(client, listed, "schema-events").await?;
+    answer(&events, is_json, |page| text::schema_events(&page.items))
+}
+
+/// A list of something of an integration.
+async fn list_of<T: DeserializeOwned>(
+    client: &Client,
+    listed: &ListedIntegration,
+    what: &str,
+) -> Result<Answer<Page<T>>, Failure> {
+    let found = client.integration(&listed.integration.name).await?.view;
+    let limit = usize::try_from(listed.limit).unwrap_or(usize::MAX);
+    Ok(client.list(&["integrations", &found.id, what], &[], limit, None).await?)
 }
 
 async fn stop(
@@ -251,7 +299,7 @@ async fn delete(client: &Client, arguments: &DeleteArguments) -> Result<ExitStat
 }
 
 /// Has somebody at a terminal confirm what was told, unless it was confirmed before.
-async fn confirmed(is_confirmed: bool) -> Result<(), Failure> {
+pub(super) async fn confirmed(is_confirmed: bool) -> Result<(), Failure> {
     // A signal is heard while somebody thinks about it.
     if is_confirmed || tokio::task::spawn_blocking(is_answered).await.is_ok_and(|is_yes| is_yes) {
         return Ok(());

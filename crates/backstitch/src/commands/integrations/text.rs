@@ -1,7 +1,9 @@
 //! Integrations of a service as people read them. Names, settings and messages come from outside.
 
 use schedule::Schedule;
-use service::api::shapes::{CheckView, IntegrationView, RunView, ScheduleBody};
+use service::api::shapes::{
+    CheckView, IntegrationView, RunView, ScheduleBody, SchemaEventView, SlotView,
+};
 
 use super::runs;
 use crate::display::{self, Column};
@@ -37,6 +39,53 @@ pub(super) fn list(integrations: &[IntegrationView]) -> String {
         ]
     };
     display::table(&columns, &integrations.iter().map(row).collect::<Vec<_>>())
+}
+
+/// What became of slots, one record a line.
+pub(super) fn slots(slots: &[SlotView]) -> String {
+    if slots.is_empty() {
+        return "No slot of its schedule has come yet\n".to_owned();
+    }
+    let columns = [
+        Column::Text("Slot"),
+        Column::Text("Outcome"),
+        Column::Figure("Slots"),
+        Column::Text("Since"),
+        Column::Whole("Run"),
+    ];
+    let row = |found: &SlotView| {
+        let since = Some(found.first_slot).filter(|first| *first != found.slot);
+        vec![
+            display::instant(Some(found.slot)),
+            display::one_line(&found.outcome, LONGEST),
+            display::count(found.count),
+            display::instant(since),
+            found.run_id.clone().unwrap_or_default(),
+        ]
+    };
+    display::table(&columns, &slots.iter().map(row).collect::<Vec<_>>())
+}
+
+/// How tables changed, one change a line.
+pub(super) fn schema_events(events: &[SchemaEventView]) -> String {
+    if events.is_empty() {
+        return "No table has changed\n".to_owned();
+    }
+    let columns = [
+        Column::Text("When"),
+        Column::Text("Table"),
+        Column::Text("Column"),
+        Column::Text("Change"),
+    ];
+    let row = |event: &SchemaEventView| {
+        vec![
+            display::instant(Some(event.happened_at)),
+            display::one_line(&event.table, LONGEST),
+            display::one_line(&event.column, LONGEST),
+            display::one_line(&format!("{}: {}", event.change, event.detail), MESSAGE),
+        ]
+    };
+    display::table(&columns, &events.iter().map(row).collect::<Vec<_>>())
 }
 
 /// One in a line: what it is called, and its state.
