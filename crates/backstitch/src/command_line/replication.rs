@@ -6,7 +6,7 @@ use ::replication::source::Span;
 use clap::{Args, Parser};
 
 use super::{STYLES, integration::IntegrationArguments};
-use crate::commands;
+use crate::{commands, config::Nested};
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
@@ -82,6 +82,9 @@ pub(crate) struct LoadArguments {
     /// The integration that the schema belongs to; the schema's name unless given
     #[arg(long, value_name = "NAME")]
     pub(crate) integration: Option<String>,
+    /// How arrays are kept, `native` or `subtables`; the destination's own way unless given
+    #[arg(long, value_name = "FORM")]
+    pub(crate) nested: Option<Nested>,
     /// Take the schema even from a run that still holds it; that run can't commit any more
     #[arg(long)]
     pub(crate) take_over: bool,
@@ -97,7 +100,7 @@ pub(crate) struct LoadArguments {
     about = "Loads what a Singer tap writes on standard input; `backstitch load` for Singer runners"
 )]
 pub(crate) struct TargetCommandLine {
-    /// A JSON file with `destination` and `schema` (or `default_target_schema`), and perhaps `integration`
+    /// A JSON file with `destination` and `schema` (or `default_target_schema`), and perhaps `integration` and `nested`
     #[arg(long, short, value_name = "FILE")]
     pub(crate) config: PathBuf,
 }

@@ -26,7 +26,7 @@ pub(crate) fn execute(arguments: &LoadArguments) -> Result<ExitStatus, Failure> 
     let schema = SchemaName::parse(&arguments.schema)
         .map_err(|error| Failure::configuration(error.to_string()))?;
     let parsed = DestinationAddress::from_argument(&arguments.destination)?;
-    let target = Target::at(parsed, schema);
+    let target = Target { nested: arguments.nested, ..Target::at(parsed, schema) };
     let integration = arguments.integration.clone().unwrap_or_else(|| target.schema.to_string());
     let mut options = RunOptions::new(integration);
     options.take_over = arguments.take_over;

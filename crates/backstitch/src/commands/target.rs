@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::load;
 use crate::{
     command_line::TargetCommandLine,
-    config::{DestinationAddress, SchemaName},
+    config::{DestinationAddress, Nested, SchemaName},
     connect::Target,
     exit::ExitStatus,
     failure::Failure,
@@ -44,11 +44,19 @@ fn read(path: &Path) -> Result<(Target, String), Failure> {
         setting("schema").or_else(|| setting("default_target_schema")).ok_or_else(|| {
             about("has no `schema`").with_hint("Add the name of the schema that the rows go into")
         })?;
+    let nested = match settings.get("nested") {
+        None | Some(Value::Null) => None,
+        Some(form) => {
+            let known = form.as_str().and_then(Nested::named);
+            let error = || about("has a `nested` that is neither `native` nor `subtables`");
+            Some(known.ok_or_else(error)?)
+        }
+    };
     let parsed = DestinationAddress::from_argument(address)?;
     let schema =
         SchemaName::parse(schema).map_err(|error| Failure::configuration(error.to_string()))?;
     let integration = setting("integration").map_or_else(|| schema.to_string(), str::to_owned);
-    Ok((Target::at(parsed, schema), integration))
+    Ok((Target { nested, ..Target::at(parsed, schema) }, integration))
 }
 
 #[cfg(test)]
@@ -71,6 +79,9 @@ mod tests {
         .unwrap();
         assert_eq!(target.address.to_string(), "duckdb:/tmp/w.duckdb");
         assert_eq!((target.schema.as_str(), integration.as_str()), ("shop", "shop"));
+        assert_eq!(target.nested, None);
+        let native = r#"{"destination": "postgres://u@h/d", "schema": "shop", "nested": "native"}"#;
+        assert_eq!(read_text(native).unwrap().0.nested, Some(Nested::Native));
     }
 
     #[test]
@@ -78,6 +89,8 @@ mod tests {
         let message = |text| read_text(text).unwrap_err().render();
         assert!(message("{}").contains("has no `destination`"));
         assert!(message(r#"{"destination": "duckdb:w"}"#).contains("has no `schema`"));
+        let flat = message(r#"{"destination": "duckdb:w", "schema": "s", "nested": "flat"}"#);
+        assert!(flat.contains("neither `native` nor `subtables`"), "{flat}");
         let shown = message(r#"{"destination": "postgres://u:hunter2@h/d", "schema": "shop"}"#);
         assert!(shown.contains("holds a password") && !shown.contains("hunter2"), "{shown}");
         assert!(!message(r#"{"destination": "hunter2"#).contains("hunter2"));

@@ -101,7 +101,7 @@ pub(crate) struct BrontoSettings {
 }
 
 /// How arrays are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Nested {
     /// In a list column.
     Native,
@@ -305,10 +305,16 @@ impl BrontoSettings {
 
 impl Nested {
     fn read(entry: &Entry<'_>) -> Result<Self, ConfigError> {
-        match entry.text()? {
-            "native" => Ok(Self::Native),
-            "subtables" => Ok(Self::Subtables),
-            _ => Err(entry.error("`nested` must be `native` or `subtables`", "")),
+        let error = || entry.error("`nested` must be `native` or `subtables`", "");
+        Self::named(entry.text()?).ok_or_else(error)
+    }
+
+    /// The form of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            "native" => Some(Self::Native),
+            "subtables" => Some(Self::Subtables),
+            _ => None,
         }
     }
 }

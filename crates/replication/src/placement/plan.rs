@@ -223,6 +223,13 @@ impl<'a> Plan<'a> {
                 None => column.to_mut().column_type = ColumnType::Json,
             }
         }
+        let existing = self.existing.get(&self.dialect.folded(&base)).copied();
+        if self.dialect.nesting == Nesting::Subtables
+            && let Some(stored) = existing
+            && is_native_array(stored, &column)
+        {
+            return Err(began_with_native_arrays(stored));
+        }
         match self.choose(&column, &base)? {
             Choice::Existing(stored, origin) => {
                 let (name, column_type) = (stored.name.clone(), stored_type(stored)?);
@@ -497,6 +504,26 @@ enum Choice<'a> {
 
 fn is_list(stored: &StoredColumn) -> bool {
     matches!(stored.column_type, Some(ColumnType::List(_)))
+}
+
+/// Whether an array stands in a column where arrays are to be subtables.
+fn is_native_array(stored: &StoredColumn, column: &Column) -> bool {
+    matches!(column.column_type, ColumnType::List(_))
+        && stored.column_type.is_none()
+        && stored.type_name.ends_with("[]")
+}
+
+/// Neither form of a table's arrays is made from the other: what is in the old one would stay there, and grow stale.
+fn began_with_native_arrays(stored: &StoredColumn) -> DestinationError {
+    DestinationError::new(
+        DestinationErrorKind::Refused,
+        format!(
+            "Column `{}` is {}: the schema was begun with arrays in columns, and can't go on with subtables",
+            stored.name,
+            stored.type_name.to_lowercase()
+        ),
+        "Set `nested = \"native\"`, or choose another schema, which will be filled from the start",
+    )
 }
 
 pub(super) fn stored_type(stored: &StoredColumn) -> Result<ColumnType, DestinationError> {
