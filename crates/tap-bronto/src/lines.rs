@@ -119,7 +119,11 @@ impl LineBuilder {
         }
         let (bytes, length) = text.with_what_follows();
         match reading {
-            Reading::Text => self.append::<CHUNK>(column, bytes, length, true),
+            Reading::Text => self.append(column, length, |lines| {
+                lines.push(b'"');
+                lines.extend_loosely::<CHUNK>(bytes, length);
+                lines.push(b'"');
+            }),
             Reading::DateText | Reading::Timestamp => {
                 let Some(date) = UsualDateTime::read(bytes, length) else {
                     return self.push_date(column, date_time(text.as_str()));
@@ -128,37 +132,28 @@ impl LineBuilder {
                     Reading::Timestamp => date.text_of_microseconds(),
                     _ => date.short_text(),
                 };
-                self.append::<32>(column, &text, length, true);
+                self.append(column, length, |lines| {
+                    lines.push(b'"');
+                    lines.extend_from_chunk(text, length);
+                    lines.push(b'"');
+                });
             }
             _ if is_json(reading, bytes, length) => {
-                self.append::<32>(column, bytes, length, false);
+                self.append(column, length, |lines| lines.extend_loosely::<16>(bytes, length));
             }
             _ => return self.push_other(column, text.as_str()),
         }
         Ok(())
     }
 
-    /// Appends a value whose turn it is: the first bytes of a slice, so many, perhaps in quotes. `N` is how many there are
-    /// at most, as a rule.
+    /// Appends a value whose turn it is, which has about so many bytes: there is room for a [`CHUNK`] more.
     #[inline(always)]
-    fn append<const N: usize>(
-        &mut self,
-        column: usize,
-        bytes: &[u8],
-        length: usize,
-        is_quoted: bool,
-    ) {
+    fn append(&mut self, column: usize, length: usize, value: impl FnOnce(&mut Memory)) {
         let (piece, piece_length) = self.shape.up_to_and_on(self.next, column);
         let start = self.lines.len() + piece_length;
-        self.lines.reserve(piece_length + length + 2 * CHUNK + 2);
+        self.lines.reserve(piece_length + length + 2 * CHUNK);
         self.lines.extend_loosely::<CHUNK>(piece, piece_length);
-        if is_quoted {
-            self.lines.push(b'"');
-        }
-        self.lines.extend_loosely::<N>(bytes, length);
-        if is_quoted {
-            self.lines.push(b'"');
-        }
+        value(&mut self.lines);
         self.places[column] = Place { start, end: self.lines.len() };
         self.next = column + 1;
     }
@@ -182,12 +177,11 @@ impl LineBuilder {
         let Some((text, length)) = short_date(reading, date)?.filter(|_| is_due) else {
             return self.write(column, |out| render_date(reading, date, out));
         };
-        self.begin(column);
-        self.lines.reserve(length + CHUNK + 2);
-        self.lines.push(b'"');
-        self.lines.extend_loosely::<32>(&text, length);
-        self.lines.push(b'"');
-        self.places[column].end = self.lines.len();
+        self.append(column, length, |lines| {
+            lines.push(b'"');
+            lines.extend_from_chunk(text, length);
+            lines.push(b'"');
+        });
         Ok(())
     }
 

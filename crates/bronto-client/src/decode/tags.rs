@@ -189,10 +189,9 @@ fn text_end(bytes: &[u8], start: usize) -> Option<(usize, bool)> {
     loop {
         let pair: &[u8; 16] = bytes.get(at..)?.first_chunk()?;
         let (words, _) = pair.as_chunks::<8>();
-        let [first, second] = [stops(words[0]), stops(words[1])];
-        if first | second != 0 {
-            let (before, stops) = if first == 0 { (8, second) } else { (0, first) };
-            let at = at + before + stops.trailing_zeros() as usize / 8;
+        let stops = u128::from(stops(words[0])) | u128::from(stops(words[1])) << 64;
+        if stops != 0 {
+            let at = at + stops.trailing_zeros() as usize / 8;
             return if bytes[at] == b'<' { Some((at, true)) } else { end_behind(bytes, at) };
         }
         at += 16;

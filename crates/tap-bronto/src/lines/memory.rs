@@ -109,6 +109,14 @@ impl Memory {
         self.end += length;
     }
 
+    /// Appends the first bytes of a chunk, so many. There must be room for all of it.
+    #[inline(always)]
+    pub(super) fn extend_from_chunk<const N: usize>(&mut self, chunk: [u8; N], length: usize) {
+        let (place, _) = self.all[self.end..].split_first_chunk_mut().expect("room was made");
+        *place = chunk;
+        self.end += length;
+    }
+
     /// Takes what there is, and leaves nothing.
     pub(super) fn take(&mut self) -> Self {
         mem::take(self)
@@ -190,9 +198,9 @@ mod tests {
         let text: Vec<u8> = (0..=255).chain(0..=255).collect();
         for length in (0..200).chain([3, 0, 64]) {
             for follows in [0, 1, CHUNK / 2, CHUNK - 1, 50] {
-                memory.reserve(length + CHUNK + 1);
+                memory.reserve(length + CHUNK + 8);
                 memory.extend_loosely::<CHUNK>(&text[..length + follows], length);
-                memory.push(b'|');
+                memory.extend_from_chunk(*b"|ignored", 1);
                 memory.extend(&text[..length]);
                 expected.extend_from_slice(&text[..length]);
                 expected.push(b'|');

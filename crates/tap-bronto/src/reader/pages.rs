@@ -45,6 +45,9 @@ const LAST_PAGE: u32 = 1 << 20;
 /// At least so many rows are remembered, of the pages read last.
 const REMEMBERED: usize = 20_000;
 
+/// So many keys share a word of a filter.
+const FILTERED: usize = 4;
+
 /// Whether objects can leave a window while it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Motion {
@@ -65,6 +68,8 @@ struct PageKeys {
     keys: Vec<Digest16>,
     /// Those of rejects alone.
     rejected: Vec<Digest16>,
+    /// One bit for each key and many that are none: hardly any key that is looked for is here.
+    filter: Vec<u64>,
 }
 
 impl PageKeys {
@@ -74,7 +79,12 @@ impl PageKeys {
         let rejected: Vec<_> = rejected.filter(|key| !keys.contains(key)).collect();
         keys.extend_from_slice(&rejected);
         keys.sort_unstable_by_key(rank);
-        Self { keys, rejected, ..Self::alone(rows) }
+        let mut filter = vec![0; (keys.len() / FILTERED).next_power_of_two()];
+        for key in &keys {
+            let (word, bit) = spot(key, filter.len());
+            filter[word] |= bit;
+        }
+        Self { keys, rejected, filter, ..Self::alone(rows) }
     }
 
     /// The same of a page that is compared with no other.
@@ -85,7 +95,9 @@ impl PageKeys {
     }
 
     fn holds(&self, key: &Digest16) -> bool {
-        self.keys.binary_search_by_key(&rank(key), rank).is_ok()
+        let (word, bit) = spot(key, self.filter.len());
+        self.filter.get(word).is_some_and(|word| word & bit != 0)
+            && self.keys.binary_search_by_key(&rank(key), rank).is_ok()
     }
 
     /// Whether a row of that key was sent with this page, if that was read.
@@ -97,6 +109,13 @@ impl PageKeys {
 /// A key as a number, which is compared faster than bytes are.
 fn rank(key: &Digest16) -> u128 {
     u128::from_be_bytes(*key)
+}
+
+/// The word and the bit of a key in a filter of so many words, a power of two. Keys are digests, so any of their bits will do.
+fn spot(key: &Digest16, words: usize) -> (usize, u64) {
+    let key = rank(key);
+    let word = usize::try_from(key >> 64 & u128::from(u32::MAX)).unwrap_or_default();
+    (word & words.wrapping_sub(1), 1 << (key % 64))
 }
 
 /// A window that is being read.
