@@ -29,6 +29,11 @@ pub(crate) fn table(schema: &str, name: &str) -> String {
     format!("{}.{}", identifier(schema), identifier(name))
 }
 
+/// The rows of a table that are its own: none of a table that inherits from it, which may be made while a run lives.
+pub(crate) fn own_rows(schema: &str, name: &str) -> String {
+    format!("only {}", table(schema, name))
+}
+
 /// Parts in a list.
 fn comma<T: AsRef<str>>(parts: impl IntoIterator<Item = T>) -> String {
     join(parts, ", ")

@@ -5,7 +5,7 @@ use crate::layout::{Layout, Tables};
 use super::{
     comma, identifier,
     merge::{Side, child_columns, child_of, differs, same_key},
-    nested, table,
+    nested, own_rows, table,
 };
 
 /// Compares the waiting rows `s` with the live rows `t`, and counts: rows whose key is new, rows that differ, rows that
@@ -17,7 +17,8 @@ pub(crate) fn compare(
     live: &Tables,
     replaced: &Replaced<'_>,
 ) -> String {
-    let (waiting_table, live_table) = (table(schema, &waiting.parent), table(schema, &live.parent));
+    let waiting_table = own_rows(schema, &waiting.parent);
+    let live_table = own_rows(schema, &live.parent);
     let Some(key) = layout.key().next() else {
         return format!(
             "select (select count(*) from {waiting_table}), 0::bigint, 0::bigint, (select count(*) from {live_table})"
@@ -43,7 +44,7 @@ pub(crate) fn compare(
 
 /// The number of rows `t` of which this isn't true.
 pub(crate) fn count_others(schema: &str, name: &str, before: &str) -> String {
-    format!("select count(*) from {} t where ({before}) is not true", table(schema, name))
+    format!("select count(*) from {} t where ({before}) is not true", own_rows(schema, name))
 }
 
 /// Which of the live rows go.
@@ -59,7 +60,7 @@ pub(crate) struct Replaced<'r> {
 impl Replaced<'_> {
     /// Deletes them.
     pub(crate) fn clear_parent(&self) -> String {
-        let live = table(self.schema, self.live);
+        let live = own_rows(self.schema, self.live);
         match self.stays() {
             Some(stays) => format!("delete from {live} t where ({stays}) is not true"),
             None => format!("delete from {live}"),
@@ -68,7 +69,7 @@ impl Replaced<'_> {
 
     /// Deletes what of a subtable belongs to them, which are still there.
     pub(crate) fn clear_child(&self, child: &str) -> String {
-        let (live, child) = (table(self.schema, self.live), table(self.schema, child));
+        let (live, child) = (own_rows(self.schema, self.live), own_rows(self.schema, child));
         match self.stays() {
             Some(stays) => format!(
                 "delete from {child} c where not exists (select from {live} t where {} and {stays})",
@@ -81,7 +82,7 @@ impl Replaced<'_> {
     /// What is true of a row `t` that stays.
     fn stays(&self) -> Option<String> {
         let before = self.before.as_ref().filter(|_| self.layout.is_keyed())?;
-        let waiting = table(self.schema, self.waiting);
+        let waiting = own_rows(self.schema, self.waiting);
         let same_key = same_key(self.layout, "s", "t");
         Some(format!("{before} and not exists (select from {waiting} s where {same_key})"))
     }
@@ -111,6 +112,6 @@ fn fill(schema: &str, columns: &str, waiting: &str, live: &str) -> String {
     format!(
         "insert into {} ({columns}) select {columns} from {}",
         table(schema, live),
-        table(schema, waiting)
+        own_rows(schema, waiting)
     )
 }

@@ -9,7 +9,7 @@ use replication::system;
 
 use crate::layout::{ITEM, LEVEL, Layout, Scalar, SqlType, Tables, Winner, source_key};
 
-use super::{all_of, comma, identifier, join, nested, table};
+use super::{all_of, comma, identifier, join, nested, own_rows, table};
 
 /// The stage.
 pub(crate) const STAGE: &str = "pg_temp._sdc_stage";
@@ -65,7 +65,8 @@ impl Merge<'_> {
     /// Fills the table itself, with rows that it doesn't have.
     pub(crate) fn copy_into_table(&self) -> String {
         let columns = comma(self.layout.columns().map(|column| identifier(&column.name)));
-        format!("copy {} ({columns}) from stdin with (format binary)", self.target())
+        let target = table(self.schema, &self.tables.parent);
+        format!("copy {target} ({columns}) from stdin with (format binary)")
     }
 
     /// Fills a subtable.
@@ -79,7 +80,7 @@ impl Merge<'_> {
         let filled = self
             .tables
             .names()
-            .map(|name| format!("exists (select from {})", table(self.schema, name)));
+            .map(|name| format!("exists (select from {})", own_rows(self.schema, name)));
         format!("select {}", comma(filled))
     }
 
@@ -111,7 +112,7 @@ impl Merge<'_> {
     pub(crate) fn delete_items_at(&self, child: &str) -> String {
         format!(
             "delete from {} c using {KEYS} k where k.{PLACE} = any($1) and {}",
-            table(self.schema, child),
+            own_rows(self.schema, child),
             child_of(self.layout, "k"),
         )
     }
@@ -164,7 +165,7 @@ impl Merge<'_> {
     pub(crate) fn delete_items(&self, child: &str) -> String {
         format!(
             "delete from {} c using {STAGE} s where s.{SPOT} is not null and {}",
-            table(self.schema, child),
+            own_rows(self.schema, child),
             child_of(self.layout, "s"),
         )
     }
@@ -182,7 +183,7 @@ impl Merge<'_> {
             format!(
                 "(select json_agg({item} order by c.{}) from {} c where {}) as {}",
                 identifier(LEVEL),
-                table(self.schema, child),
+                own_rows(self.schema, child),
                 child_of(self.layout, "t"),
                 identifier(&list.name),
             )
@@ -211,7 +212,7 @@ impl Merge<'_> {
     }
 
     fn target(&self) -> String {
-        table(self.schema, &self.tables.parent)
+        own_rows(self.schema, &self.tables.parent)
     }
 }
 
@@ -258,7 +259,7 @@ fn array_differs(
         Side::Stored(children) => format!(
             "array(select c.{}{cast} from {} c where {} order by c.{})",
             identifier(ITEM),
-            table(schema, &children[position]),
+            own_rows(schema, &children[position]),
             child_of(layout, alias),
             identifier(LEVEL),
         ),
@@ -292,7 +293,7 @@ fn other_differences(
         let Side::Stored(children) = side else { continue };
         // Items of arrays that the stream has no more.
         for child in children.iter().skip(layout.child_count()) {
-            let child = table(schema, child);
+            let child = own_rows(schema, child);
             let of_row = child_of(layout, alias);
             conditions.push(format!("exists (select from {child} c where {of_row})"));
         }
@@ -435,12 +436,12 @@ mod tests {
             (_sdc_place integer, "id" text) on commit drop
         "#);
         insta::assert_snapshot!(in_lines(&merge.are_filled()), @r#"
-            select exists (select from "s"."contact"), exists (select from
+            select exists (select from only "s"."contact"), exists (select from only
             "s"."contact__listIds")
         "#);
         insta::assert_snapshot!(in_lines(&merge.look_up()), @r#"
             select array_agg(k._sdc_place), array_agg(t.ctid) from pg_temp._sdc_keys k
-            join "s"."contact" t on k."id" = t."id"
+            join only "s"."contact" t on k."id" = t."id"
         "#);
         insta::assert_snapshot!(in_lines(&merge.update()), @r#"
             with judged as materialized (select s.ctid as place, s._sdc_spot as spot,
@@ -450,30 +451,30 @@ mod tests {
             s."modified" collate "C" > t."modified" collate "C" end as wins,
             (row(s."modified", s."extra"::text) is distinct from row(t."modified",
             t."extra"::text)) as others, coalesce(s."listIds", '{}') is distinct from
-            array(select c."value" from "s"."contact__listIds" c where
+            array(select c."value" from only "s"."contact__listIds" c where
             c."_sdc_source_key_id" = t."id" order by c."_sdc_level_0_id") as array_0
-            from pg_temp._sdc_stage s join "s"."contact" t on t.ctid = s._sdc_spot),
-            dropped as (delete from pg_temp._sdc_stage s using judged j where s.ctid =
-            j.place and not (j.same and (j.others or j.array_0) and j.wins)), updated as
-            (update "s"."contact" t set "modified" = s."modified", "extra" = s."extra",
-            "_sdc_extracted_at" = s."_sdc_extracted_at", "_sdc_received_at" =
-            s."_sdc_received_at", "_sdc_batched_at" = s."_sdc_batched_at",
-            "_sdc_sequence" = s."_sdc_sequence", "_sdc_table_version" =
-            s."_sdc_table_version" from judged j join pg_temp._sdc_stage s on s.ctid =
-            j.place where t.ctid = s._sdc_spot and (s."id" = t."id") is true and j.same
-            and (j.others or j.array_0) and j.wins returning true) select count(*)
-            filter (where j.same and not (j.others or j.array_0)), count(*) filter
-            (where j.same and (j.others or j.array_0) and not j.wins), count(*) filter
-            (where j.same and (j.others or j.array_0) and j.wins), (select count(*) from
-            updated), array_agg(j.spot) filter (where j.same and j.wins and j.array_0)
-            from judged j
+            from pg_temp._sdc_stage s join only "s"."contact" t on t.ctid =
+            s._sdc_spot), dropped as (delete from pg_temp._sdc_stage s using judged j
+            where s.ctid = j.place and not (j.same and (j.others or j.array_0) and
+            j.wins)), updated as (update only "s"."contact" t set "modified" =
+            s."modified", "extra" = s."extra", "_sdc_extracted_at" =
+            s."_sdc_extracted_at", "_sdc_received_at" = s."_sdc_received_at",
+            "_sdc_batched_at" = s."_sdc_batched_at", "_sdc_sequence" =
+            s."_sdc_sequence", "_sdc_table_version" = s."_sdc_table_version" from judged
+            j join pg_temp._sdc_stage s on s.ctid = j.place where t.ctid = s._sdc_spot
+            and (s."id" = t."id") is true and j.same and (j.others or j.array_0) and
+            j.wins returning true) select count(*) filter (where j.same and not
+            (j.others or j.array_0)), count(*) filter (where j.same and (j.others or
+            j.array_0) and not j.wins), count(*) filter (where j.same and (j.others or
+            j.array_0) and j.wins), (select count(*) from updated), array_agg(j.spot)
+            filter (where j.same and j.wins and j.array_0) from judged j
         "#);
         insta::assert_snapshot!(in_lines(&merge.delete_items_at(child)), @r#"
-            delete from "s"."contact__listIds" c using pg_temp._sdc_keys k where
+            delete from only "s"."contact__listIds" c using pg_temp._sdc_keys k where
             k._sdc_place = any($1) and c."_sdc_source_key_id" = k."id"
         "#);
         insta::assert_snapshot!(in_lines(&merge.delete_items(child)), @r#"
-            delete from "s"."contact__listIds" c using pg_temp._sdc_stage s where
+            delete from only "s"."contact__listIds" c using pg_temp._sdc_stage s where
             s._sdc_spot is not null and c."_sdc_source_key_id" = s."id"
         "#);
         insta::assert_snapshot!(in_lines(&merge.copy_items(child)), @r#"

@@ -5,7 +5,7 @@ use crate::{
     nested::{Nested, NestedColumn, level},
 };
 
-use super::{comma, identifier, literal, merge::child_of, table};
+use super::{comma, identifier, literal, merge::child_of, own_rows, table};
 
 /// The columns of a subtable that hold its key, with their types.
 pub(crate) fn key_columns(layout: &Layout, nested: &Nested) -> Vec<(String, SqlType)> {
@@ -74,7 +74,7 @@ pub(crate) fn stored_items(
         "(select array_agg(row({})::text order by {}) from {} c where {})",
         comma(levels().chain(values)),
         comma(levels()),
-        table(schema, child),
+        own_rows(schema, child),
         child_of(layout, alias),
     )
 }

@@ -7,7 +7,7 @@ use crate::{
     layout::{GENERATED_KEY, ITEM, LEVEL, Layout, List, Origin, Scalar, SqlType, source_key},
 };
 
-use super::{comma, identifier, literal, table};
+use super::{comma, identifier, literal, own_rows, table};
 
 /// Whether the schema `$1` exists.
 pub(crate) const SCHEMA_EXISTS: &str = "select 1 from pg_catalog.pg_namespace where nspname = $1";
@@ -223,7 +223,7 @@ pub(crate) fn net_rows<'name>(
             "case when current_setting('track_counts')::boolean \
              then pg_catalog.pg_stat_get_xact_tuples_inserted({relation}) \
              - pg_catalog.pg_stat_get_xact_tuples_deleted({relation}) \
-             else (select count(*) from {table}) end"
+             else (select count(*) from only {table}) end"
         )
     });
     format!("select {}", comma(net))
@@ -245,7 +245,7 @@ pub(crate) fn count(schema: &str, name: &str) -> String {
 
 /// Deletes the rows of a table whose sequence is greater than `$1`.
 pub(crate) fn delete_after(schema: &str, name: &str) -> String {
-    format!("delete from {} where {} > $1", table(schema, name), identifier(SEQUENCE))
+    format!("delete from {} where {} > $1", own_rows(schema, name), identifier(SEQUENCE))
 }
 
 fn create(schema: &str, name: &str, mut columns: Vec<String>, key: &[String]) -> String {

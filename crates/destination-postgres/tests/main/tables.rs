@@ -184,6 +184,39 @@ async fn tables_that_do_not_fit_are_refused_by_name() {
     assert_eq!(error.kind, DestinationErrorKind::Refused);
 }
 
+/// The rows of tables that inherit from ours show in it. They aren't ours to change, whenever the heirs come.
+#[tokio::test]
+async fn heirs_that_come_while_a_run_lives_keep_their_rows() {
+    let server = Server::start();
+    let postgres = server.postgres();
+    let claim = postgres.claim(&request("run")).await.unwrap();
+    let first = [contact("a", "x", 1).lists(&["l"]), contact("b", "x", 1).lists(&["l"])];
+    commit(&postgres, &claim, &load(&contacts(), &first)).await.unwrap();
+    server.query(
+        "create table heir () inherits (contact); \
+         insert into heir (id, email, modified) select id, 'theirs', modified from only contact; \
+         create table items () inherits (\"contact__listIds\"); \
+         insert into items select * from only \"contact__listIds\"",
+    );
+    let theirs = "select id, email, ctid, xmin from heir order by 1; \
+                  select \"_sdc_source_key_id\", value, ctid, xmin from items order by 1";
+    let before = server.query(theirs);
+    let newer = [contact("a", "y", 9).lists(&["m"]), contact("c", "y", 9)];
+    let mut unit = postgres.begin(&claim).await.unwrap();
+    let outcome = unit.merge(&load(&contacts(), &newer)).await.unwrap();
+    unit.commit().await.unwrap();
+    assert_eq!((outcome.inserted, outcome.updated, outcome.growth), (1, 1, 1));
+    assert_eq!(server.query(theirs), before);
+    let ours = "select id, email from only contact order by 1; \
+                select \"_sdc_source_key_id\", value from only \"contact__listIds\" order by 1";
+    assert_eq!(server.query(ours), "a|y\nb|x\nc|y\na|m\nb|l");
+    let mut unit = postgres.begin(&claim).await.unwrap();
+    let outcome = unit.retract(&contacts(), 5).await.unwrap();
+    unit.commit().await.unwrap();
+    assert_eq!((outcome.deleted, outcome.growth), (2, -2));
+    assert_eq!(server.query(theirs), before);
+}
+
 #[tokio::test]
 async fn rows_that_are_taken_back_take_items_of_an_array_along_that_the_stream_has_no_more() {
     let server = Server::start();
