@@ -129,6 +129,13 @@ impl Session<'_> {
     /// The live tables, with the subtables that the stream's arrays had when they were others.
     pub(crate) async fn live(&self, layout: &Layout) -> Result<Tables, DestinationError> {
         let mut live = layout.live();
+        let others = self.others(layout, &live).await?;
+        live.children.extend(others.into_iter().map(|other| other.name));
+        Ok(live)
+    }
+
+    /// The subtables that the layout lacks.
+    async fn others(&self, layout: &Layout, live: &Tables) -> Result<Vec<Other>, DestinationError> {
         let doing = Doing::task(format!("look for subtables of `{}`", layout.table));
         let mut keys: Vec<String> = layout.key().map(|column| source_key(&column.name)).collect();
         if keys.is_empty() {
@@ -138,16 +145,15 @@ impl Session<'_> {
         let parameters =
             [text(&self.schema), text(&layout.table), texts(&keys), texts(&live.children)];
         let rows = self.connection.query(tables::OTHER_SUBTABLES, &parameters, &doing).await?;
-        live.children.extend(rows.iter().map(|row| row.get::<_, String>(0)));
-        Ok(live)
+        Ok(rows.iter().map(|row| Other { name: row.get(0), is_deep: row.get(1) }).collect())
     }
 
     /// The live tables of rows that come again. The items in the subtables that a field had when it was of another shape are
     /// stale then; those of fields that the stream hasn't any more, or that aren't selected, stay, as the values of columns
     /// do.
     pub(crate) async fn live_of_fields(&self, layout: &Layout) -> Result<Tables, DestinationError> {
-        let mut live = self.live(layout).await?;
-        let others = live.children.split_off(layout.child_count());
+        let mut live = layout.live();
+        let others = self.others(layout, &live).await?;
         live.children.extend(of_fields(layout, &others));
         Ok(live)
     }
@@ -329,8 +335,17 @@ impl Relation {
     }
 }
 
-/// Those of the subtables that a field of the stream had when it was of another shape, with all below them.
-fn of_fields(layout: &Layout, others: &[String]) -> Vec<String> {
+/// A subtable that the layout lacks.
+struct Other {
+    name: String,
+    /// Whether its array lies within an array's items.
+    is_deep: bool,
+}
+
+/// Those of the subtables that a field of the stream had when it was of another shape, with all below them. Which array an
+/// inner one belongs to, its name doesn't say for sure: `foo__x__y` may be of `foo` or of a field `foo__x`. It is taken to be
+/// of the longest name that is there.
+fn of_fields(layout: &Layout, others: &[Other]) -> Vec<String> {
     let is_within = |name: &str, other: &str| {
         name.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with("__"))
     };
@@ -343,16 +358,26 @@ fn of_fields(layout: &Layout, others: &[String]) -> Vec<String> {
         .iter()
         .map(|(object, field)| (subtable(object), subtable(field)))
         .collect();
-    let is_of_field = |other: &&String| {
+    let outer: Vec<&String> = others
+        .iter()
+        .filter(|other| !other.is_deep)
+        .map(|other| &other.name)
+        .chain(&fields)
+        .collect();
+    let is_of_field = |array: &String| {
         // The object, or one within it, was an array once; a field of its own that is called like one was not.
         let is_object = |(object, field): &(String, String)| {
-            is_within(other, object) && is_within(field, other)
+            is_within(array, object) && is_within(field, array)
         };
-        fields.iter().any(|field| is_within(other, field)) || of_objects.iter().any(is_object)
+        fields.contains(array) || of_objects.iter().any(is_object)
     };
-    let roots: Vec<&String> = others.iter().filter(is_of_field).collect();
-    let is_below = |other: &&String| roots.iter().any(|root| is_within(other, root));
-    others.iter().filter(is_below).cloned().collect()
+    let is_stale = |other: &&Other| {
+        let arrays = outer.iter().copied().filter(|array| is_within(&other.name, array));
+        let array =
+            if other.is_deep { arrays.max_by_key(|array| array.len()) } else { Some(&other.name) };
+        array.is_some_and(is_of_field)
+    };
+    others.iter().filter(is_stale).map(|other| other.name.clone()).collect()
 }
 
 /// Neither form of a table's arrays is made from the other: what is in the old one would stay there, and grow stale.

@@ -47,9 +47,10 @@ pub(crate) const STORED_COLUMNS: &str = "\
     order by 1 nulls first, 5";
 
 /// The subtables of table `$2` of schema `$1`, however deep, but those named in `$4`: tables that hold the positions of
-/// items and the key columns `$3`, sorted, of their rows. What may as well belong to a stream of a longer name is left out.
+/// items and the key columns `$3`, sorted, of their rows; and whether it is of an array within an array's items. What may as well belong to a stream of a longer name is left out.
 pub(crate) const OTHER_SUBTABLES: &str = "\
-    select c.relname::text from pg_catalog.pg_class c \
+    select c.relname::text, exists (select from pg_catalog.pg_attribute a \
+    where a.attrelid = c.oid and a.attname = '_sdc_level_1_id' and not a.attisdropped) from pg_catalog.pg_class c \
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
     where n.nspname = $1 and c.relkind = 'r' and pg_catalog.starts_with(c.relname::text, $2 || '__') \
     and c.relname::text <> all($4) \

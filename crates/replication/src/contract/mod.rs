@@ -79,6 +79,7 @@ macro_rules! contract_tests {
             keeps_arrays_whole_that_can_not_be_taken_apart,
             keeps_subtables_of_one_name_apart,
             keeps_items_of_an_array_that_comes_no_more,
+            keeps_items_beside_a_field_of_a_shorter_name,
             leaves_no_items_of_another_shape_behind,
             replaces_nested_rows_with_their_version,
             alters_nothing_whatever_comes,

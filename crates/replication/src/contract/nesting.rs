@@ -143,6 +143,49 @@ pub async fn keeps_items_of_an_array_that_comes_no_more(subject: &dyn Subject) {
     }
 }
 
+/// Items of an array that isn't selected any more stay, also where a field is called like the beginning of its name, and
+/// where that field has items of its own.
+pub async fn keeps_items_beside_a_field_of_a_shorter_name(subject: &dyn Subject) {
+    let input = |fields: &str, record: &str| {
+        format!(
+            r#"{{"type":"SCHEMA","stream":"beside","key_properties":["id"],"schema":{{"properties":{{"id":{{"type":"integer"}},{fields}}}}}}}
+{{"type":"RECORD","stream":"beside","record":{{"id":1,{record}}}}}"#
+        )
+    };
+    let longer =
+        r#""foo__x":{"type":"array","items":{"type":"object","properties":{"n":{"type":"integer"},
+        "y":{"type":"array","items":{"type":"string"}}}}}"#
+            .replace("\n", "");
+    let lists = r#""foo__z":{"type":"array","items":{"type":"string"}}"#;
+    let text = r#""foo":{"type":"string"}"#;
+    let array =
+        r#""foo":{"type":"array","items":{"type":"object","properties":{"k":{"type":"integer"},
+        "w":{"type":"array","items":{"type":"string"}}}}}"#
+            .replace("\n", "");
+    let items = r#""foo__x":[{"n":1,"y":["a","b"]}],"foo__z":["c"]"#;
+    load(subject, input(&format!("{text},{longer},{lists}"), &format!(r#""foo":"old",{items}"#)))
+        .await;
+    let held = async || {
+        if subject.has_subtables() {
+            let mut held = nested(subject, "beside__foo__x", &["n"]).await;
+            held.extend(nested(subject, "beside__foo__x__y", &["value"]).await);
+            held.extend(nested(subject, "beside__foo__z", &["value"]).await);
+            held
+        } else {
+            let rows = subject.rows("beside").await.expect("the table is there");
+            ["foo__x", "foo__z"].map(|name| rows[0][name].to_string()).to_vec()
+        }
+    };
+    let before = held().await;
+    load(subject, input(text, r#""foo":"new""#)).await;
+    assert_eq!(held().await, before, "a text of a shorter name has changed");
+    load(subject, input(&array, r#""foo":[{"k":1,"w":["v"]}]"#)).await;
+    load(subject, input(&array, r#""foo":[{"k":2,"w":["u"]}]"#)).await;
+    assert_eq!(held().await, before, "an array of a shorter name has changed");
+    load(subject, input(text, r#""foo":"again""#)).await;
+    assert_eq!(held().await, before, "it is a text again");
+}
+
 /// Arrays of objects that can't be subtables, because of a field's name or of the number of fields, stay documents.
 pub async fn keeps_arrays_whole_that_can_not_be_taken_apart(subject: &dyn Subject) {
     // With its key, its level and the five system columns, this is more than a table holds where there are subtables.
