@@ -37,6 +37,8 @@ pub(crate) struct PageSink {
     first_custom: usize,
     /// Columns that must have a value, with their names.
     required: Vec<(usize, &'static str)>,
+    /// Which of the texts that identify a row are those of such columns.
+    identifying: Vec<usize>,
     /// A key column whose absent value is the empty text, because a key can't be null.
     empty_if_absent: Option<usize>,
     /// The row that is being received.
@@ -120,7 +122,7 @@ pub(crate) struct PageReject {
     pub(crate) raw: String,
     /// How many rows of the page were kept before it.
     pub(crate) position: usize,
-    /// What tells it from others, if it could be read to its end.
+    /// What tells it from others, if it could be read to its end and has its key.
     pub(crate) mark: Option<RowMark>,
 }
 
@@ -161,6 +163,9 @@ impl PageSink {
             readings.push(reading(column, fields[index].kind, form.numbers()));
         }
         let identity = identity_fields(stream, scheme);
+        let is_required = |(_, name): &(usize, &&str)| required.iter().any(|(_, key)| key == *name);
+        let identifying = identity.iter().enumerate().filter(is_required).map(|(slot, _)| slot);
+        let identifying = identifying.collect();
         for (slot, name) in identity.iter().enumerate() {
             if let Some(index) = stream.object().index_of(name) {
                 uses[index].identity = u16::try_from(slot).ok();
@@ -189,6 +194,7 @@ impl PageSink {
             rows,
             custom: CustomFiller::new(Arc::clone(custom)),
             required,
+            identifying,
             empty_if_absent,
             current: CurrentRow { spans: vec![None; identity.len()], ..CurrentRow::default() },
             page: PageCounts::default(),
@@ -203,8 +209,8 @@ impl PageSink {
         self.window = window;
     }
 
-    /// Sets whether rows are only told apart, by their keys, and not built: then all that can be read are kept, and whether
-    /// all their values fit is of no interest.
+    /// Sets whether rows are only told apart, by their keys, and not built: then all are kept that can be read and have a
+    /// key, and whether all their values fit is of no interest.
     pub(crate) fn set_looking(&mut self, is_looking: bool) {
         self.is_looking = is_looking;
     }
@@ -226,6 +232,11 @@ impl PageSink {
             (Some(window), Some(second)) => !window.contains_second(second),
             _ => false,
         }
+    }
+
+    /// Whether the complete row has all that tells it from others. Any number of rows without it can be alike.
+    fn is_identified(&self) -> bool {
+        self.identifying.iter().all(|slot| self.current.spans[*slot].is_some())
     }
 
     /// Why the complete row can't be kept, if so.
@@ -428,7 +439,9 @@ impl RowSink for PageSink {
         if self.is_outside() {
             self.drop_row();
         } else if self.is_looking {
-            self.keep(raw);
+            if self.is_identified() {
+                self.keep(raw);
+            }
         } else {
             if let Some(column) = self.empty_if_absent
                 && !self.rows.has(column, self.page.kept)
@@ -438,8 +451,8 @@ impl RowSink for PageSink {
             }
             match self.flaw() {
                 Some((code, reason)) => {
-                    let mark = self.mark(raw);
-                    self.reject(code, reason, raw, Some(mark));
+                    let mark = self.is_identified().then(|| self.mark(raw));
+                    self.reject(code, reason, raw, mark);
                 }
                 None => self.keep(raw),
             }

@@ -130,3 +130,21 @@ fn a_try_that_failed_leaves_nothing() {
     assert_eq!(page.counts.kept, 1);
     assert!(arrays(&page)[1].is_null(0));
 }
+
+#[test]
+fn rows_without_a_key_are_not_alike() {
+    let modified = ("modified", "2019-03-04T00:00:00Z");
+    let rows = |sink: &mut PageSink| {
+        give(sink, &[modified], "<a/>");
+        give(sink, &[("id", "b"), modified, ("numSends", "many")], "<b/>");
+        give(sink, &[modified], "<c/>");
+        sink.take()
+    };
+    let mut sink = sink(BrontoStream::Contact);
+    let read = rows(&mut sink);
+    sink.set_looking(true);
+    let looked = rows(&mut sink);
+    let marks: Vec<_> = read.rejects.iter().map(|reject| reject.mark).collect();
+    assert_eq!(marks, [None, Some(looked.marks[0]), None]);
+    assert_eq!((looked.marks.len(), looked.counts.read), (1, 3));
+}
