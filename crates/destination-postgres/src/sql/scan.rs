@@ -87,8 +87,11 @@ pub(crate) fn before(stream: &StreamSchema, second: DateTime<Utc>) -> Option<Str
     Some(format!("{name} < {}", bound(second)))
 }
 
-/// The replication key of row `t`, and how a second is written that it is compared with.
-fn replication_key(stream: &StreamSchema) -> Option<(String, fn(DateTime<Utc>) -> String)> {
+/// Writes a second as what a replication key is compared with.
+type Bound = fn(DateTime<Utc>) -> String;
+
+/// The replication key of row `t`, and its bounds.
+fn replication_key(stream: &StreamSchema) -> Option<(String, Bound)> {
     let key = &stream.columns[stream.position(stream.replication_key.as_ref()?)?];
     Some(match key.column_type {
         ColumnType::Timestamp => (format!("t.{}", identifier(&key.name)), |at| {
