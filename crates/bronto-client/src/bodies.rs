@@ -2,7 +2,8 @@
 //!
 //! A page of contacts takes some 8 MiB, one with hundreds of custom fields 30 and more. What pages take together is
 //! limited, whatever the number of sessions: an answer that is not small needs *room*, from its first bytes until its
-//! rows are out of the session's hands, or of those that took its room over. Bodies themselves are lent, and used again.
+//! rows are out of the session's hands, or of those that took its room over. Bodies themselves are lent, and used again; so
+//! is what rows are made in. An answer may get memory that the largest one has left, so it takes as much room as that.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::request::Function;
+use crate::spare::Spare;
 
 /// How many bytes of answers are in hand at once.
 const ROOM: usize = 16 << 20;
@@ -25,10 +27,7 @@ const USUAL: usize = 8 << 20;
 /// How long an answer waits for room. One that trickles in can keep its own for as long as a request may take, and rows
 /// can be waited for by a destination that is slow; the others then go on without any, before their requests' time is
 /// over.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How many bytes are kept to be used again. What an answer out of the ordinary needed is given back.
-const MOST_KEPT: usize = 24 << 20;
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Lends bodies.
 pub(crate) struct Bodies {
@@ -39,9 +38,9 @@ pub(crate) struct Bodies {
     /// The largest answer of each function so far.
     largest: Mutex<BTreeMap<Function, usize>>,
     /// The memory of bodies.
-    idle: Mutex<Vec<Vec<u8>>>,
+    idle: Spare,
     /// That of what came compressed, which is a tenth as much.
-    idle_packed: Mutex<Vec<Vec<u8>>>,
+    idle_packed: Spare,
 }
 
 /// A body, lent until it is dropped.
@@ -70,6 +69,11 @@ pub struct Room {
     surplus: Option<OwnedSemaphorePermit>,
 }
 
+impl Room {
+    /// Answers up to this many bytes have no room, since they are too small to matter.
+    pub const NOT_UP_TO: usize = SMALL;
+}
+
 impl Bodies {
     pub(crate) fn new(patience: Duration) -> Self {
         Self {
@@ -77,8 +81,8 @@ impl Bodies {
             surplus: Arc::new(Semaphore::new(1)),
             patience,
             largest: Mutex::default(),
-            idle: Mutex::default(),
-            idle_packed: Mutex::default(),
+            idle: Spare::new(),
+            idle_packed: Spare::new(),
         }
     }
 
@@ -88,23 +92,22 @@ impl Bodies {
         Body { bytes: Vec::new(), packed: Vec::new(), claim }
     }
 
-    /// The largest answer to a function so far, and a little more, since no two are the same.
-    fn expected(&self, function: Function) -> usize {
-        let largest = self.largest.lock().unwrap_or_else(PoisonError::into_inner);
-        largest.get(&function).map_or(USUAL, |size| size + size / 8)
+    /// The largest answer to a function so far.
+    fn largest(&self, function: Function) -> Option<usize> {
+        self.largest.lock().unwrap_or_else(PoisonError::into_inner).get(&function).copied()
     }
 }
 
 impl Claim<'_> {
-    /// Memory that another body has left, with what is still in it. Not to be taken before there is room: whoever waits for
-    /// room would keep it from those that have some.
-    pub(crate) fn memory(&self) -> Vec<u8> {
-        take(&self.pool.idle)
+    /// Memory that another body has left, with what is still in it, for as many bytes as are foreseen. Not to be taken
+    /// before there is room: whoever waits for room would keep it from those that have some.
+    pub(crate) fn memory(&self, foreseen: Option<usize>) -> Vec<u8> {
+        self.pool.idle.take(foreseen.unwrap_or(usize::MAX))
     }
 
     /// The same for what comes compressed.
     pub(crate) fn packed_memory(&self) -> Vec<u8> {
-        take(&self.pool.idle_packed)
+        self.pool.idle_packed.take(usize::MAX)
     }
 
     /// To be called when the body has reached a size: waits until there is room for it and what will probably follow, or
@@ -112,7 +115,9 @@ impl Claim<'_> {
     pub(crate) async fn grow(&mut self, size: usize) {
         self.reached = size.max(self.reached);
         if size > self.size {
-            let wanted = self.pool.expected(self.function).clamp(size.min(ROOM), ROOM);
+            let largest = self.pool.largest(self.function);
+            // A little more, since no two are the same.
+            let wanted = largest.map_or(USUAL, |size| size + size / 8);
             self.take(size, wanted).await;
         }
     }
@@ -121,7 +126,8 @@ impl Claim<'_> {
     pub(crate) async fn grow_to(&mut self, size: usize) {
         self.reached = size.max(self.reached);
         if size > self.size {
-            self.take(size, size.min(ROOM)).await;
+            let wanted = self.pool.largest(self.function).unwrap_or(size);
+            self.take(size, wanted).await;
         }
     }
 
@@ -132,26 +138,16 @@ impl Claim<'_> {
             self.size = usize::MAX;
             return;
         }
+        let wanted = wanted.max(size).min(ROOM);
         self.room.own = acquire(&pool.room, wanted, pool.patience).await;
         self.size = if self.room.own.is_some() { wanted.max(size) } else { usize::MAX };
     }
 }
 
-/// The memory that was used last, if there is any.
-fn take(idle: &Mutex<Vec<Vec<u8>>>) -> Vec<u8> {
-    idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
-}
-
-/// Keeps memory, unless it is little, or there is enough: then the oldest goes.
-fn keep(idle: &Mutex<Vec<Vec<u8>>>, memory: Vec<u8>) {
-    if memory.capacity() <= SMALL {
-        return;
-    }
-    let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
-    idle.push(memory);
-    let mut kept: usize = idle.iter().map(Vec::capacity).sum();
-    while kept > MOST_KEPT {
-        kept -= idle.remove(0).capacity();
+/// Keeps memory, unless it is little.
+fn keep(idle: &Spare, memory: Vec<u8>) {
+    if memory.capacity() > SMALL {
+        idle.keep(memory.capacity(), memory);
     }
 }
 
@@ -230,14 +226,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_whose_size_is_known_takes_no_more_room() {
+    async fn an_answer_takes_as_much_room_as_the_largest_one_so_far() {
         let bodies = Bodies::new(PATIENCE);
-        drop(filled(&bodies, 20 << 20).expect("nobody else is there"));
-        let mut many: Vec<_> = (0..5).map(|_| bodies.lend(READ)).collect();
+        let mut many: Vec<_> = (0..9).map(|_| bodies.lend(READ)).collect();
         let grown = many.iter_mut().map(|body| body.claim.grow_to(ROOM / 4).now_or_never());
-        assert_eq!(grown.filter(Option::is_some).count(), 4);
+        assert_eq!(grown.filter(Option::is_some).count(), 4, "there was none");
         assert!(many[0].claim.grow_to(ROOM / 3).now_or_never().is_some(), "one may be larger");
         assert!(many[1].claim.grow_to(ROOM / 3).now_or_never().is_none());
+        drop(many);
+        let mut many: Vec<_> = (0..9).map(|_| bodies.lend(READ)).collect();
+        let grown = many.iter_mut().map(|body| body.claim.grow_to(2 * SMALL).now_or_never());
+        assert_eq!(
+            grown.filter(Option::is_some).count(),
+            3,
+            "it can get the memory of the largest"
+        );
     }
 
     #[tokio::test]
@@ -252,22 +255,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn memory_is_used_again_unless_it_is_a_lot() {
+    async fn memory_is_used_again_unless_it_is_little() {
         let bodies = Bodies::new(PATIENCE);
         drop(filled(&bodies, 1000));
-        assert_eq!(bodies.lend(READ).claim.memory().capacity(), 0, "it was little");
+        let memory = |body: &Body<'_>| body.claim.memory(None);
+        assert_eq!(memory(&bodies.lend(READ)).capacity(), 0, "it was little");
         drop(filled(&bodies, 2 * SMALL));
         let mut body = bodies.lend(READ);
         assert_eq!(body.bytes.capacity(), 0, "it has no room yet");
-        body.bytes = body.claim.memory();
+        body.bytes = memory(&body);
         assert!(body.bytes.capacity() >= 2 * SMALL);
-        assert_eq!(body.claim.memory().capacity(), 0, "it is taken");
-        body.bytes.reserve_exact(MOST_KEPT + 1);
+        assert_eq!(memory(&body).capacity(), 0, "it is taken");
         drop(body);
-        assert_eq!(bodies.idle.lock().map_or(9, |idle| idle.len()), 0);
-        let mut many: Vec<_> = (0..10).map(|_| bodies.lend(READ)).collect();
-        many.iter_mut().for_each(|body| body.bytes.reserve_exact(MOST_KEPT / 4));
-        drop(many);
-        assert_eq!(bodies.idle.lock().map_or(0, |idle| idle.len()), 4);
+        assert_eq!(bodies.idle.weights().len(), 1);
     }
 }

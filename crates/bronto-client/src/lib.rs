@@ -36,6 +36,7 @@ mod request;
 mod resolver;
 mod session;
 mod sink;
+mod spare;
 mod statistics;
 mod transport;
 
@@ -56,4 +57,5 @@ pub use request::{
 pub use resolver::Resolver;
 pub use session::{Page, Session, SessionCost};
 pub use sink::{PlainText, RowDefect, RowSink};
+pub use spare::Spare;
 pub use statistics::Statistics;

@@ -202,7 +202,10 @@ impl Session {
         }
         let (function, table) = (request.function(), request.object());
         let envelope = envelope::read(&id, request);
-        let decode = |body: &[u8]| decode::rows(function, table, body, sink);
+        let decode = |body: &[u8]| {
+            sink.expect(body.len());
+            decode::rows(function, table, body, sink)
+        };
         tally.requests += 1;
         self.cost.requests += 1;
         let call = self.client.call(function, what, envelope, Some(&id), decode);

@@ -11,6 +11,12 @@ pub trait RowSink {
     /// fails for good, so that no part of it can be taken for the whole.
     fn clear(&mut self);
 
+    /// An answer of so many bytes is about to be decoded: what is made of it is about as large. A sink may hold so much more
+    /// memory only if the answer [has room](crate::Room::NOT_UP_TO).
+    fn expect(&mut self, bytes: usize) {
+        let _ = bytes;
+    }
+
     /// A present value that is not nil, of the field at that index of the object's table.
     ///
     /// The text is as received, after XML's own rules (references resolved, line ends

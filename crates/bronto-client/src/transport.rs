@@ -141,14 +141,14 @@ impl Transport {
             }
             claim.grow(inflow.len()).await;
             if inflow.len() > SMALL && !inflow.is_packed() && mem::take(&mut needs_memory) {
-                inflow.go_on_in(claim.memory());
+                inflow.go_on_in(claim.memory(inflow.foreseen()));
             }
         }
         if inflow.is_packed() {
             let size = inflow.foreseen().unwrap_or(0);
             claim.grow_to(size).await;
             if size > SMALL {
-                inflow.go_on_in(claim.memory());
+                inflow.go_on_in(claim.memory(Some(size)));
             }
         }
         Ok(inflow.finish())

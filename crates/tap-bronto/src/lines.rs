@@ -85,6 +85,11 @@ impl LineBuilder {
         }
     }
 
+    /// The rows of an answer of so many bytes are to come.
+    pub(crate) fn expect(&mut self, bytes: usize) {
+        self.lines.expect(bytes);
+    }
+
     /// Whether the open line has a value in that column.
     pub(crate) fn has(&self, column: usize) -> bool {
         !self.late[column].is_empty() || self.stands(column)

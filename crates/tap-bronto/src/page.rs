@@ -384,6 +384,10 @@ impl RowSink for PageSink {
         self.begin_row();
     }
 
+    fn expect(&mut self, bytes: usize) {
+        self.rows.expect(bytes);
+    }
+
     #[inline]
     fn value(&mut self, field: usize, text: &str) {
         let Some(&usage) = self.uses.get(field) else { return };

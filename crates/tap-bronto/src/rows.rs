@@ -125,6 +125,14 @@ impl RowBuilder {
         }
     }
 
+    /// The rows of an answer of so many bytes are to come.
+    pub(crate) fn expect(&mut self, bytes: usize) {
+        match self {
+            Self::Columns(_) => {}
+            Self::Lines(lines) => lines.expect(bytes),
+        }
+    }
+
     /// Takes the complete rows; the builder is empty then.
     pub(crate) fn take(&mut self) -> BuiltRows {
         match self {

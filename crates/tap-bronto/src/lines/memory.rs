@@ -1,34 +1,28 @@
 //! The memory that pages of lines are built in: used again, whoever drops it.
 //!
-//! A page of contacts has some 6 MB of lines. Memory that is given back to the system and taken again costs more time than
-//! the lines in it, because each of its pages has to be cleared and mapped anew; and what isn't given back is missing
-//! elsewhere. So a page takes memory that another page has left, as soon as it proves to be large and not before: while
-//! its answer is waited for it needs none.
+//! A page of contacts has some 6 MB of lines. They are written into memory that another page has left (see [`Spare`]), if
+//! the page's answer had room: as many memories are in use as there is room for, and no more. It is taken with the first
+//! line and not before: while its answer is waited for, a page needs none.
 
-use std::{
-    mem,
-    sync::{Mutex, PoisonError},
-};
+use std::mem;
 
 use arrow::buffer::Buffer;
-use bronto_client::Room;
+use bronto_client::{Room, Spare};
 use bytes::Bytes;
 
 /// So many bytes are copied of short texts: most are no longer.
 pub(super) const CHUNK: usize = 64;
 
-/// A page that has no more lines than this gets memory of its own.
-const SMALL: usize = 256 << 10;
-/// What a larger page gets. It is more than any page has as a rule, for what was never written takes none: so lines aren't
-/// moved when there are more of them.
+/// What a page gets whose answer had room. It is more than any page has as a rule, for what was never written takes none: so
+/// lines aren't moved when there are more of them.
 const ROOMY: usize = 64 << 20;
-/// How many bytes are kept to be used again: about what pages have that are in hand at once.
-const MOST_KEPT: usize = 32 << 20;
+/// The same goes for lines that are more than this, whatever their answer was.
+const MUCH: usize = 2 << 20;
 /// So many bytes are cleared at once before they are written for the first time.
 const STEP: usize = 64 << 10;
 
-/// What is to be used again, what was used last at the end.
-static IDLE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+/// What is to be used again. It weighs what was ever written.
+static SPARE: Spare = Spare::new();
 
 /// Bytes that grow at their end.
 #[derive(Debug, Default)]
@@ -36,9 +30,16 @@ pub(super) struct Memory {
     /// What was ever written, also behind the end.
     all: Vec<u8>,
     end: usize,
+    /// About how many bytes will come.
+    expected: usize,
 }
 
 impl Memory {
+    /// What comes is made of an answer of so many bytes.
+    pub(super) fn expect(&mut self, bytes: usize) {
+        self.expected = bytes;
+    }
+
     pub(super) fn len(&self) -> usize {
         self.end
     }
@@ -68,15 +69,16 @@ impl Memory {
     fn grow(&mut self, more: usize) {
         let least = self.end + more;
         if least > self.all.capacity() {
-            let size = least.max(2 * self.all.capacity());
-            let mut roomier = if least <= SMALL { Vec::with_capacity(size) } else { take(size) };
+            let size = least.max(2 * self.all.capacity()).max(self.expected);
+            let has_room = self.expected > Room::NOT_UP_TO || least > MUCH;
+            let mut roomier = if has_room { take(size) } else { Vec::with_capacity(size) };
             let known = roomier.len().min(self.end);
             roomier[..known].copy_from_slice(&self.all[..known]);
             roomier.extend_from_slice(&self.all[known..self.end]);
             self.all = roomier;
         }
-        let step = least.max(self.all.len() + STEP).min(self.all.capacity());
-        if step > self.all.len() {
+        if least > self.all.len() {
+            let step = least.max(self.all.len() + STEP).min(self.all.capacity());
             self.all.resize(step, 0);
         }
     }
@@ -133,14 +135,14 @@ impl Memory {
     }
 
     fn is_little(&self) -> bool {
-        self.all.capacity() <= 2 * SMALL
+        self.all.capacity() < ROOMY
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
         if !self.is_little() {
-            keep(mem::take(&mut self.all));
+            SPARE.keep(self.all.len(), mem::take(&mut self.all));
         }
     }
 }
@@ -158,9 +160,9 @@ impl AsRef<[u8]> for Lent {
 
 /// Memory for at least so many bytes; what is in it is of no interest.
 fn take(size: usize) -> Vec<u8> {
-    let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    if let Some(memory) = idle.filter(|memory| memory.capacity() >= size) {
-        return memory;
+    let spare = SPARE.take(size);
+    if spare.capacity() >= size {
+        return spare;
     }
     let mut memory = Vec::new();
     // Where so much can't be promised, it grows as vectors do.
@@ -170,22 +172,14 @@ fn take(size: usize) -> Vec<u8> {
     memory
 }
 
-/// Keeps memory, unless there is enough: then the oldest goes.
-fn keep(memory: Vec<u8>) {
-    let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
-    idle.push(memory);
-    let mut kept: usize = idle.iter().map(Vec::len).sum();
-    while kept > MOST_KEPT {
-        kept -= idle.remove(0).len();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn filled(size: usize) -> Memory {
+    /// Lines of so many bytes, of an answer of so many.
+    fn filled(answer: usize, size: usize) -> Memory {
         let mut memory = Memory::default();
+        memory.expect(answer);
         memory.extend(b"some");
         memory.extend(&vec![b'x'; size]);
         memory
@@ -217,29 +211,39 @@ mod tests {
         );
     }
 
+    /// What is kept after pages of so many bytes each, from answers of so many bytes, which were all in hand at once.
+    fn kept_after(pages: &[(usize, usize)]) -> Vec<usize> {
+        let pages: Vec<_> = pages.iter().map(|(answer, size)| filled(*answer, *size)).collect();
+        let lent = pages.into_iter().map(|memory| memory.into_buffer(Room::default()));
+        drop(lent.collect::<Vec<_>>());
+        SPARE.weights()
+    }
+
     #[test]
-    fn memory_is_used_again_and_not_kept_without_end() {
-        let idle = || IDLE.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut memory = filled(2 * SMALL);
+    fn memory_is_used_again_and_does_not_grow_with_the_number_of_pages() {
+        const PAGE: usize = 5 << 20;
+        let mut memory = filled(PAGE, PAGE);
         let place = memory.bytes().as_ptr();
         let buffer = memory.take().into_buffer(Room::default());
         let slice = buffer.slice(1);
         drop(buffer);
         assert_eq!(slice[..4], *b"omex");
-        assert!(!idle().iter().any(|memory| memory.as_ptr() == place), "it is in use");
+        assert_eq!(SPARE.weights().len(), 0, "it is in use");
         drop(slice);
-        assert!(idle().iter().any(|memory| memory.as_ptr() == place));
-        let many: Vec<_> = (0..9).map(|_| filled(MOST_KEPT / 8)).collect();
-        let lent = many.into_iter().map(|memory| memory.into_buffer(Room::default()));
-        drop(lent.collect::<Vec<_>>());
-        assert!(idle().iter().map(Vec::len).sum::<usize>() <= MOST_KEPT);
-        drop(filled(MOST_KEPT + 1).into_buffer(Room::default()));
-        assert_eq!(idle().len(), 0, "it was too much");
-        drop(filled(2 * SMALL).into_buffer(Room::default()));
-        assert_eq!(idle().len(), 1);
-        assert!(
-            filled(10).into_buffer(Room::default()).capacity() < 100,
-            "a batch weighs what it holds"
-        );
+        let first = SPARE.weights();
+        assert!(first.len() == 1 && first[0] < PAGE + 2 * STEP);
+        for _ in 0..100 {
+            assert_eq!(filled(PAGE, PAGE).bytes().as_ptr(), place);
+            assert_eq!(SPARE.weights(), first, "it grows");
+        }
+        let small = Room::NOT_UP_TO;
+        assert_eq!(kept_after(&[(PAGE, PAGE), (small, small), (small, 2 * small)]), first);
+        let after_many = kept_after(&[(PAGE, PAGE); 3]);
+        assert_eq!(after_many.len(), 3);
+        for _ in 0..100 {
+            assert_eq!(kept_after(&[(PAGE, PAGE), (PAGE / 2, PAGE / 2), (PAGE, PAGE)]), after_many);
+        }
+        let little = filled(10, 10).into_buffer(Room::default());
+        assert!(little.capacity() < 100, "a batch weighs what it holds");
     }
 }
