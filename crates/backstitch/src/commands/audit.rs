@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use replication::{
     audit::{AuditError, Auditor, DayChoice, StreamPlan, TableAudit},
     destination::{Destination, StateRow},
+    progress::ProgressBoard,
     run::RunOptions,
     source::Span,
     stream::StreamName,
@@ -62,6 +63,8 @@ pub(crate) struct Sides<'s> {
     pub(crate) limit: usize,
     /// Ends it.
     pub(crate) stop: CancellationToken,
+    /// Where it is shown how far it is.
+    pub(crate) progress: Arc<ProgressBoard>,
 }
 
 /// Runs the command.
@@ -88,6 +91,7 @@ pub(crate) fn execute(arguments: &AuditArguments) -> Result<ExitStatus, Failure>
                 destination: connect::existing(&integration.target()?)?,
                 limit: arguments.limit,
                 stop: stop.clone(),
+                progress: Arc::default(),
             })
         };
         let interrupts = Interrupts::listen(stop.clone())?;
@@ -244,7 +248,8 @@ impl Sides<'_> {
         let schema = Schema::read(destination.as_ref(), self.owner, self.schema).await?;
         let (plans, unknown) = plan(&schema)?;
         let (states, stop) = (schema.states, self.stop.clone());
-        let auditor = Auditor::new(self.source, Arc::clone(destination), states, self.limit, stop);
+        let auditor = Auditor::new(self.source, Arc::clone(destination), states, self.limit, stop)
+            .with_progress(Arc::clone(&self.progress));
         let mut tables = Vec::new();
         for plan in &plans {
             tracing::info!("Comparing {}", plan.schema.stream);

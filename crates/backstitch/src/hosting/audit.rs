@@ -9,10 +9,11 @@ use service::{
     run::{Run, RunError},
     worker::{Ending, Reports},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    execute::{Executor, Prepared, failed, options, unstored},
-    live::keep_alive,
+    execute::{Executor, Prepared, failed, options, unstored, watched},
+    live::Watch,
 };
 use crate::{
     commands::{
@@ -41,6 +42,7 @@ impl Executor {
         prepared: Prepared,
         reports: &Arc<Reports>,
         asked: Asked<'_>,
+        alive: AbortOnDropHandle<()>,
     ) -> Result<Ending, RunError> {
         let failed = |failure: Failure| failed(&failure);
         let Prepared { stored, integration, .. } = prepared;
@@ -60,11 +62,14 @@ impl Executor {
             destination: Arc::clone(&destination),
             limit: LIMIT,
             stop: reports.stop().clone(),
+            progress: Arc::default(),
         };
-        let alive = keep_alive(reports);
-        reports.progress(|progress| progress.phase = "comparing".to_owned());
-        let found = sides.compare(&tables, &asked.choice).await.map_err(failed)?;
+        // The board shows that it lives, however long it takes.
+        let watch = || Watch::new(Arc::clone(&sides.progress));
         drop(alive);
+        let comparing = sides.compare(&tables, &asked.choice);
+        let found = watched(comparing, "comparing", watch(), reports, &sides.stop).await;
+        let found = found.map_err(failed)?;
         if found.is_interrupted {
             return Ok(Ending::Interrupted);
         }
@@ -78,9 +83,9 @@ impl Executor {
             if ending == Ending::Interrupted {
                 return Ok(ending);
             }
-            let _alive = keep_alive(reports);
-            reports.progress(|progress| progress.phase = "comparing again".to_owned());
-            let again = sides.compare_again(&found).await.map_err(failed)?;
+            let comparing = sides.compare_again(&found);
+            let again = watched(comparing, "comparing again", watch(), reports, &sides.stop).await;
+            let again = again.map_err(failed)?;
             if again.is_interrupted {
                 return Ok(Ending::Interrupted);
             }

@@ -106,7 +106,7 @@ impl Execute for Executor {
                 Some(Task::Audit { tables, days, repair }) => {
                     let choice = Choice::last(*days);
                     let asked = Asked { tables, choice, repair: *repair };
-                    Box::pin(self.audit(run, prepared, &reports, asked)).await
+                    Box::pin(self.audit(run, prepared, &reports, asked, alive)).await
                 }
                 Some(Task::Replay { table, reason_code, id }) => {
                     let (table, reason, id) = (table.clone(), reason_code.clone(), id.clone());

@@ -96,7 +96,9 @@ impl Auditor<'_> {
             return Ok(days);
         }
         let mut scan = self.destination.scan(&schema, None).await?;
+        let mut passed = 0;
         while let Some(batch) = scan.next().await? {
+            self.passed(&plan.schema.stream, &batch, &mut passed);
             for row in 0..batch.num_rows() {
                 let excluded = &mut comparison.excluded;
                 match marks::instant(&column.column_type, batch.column(0), row) {

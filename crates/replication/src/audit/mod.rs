@@ -23,6 +23,7 @@ use std::{
     time::Duration,
 };
 
+use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,7 @@ pub use report::{DayAudit, Difference, DifferenceKind, Excluded, Side, TableAudi
 
 use crate::{
     destination::{Destination, DestinationError},
+    progress::ProgressBoard,
     source::{FAR, Source, SourceError, Span},
     stream::{StreamName, StreamSchema, WinnerRule},
 };
@@ -99,6 +101,7 @@ pub struct Auditor<'a> {
     limit: usize,
     rows: usize,
     stop: CancellationToken,
+    progress: Arc<ProgressBoard>,
 }
 
 impl<'a> Auditor<'a> {
@@ -113,7 +116,23 @@ impl<'a> Auditor<'a> {
         limit: usize,
         stop: CancellationToken,
     ) -> Self {
-        Self { source, destination, states, limit, rows: Self::CHUNK_ROWS, stop }
+        let (rows, progress) = (Self::CHUNK_ROWS, Arc::default());
+        Self { source, destination, states, limit, rows, stop, progress }
+    }
+
+    /// The same, shown on a board: rows that are read again, and stored rows that are gone through.
+    #[must_use]
+    pub fn with_progress(mut self, progress: Arc<ProgressBoard>) -> Self {
+        self.progress = progress;
+        self
+    }
+
+    /// Shows that so many stored rows were gone through.
+    fn passed(&self, stream: &StreamName, batch: &RecordBatch, passed: &mut usize) {
+        *passed += batch.num_rows();
+        self.progress.update(stream, |progress| {
+            progress.activity = format!("{passed} stored rows gone through");
+        });
     }
 
     /// The same with chunks of another size, which decides how much memory it takes.
@@ -200,7 +219,9 @@ impl<'a> Auditor<'a> {
         });
         let later = Span { from: plan.span.before, before: FAR };
         let mut scan = self.destination.scan(&schema, Some(later)).await?;
+        let mut passed = 0;
         while let Some(batch) = scan.next().await? {
+            self.passed(&plan.schema.stream, &batch, &mut passed);
             for row in 0..batch.num_rows() {
                 comparison.leave_out_moved(marks::key(&schema, &batch, row));
             }

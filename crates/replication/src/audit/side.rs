@@ -20,7 +20,7 @@ use crate::{
     destination::{Destination, DestinationError},
     event::{self, Event, Gap, RowBatch},
     placement::{Nesting, Placement, Placements},
-    progress::ProgressBoard,
+    progress::{ProgressBoard, StreamProgress},
     reject::RejectedRow,
     row,
     run::{END_DEADLINE, Extraction},
@@ -139,7 +139,12 @@ impl Auditor<'_> {
                         ..changed
                     };
                 }
-                Event::Batch(batch) => side.take(&batch)?,
+                Event::Batch(batch) => {
+                    let rows = batch.rows.num_rows() as u64;
+                    let shown = |progress: &mut StreamProgress| progress.extracted += rows;
+                    self.progress.update(&plan.schema.stream, shown);
+                    side.take(&batch)?;
+                }
                 Event::Gap(gap) => side.gaps.push(gap),
                 _ => {}
             }
@@ -175,9 +180,11 @@ impl Auditor<'_> {
         } else {
             chunk.spans.iter().copied().map(Some).collect()
         };
+        let mut passed = 0;
         for span in spans {
             let mut scan = self.destination.scan(&schema, span).await?;
             while let Some(batch) = scan.next().await? {
+                self.passed(&plan.schema.stream, &batch, &mut passed);
                 if self.stop.is_cancelled() {
                     return Err(AuditError::Interrupted);
                 }

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     audit::{Auditor, DayChoice, DifferenceKind, Rereadable, StreamPlan, TableAudit},
+    progress::ProgressBoard,
     reject::{Occurrence, ReasonCode, RejectedRow},
     row,
     source::{Source, SourceError, Span},
@@ -69,8 +70,13 @@ impl Account {
         };
         let stop = CancellationToken::new();
         let auditor = Auditor::new(self, subject.destination(), BTreeMap::new(), 100, stop);
-        let found = auditor.with_chunks_of(chunk).audit(&plan).await;
-        found.unwrap_or_else(|error| panic!("the audit failed: {error:?}"))
+        let board = Arc::new(ProgressBoard::default());
+        let auditor = auditor.with_chunks_of(chunk).with_progress(Arc::clone(&board));
+        let found = auditor.audit(&plan).await;
+        let found = found.unwrap_or_else(|error| panic!("the audit failed: {error:?}"));
+        let read = board.snapshot().values().map(|stream| stream.extracted).sum::<u64>();
+        assert!(read >= found.totals().source.rows, "what was read again is shown: {read}");
+        found
     }
 }
 
