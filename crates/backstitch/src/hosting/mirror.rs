@@ -16,6 +16,7 @@ use chrono::{DateTime, Utc};
 use replication::{
     claim::Claim,
     destination::Destination,
+    edit::NO_BOOKMARK,
     ledger::LoadRecord,
     placement::{ColumnChange, ColumnChangeKind},
     run::CommitObserver,
@@ -26,6 +27,7 @@ use service::{
     store::{Load, LoadCounts, SchemaChange, SchemaEvent},
     worker::Reports,
 };
+use tap_bronto::BrontoStream;
 use tokio::{
     sync::mpsc::{Receiver, Sender, channel},
     time::{sleep, timeout},
@@ -306,6 +308,16 @@ async fn insist<T, F: Future<Output = Result<T, StoreError>>>(
     }
 }
 
+/// A bookmark behind its column's name, as Stitch shows it: `modified: 2026-01-01T00:00:00Z`. Where the stream is none of
+/// ours, nobody knows the column; where the bookmark was removed, there is none to be named.
+fn named(stream: &str, bookmark: &str) -> String {
+    let column = BrontoStream::named(stream).and_then(BrontoStream::replication_key);
+    match column.filter(|_| bookmark != NO_BOOKMARK) {
+        Some(column) => format!("{column}: {bookmark}"),
+        None => bookmark.to_owned(),
+    }
+}
+
 /// A row of the destination's ledger as the control store keeps it.
 fn load(record: &LoadRecord) -> Load {
     let counts = &record.counts;
@@ -325,8 +337,23 @@ fn load(record: &LoadRecord) -> Load {
             deleted: counts.deleted,
             bytes: counts.bytes,
         },
-        bookmark: record.bookmark.clone(),
+        bookmark: record.bookmark.as_deref().map(|bookmark| named(&record.stream, bookmark)),
         started_at: record.started_at,
         committed_at: record.committed_at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bookmarks_have_the_names_of_their_columns() {
+        let at = "2026-01-01T00:00:00Z";
+        assert_eq!(named("contact", at), "modified: 2026-01-01T00:00:00Z");
+        assert_eq!(named("inbound_activity", at), "createdDate: 2026-01-01T00:00:00Z");
+        assert_eq!(named("unsubscribe", at), "created: 2026-01-01T00:00:00Z");
+        assert_eq!(named("contact", NO_BOOKMARK), NO_BOOKMARK);
+        assert_eq!(named("pets", "7"), "7");
     }
 }
