@@ -66,8 +66,8 @@ pub(crate) fn measure(serving: &Serving, filled: &Filled) {
     let Filled { integration, run, long_run, day, tokens } = filled;
     let of = format!("/api/v1/integrations/{integration}");
     let kinds = [
-        ("50 integrations", "/api/v1/integrations?limit=50".to_owned()),
-        ("500 integrations", "/api/v1/integrations".to_owned()),
+        ("50 integrations", "/api/v1/integrations".to_owned()),
+        ("500 integrations", "/api/v1/integrations?limit=500".to_owned()),
         ("an integration", of.clone()),
         ("50 runs of all", "/api/v1/runs".to_owned()),
         ("50 runs that failed", "/api/v1/runs?state=failed".to_owned()),
@@ -88,7 +88,8 @@ pub(crate) fn measure(serving: &Serving, filled: &Filled) {
         ("slots", format!("{of}/slots")),
         ("schema events", format!("{of}/schema-events")),
         ("usage of an integration", format!("/api/v1/usage?integration_id={integration}")),
-        ("usage of all", "/api/v1/usage".to_owned()),
+        ("usage of all, the first 500 lines", "/api/v1/usage".to_owned()),
+        ("usage of all, 5,000 lines", "/api/v1/usage?limit=5000".to_owned()),
         ("metrics", "/metrics".to_owned()),
     ];
     println!(

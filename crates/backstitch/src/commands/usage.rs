@@ -17,6 +17,9 @@ use crate::{
     remote::{self, Answer, Client, RemoteError},
 };
 
+/// How many lines are asked for at once.
+const PAGE: u32 = 5_000;
+
 /// How many days a billing period has.
 const PERIOD: Days = Days::new(30);
 
@@ -122,11 +125,13 @@ async fn of_service(client: &Client, arguments: &UsageArguments) -> Result<ExitS
         arguments.from.map(|from| ("from", from)).into_iter().collect();
     span.extend(arguments.until.map(|until| ("until", until)));
     if arguments.period == UsagePeriod::Previous {
-        let this: UsageView = client.get(&["usage"], &query).await?.view;
+        let mut first = query.clone();
+        first.push(("limit", "1".to_owned()));
+        let this: UsageView = client.get(&["usage"], &first).await?.view;
         span = vec![("from", this.from - PERIOD), ("until", this.from)];
     }
     query.extend(span.into_iter().map(|(name, day)| (name, day.to_string())));
-    let usage: Answer<UsageView> = client.get(&["usage"], &query).await?;
+    let usage = whole(client, &query).await?;
     if arguments.schema.json {
         display::print_json(&usage.json)?;
     } else {
@@ -134,6 +139,30 @@ async fn of_service(client: &Client, arguments: &UsageArguments) -> Result<ExitS
         display::print(&text(&usage.view, &names, arguments.by))?;
     }
     Ok(ExitStatus::Done)
+}
+
+/// A usage, page after page; its sums are those of all pages.
+async fn whole(
+    client: &Client,
+    query: &[(&str, String)],
+) -> Result<Answer<UsageView>, RemoteError> {
+    let mut query = query.to_vec();
+    query.push(("limit", PAGE.to_string()));
+    let mut whole: Answer<UsageView> = client.get(&["usage"], &query).await?;
+    while let Some(next) = whole.view.next.take() {
+        let mut asked = query.clone();
+        asked.push(("cursor", next));
+        let mut page: Answer<UsageView> = client.get(&["usage"], &asked).await?;
+        whole.view.days.append(&mut page.view.days);
+        whole.view.next = page.view.next;
+        if let (Some(days), Some(more)) =
+            (whole.json["days"].as_array_mut(), page.json["days"].as_array_mut())
+        {
+            days.append(more);
+        }
+    }
+    whole.json["next"] = Value::Null;
+    Ok(whole)
 }
 
 /// The names of the integrations in a usage, also of those that are deleted.

@@ -8,7 +8,7 @@ use service::{
     Store,
     integration::{Integration, IntegrationEdit},
     run::{Run, RunState},
-    store::{Load, LogLevel, LogLimits, NewLogLine, SchemaEvent, SealedSecret, Start},
+    store::{Load, LogLevel, LogLimits, NewLogLine, SchemaEvent, SealedSecret, Start, UsageChoice},
 };
 use tokio::runtime::Runtime;
 
@@ -139,7 +139,9 @@ impl Control {
             let rows = warehouse.number(&format!("select count(*) from {SCHEMA}.{table}"));
             assert_eq!(ledger("inserted - deleted"), rows, "rows of `{table}`");
             let (from, until) = ("2000-01-01".parse().unwrap(), "2100-01-01".parse().unwrap());
-            let usage = self.runtime.block_on(self.store.usage(from, until)).unwrap();
+            let choice = UsageChoice { integration_id: None, from, until };
+            let usage = self.store.usage(choice, None, 100_000);
+            let usage = self.runtime.block_on(usage).unwrap();
             let used = usage.iter().filter(|day| day.table_name == table);
             let used: u64 = used.map(|day| day.counted + day.free).sum();
             assert_eq!(i64::try_from(used).unwrap(), ledger("inserted + updated"), "`{table}`");

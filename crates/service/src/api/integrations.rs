@@ -112,7 +112,7 @@ pub(super) struct ListQuery {
     /// From where the page goes on: `next` of the page before.
     #[serde(default)]
     cursor: Option<String>,
-    /// How many: 1 to 500, usually 500.
+    /// How many: 1 to 500, usually 50.
     #[serde(default)]
     limit: Option<u32>,
 }
@@ -121,7 +121,7 @@ pub(super) async fn list(
     State(api): State<Shared>,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<IntegrationView>>, Problem> {
-    let limit = page::limit(query.limit.or(Some(page::LARGEST)))?;
+    let limit = page::limit(query.limit)?;
     let after = query.cursor.as_deref().map(page::read_cursor).transpose()?;
     let after = after.map_or_else(String::new, |(_, name)| name);
     let integrations = api.store.integration_page(&after, limit + 1).await?;

@@ -47,7 +47,7 @@ pub struct TableView {
     pub rows_rejected: u64,
     /// When it was loaded last.
     pub last_load_at: DateTime<Utc>,
-    /// The bookmark as it was moved last, or `Bookmark Unavailable`.
+    /// The bookmark as it was moved last, `column: value`; or `Bookmark Unavailable`.
     pub bookmark: String,
     /// The tables made from its lists.
     pub subtables: Vec<TableView>,
@@ -144,7 +144,7 @@ pub struct LoadView {
     /// What was counted.
     #[serde(flatten)]
     pub counts: LoadCounts,
-    /// The bookmark, or `Bookmark Unavailable`.
+    /// The bookmark, `column: value`; or `Bookmark Unavailable`.
     pub bookmark: String,
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::problem::{Fault, Problem};
 
 /// The most that a page has.
-pub(crate) const LARGEST: u32 = 500;
+const LARGEST: u32 = 500;
 /// What a page has if nothing is said.
 const USUAL: u32 = 50;
 
@@ -21,10 +21,15 @@ pub struct Page<T> {
 
 /// How many a page is to have.
 pub(crate) fn limit(asked: Option<u32>) -> Result<u32, Problem> {
-    match asked.unwrap_or(USUAL) {
-        limit @ 1..=LARGEST => Ok(limit),
+    limit_to(LARGEST, asked.unwrap_or(USUAL))
+}
+
+/// How many a page of small things is to have, of which more go in one.
+pub(crate) fn limit_to(largest: u32, asked: u32) -> Result<u32, Problem> {
+    match asked {
+        limit if (1..=largest).contains(&limit) => Ok(limit),
         _ => {
-            let detail = format!("`limit` must be 1 to {LARGEST}");
+            let detail = format!("`limit` must be 1 to {largest}");
             Err(Problem::invalid(vec![Fault::new("?limit", detail, "Ask for less at once")]))
         }
     }
@@ -72,7 +77,8 @@ pub(crate) fn read_numbered_cursor(text: &str) -> Result<(i64, String), Problem>
     parts.ok_or_else(no_cursor)
 }
 
-fn no_cursor() -> Problem {
+/// The problem with a cursor that nobody gave.
+pub(crate) fn no_cursor() -> Problem {
     let remedy = "Take it as it stands in `next` of the page before";
     Problem::invalid(vec![Fault::new("?cursor", "`cursor` is none that was given", remedy)])
 }

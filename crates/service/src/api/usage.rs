@@ -3,19 +3,24 @@
 use axum::{Json, extract::State};
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::{
     Shared,
     body::Query,
+    page::{self, Page},
     problem::{Fault, Problem},
 };
-use crate::store::{Period, StoreError, Usage};
+use crate::store::{Period, StoreError, Usage, UsageChoice, UsagePlace, UsageTotal};
 
 /// How long a billing period is.
 const PERIOD: TimeDelta = TimeDelta::days(30);
 /// The longest span that is answered at once.
 const LONGEST_DAYS: i64 = 366;
+/// How many lines a page has if nothing is said, and the most: they are small.
+const USUAL: u32 = 500;
+const LARGEST: u32 = 5_000;
 /// At how many percent of the budget is warned.
 const WARNINGS: [u64; 3] = [70, 90, 100];
 
@@ -54,6 +59,12 @@ pub(super) struct UsageQuery {
     /// Only that of one integration.
     #[serde(default)]
     integration_id: Option<String>,
+    /// From where the page goes on: `next` of the page before.
+    #[serde(default)]
+    cursor: Option<String>,
+    /// How many lines of `days`: 1 to 5000, usually 500.
+    #[serde(default)]
+    limit: Option<u32>,
 }
 
 /// Rows replicated.
@@ -63,12 +74,14 @@ pub struct UsageView {
     pub from: NaiveDate,
     /// The first day after it.
     pub until: NaiveDate,
-    /// All of it.
+    /// All of it, also what is on other pages.
     pub total: RowsView,
     /// The budget of this billing period, if there is one.
     pub budget: Option<BudgetView>,
     /// By integration, table and day.
     pub days: Vec<DayView>,
+    /// The cursor of the next page, if there is one.
+    pub next: Option<String>,
 }
 
 /// Rows, by how they count.
@@ -82,11 +95,9 @@ pub struct RowsView {
     pub reread: u64,
 }
 
-impl RowsView {
-    fn add(&mut self, usage: &Usage) {
-        self.counted += usage.counted;
-        self.free += usage.free;
-        self.reread += usage.reread;
+impl From<UsageTotal> for RowsView {
+    fn from(UsageTotal { counted, free, reread }: UsageTotal) -> Self {
+        Self { counted, free, reread }
     }
 }
 
@@ -138,18 +149,19 @@ pub(super) async fn usage(
         let detail = format!("`until` must lie 0 to {LONGEST_DAYS} days after `from`");
         return Err(Problem::invalid(vec![Fault::new("?until", detail, "Ask for fewer days")]));
     }
-    let found = if let Some(id) = &query.integration_id {
-        if let Err(StoreError::NotFound { .. }) = api.store.integration(id).await {
-            let detail = "There is no integration of this id";
-            let fault = Fault::new("?integration_id", detail, "Look at the list of integrations");
-            return Err(Problem::invalid(vec![fault]));
-        }
-        api.store.usage_of(id, from, until).await?
-    } else {
-        api.store.usage(from, until).await?
-    };
-    let mut total = RowsView::default();
-    found.iter().for_each(|usage| total.add(usage));
+    let limit = page::limit_to(LARGEST, query.limit.unwrap_or(USUAL))?;
+    let after = query.cursor.as_deref().map(read_cursor).transpose()?;
+    if let Some(id) = &query.integration_id
+        && let Err(StoreError::NotFound { .. }) = api.store.integration(id).await
+    {
+        let detail = "There is no integration of this id";
+        let fault = Fault::new("?integration_id", detail, "Look at the list of integrations");
+        return Err(Problem::invalid(vec![fault]));
+    }
+    let choice = UsageChoice { integration_id: query.integration_id.as_deref(), from, until };
+    let total = api.store.usage_total(choice).await?.into();
+    let found = api.store.usage(choice, after.as_ref(), limit + 1).await?;
+    let Page { items, next } = Page::cut(found, limit, cursor);
     let budget = match api.options.row_budget {
         Some(rows) => {
             let used = api.store.rows_counted(period.from.date_naive(), tomorrow).await?;
@@ -165,8 +177,21 @@ pub(super) async fn usage(
         free: usage.free,
         reread: usage.reread,
     };
-    let days = found.into_iter().map(view).collect();
-    Ok(Json(UsageView { from, until, total, budget, days }))
+    let days = items.into_iter().map(view).collect();
+    Ok(Json(UsageView { from, until, total, budget, days, next }))
+}
+
+/// A place in the list: the day as its number, and the two names.
+fn cursor(usage: &Usage) -> String {
+    let midnight = usage.day.and_time(NaiveTime::MIN).and_utc();
+    page::cursor(midnight, &json!([usage.integration_id, usage.table_name]).to_string())
+}
+
+fn read_cursor(text: &str) -> Result<UsagePlace, Problem> {
+    let (midnight, names) = page::read_cursor(text)?;
+    let names = serde_json::from_str::<(String, String)>(&names);
+    let (integration_id, table_name) = names.map_err(|_| page::no_cursor())?;
+    Ok(UsagePlace { integration_id, table_name, day: midnight.date_naive() })
 }
 
 fn budget(rows: u64, used: u64, period: Period) -> BudgetView {

@@ -23,6 +23,17 @@ macro_rules! usage {
     };
 }
 
+/// The sums in the order in which they are read.
+macro_rules! total {
+    ($rest:literal) => {
+        concat!(
+            "select cast(coalesce(sum(rows_counted), 0) as bigint), cast(coalesce(sum(rows_free), 0) as bigint), \
+             cast(coalesce(sum(rows_reread), 0) as bigint) from usage_days ",
+            $rest
+        )
+    };
+}
+
 /// One table's part of a commit unit, as the destination's ledger has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Load {
@@ -38,7 +49,7 @@ pub struct Load {
     pub table_version: i64,
     /// What was counted.
     pub counts: LoadCounts,
-    /// The bookmark, as people read it.
+    /// The bookmark as people read it, behind its column's name where that is known; empty where it was removed.
     pub bookmark: Option<String>,
     /// When the unit was begun.
     pub started_at: DateTime<Utc>,
@@ -81,6 +92,39 @@ pub struct Usage {
     /// Rows inserted and updated within the free days.
     pub free: u64,
     /// Rows that were read again and changed nothing. Stitch would have counted them.
+    pub reread: u64,
+}
+
+/// Which usage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UsageChoice<'c> {
+    /// That of this integration, or of all.
+    pub integration_id: Option<&'c str>,
+    /// The first day, in UTC.
+    pub from: NaiveDate,
+    /// The first day after it.
+    pub until: NaiveDate,
+}
+
+/// A place in a list of usage: behind this day of this table of this integration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UsagePlace {
+    /// The integration.
+    pub integration_id: String,
+    /// The table.
+    pub table_name: String,
+    /// The day, in UTC.
+    pub day: NaiveDate,
+}
+
+/// The sums of usage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UsageTotal {
+    /// Rows inserted and updated.
+    pub counted: u64,
+    /// Rows inserted and updated within the free days.
+    pub free: u64,
+    /// Rows that were read again and changed nothing.
     pub reread: u64,
 }
 
@@ -243,29 +287,56 @@ impl Store {
         self.read(sql, values, read).await
     }
 
-    /// The usage of all integrations from one day until before another, by integration, table and day.
+    /// Usage by integration, table and day, behind a place if it is given, at most so many.
     ///
     /// # Errors
     /// When the store can't be read.
-    pub async fn usage(&self, from: NaiveDate, until: NaiveDate) -> Result<Vec<Usage>, StoreError> {
-        let sql = usage!("where day >= $1 and day < $2 order by integration_id, table_name, day");
-        self.read(sql, values![day_number(from), day_number(until)], usage).await
+    pub async fn usage(
+        &self,
+        choice: UsageChoice<'_>,
+        after: Option<&UsagePlace>,
+        limit: u32,
+    ) -> Result<Vec<Usage>, StoreError> {
+        let (from, until) = (day_number(choice.from), day_number(choice.until));
+        let start = UsagePlace::default();
+        let UsagePlace { integration_id, table_name, day } = after.unwrap_or(&start);
+        let day = day_number(*day);
+        let Some(only) = choice.integration_id else {
+            // The sign keeps databases from going by the day, and sorting all that they find.
+            let sql = usage!(
+                "where +day >= $1 and +day < $2 and (integration_id, table_name, day) > ($3, $4, $5) \
+                 order by integration_id, table_name, day limit $6"
+            );
+            let values = values![from, until, integration_id, table_name, day, limit];
+            return self.read(sql, values, usage).await;
+        };
+        let sql = usage!(
+            "where integration_id = $1 and day >= $2 and day < $3 and (table_name, day) > ($4, $5) \
+             order by table_name, day limit $6"
+        );
+        self.read(sql, values![only, from, until, table_name, day, limit], usage).await
     }
 
-    /// The usage of one integration from one day until before another, by table and day.
+    /// The sums of usage.
     ///
     /// # Errors
     /// When the store can't be read.
-    pub async fn usage_of(
-        &self,
-        integration_id: &str,
-        from: NaiveDate,
-        until: NaiveDate,
-    ) -> Result<Vec<Usage>, StoreError> {
-        let sql =
-            usage!("where integration_id = $1 and day >= $2 and day < $3 order by table_name, day");
-        let values = values![integration_id, day_number(from), day_number(until)];
-        self.read(sql, values, usage).await
+    pub async fn usage_total(&self, choice: UsageChoice<'_>) -> Result<UsageTotal, StoreError> {
+        let (from, until) = (day_number(choice.from), day_number(choice.until));
+        let read = |mut row: Row| {
+            Ok(UsageTotal { counted: row.count()?, free: row.count()?, reread: row.count()? })
+        };
+        let found = match choice.integration_id {
+            None => {
+                let sql = total!("where day >= $1 and day < $2");
+                self.read(sql, values![from, until], read).await?
+            }
+            Some(only) => {
+                let sql = total!("where integration_id = $1 and day >= $2 and day < $3");
+                self.read(sql, values![only, from, until], read).await?
+            }
+        };
+        found.into_iter().next().ok_or_else(|| StoreError::corrupt("a sum"))
     }
 
     /// The rows of all integrations that count, from one day until before another.

@@ -35,7 +35,7 @@ pub use self::{
     error::StoreError,
     idempotency::{Admission, Reply},
     integrations::NewSecrets,
-    loads::{Load, LoadCounts, Usage},
+    loads::{Load, LoadCounts, Usage, UsageChoice, UsagePlace, UsageTotal},
     logs::{FoundLines, LogLevel, LogLimits, LogLine, NewLogLine},
     migrations::MigrationDue,
     reports::{Period, SchemaChange, SchemaEvent, TableReport},

@@ -35,3 +35,11 @@ fn new_integration(name: &str, schedule: Option<Schedule>) -> NewIntegration {
         start_date: at("2025-11-24 00:00"),
     }
 }
+
+/// The usage of all integrations from a day until before another.
+fn usage_of_all(
+    from: chrono::NaiveDate,
+    until: chrono::NaiveDate,
+) -> service::store::UsageChoice<'static> {
+    service::store::UsageChoice { integration_id: None, from, until }
+}

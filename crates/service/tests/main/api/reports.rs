@@ -126,6 +126,23 @@ async fn usage_is_counted_by_table_and_day_against_the_budget() {
     assert_eq!(one["total"]["counted"], 70);
     let none = get(&service, "/api/v1/usage?from=2026-06-29&until=2026-06-29").await;
     assert_eq!(none["total"]["counted"], 0);
+    // The sums are those of all pages.
+    let (mut paged, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/api/v1/usage?from=2026-05-01&limit=2{cursor}");
+        let page = get(&service, &path).await;
+        assert_eq!(page["total"], usage["total"]);
+        paged.extend(page["days"].as_array().unwrap().clone());
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(json!(paged), usage["days"]);
+    for (query, pointer) in [("limit=5001", "?limit"), ("cursor=1-00", "?cursor")] {
+        let wrong = service.member("GET", &format!("/api/v1/usage?{query}")).send().await;
+        assert_eq!(wrong.pointers(), [pointer]);
+    }
     for query in ["from=2026-07-02", "from=2020-01-01"] {
         let wrong = service.member("GET", &format!("/api/v1/usage?{query}")).send().await;
         assert_eq!(wrong.pointers(), ["?until"]);

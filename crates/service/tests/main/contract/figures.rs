@@ -6,7 +6,7 @@ use service::{
     run::{RunError, RunState, StopReason},
     store::{
         Load, LoadCounts, LogLevel, LogLimits, NewLogLine, Period, SchemaChange, SchemaEvent,
-        TableReport,
+        TableReport, UsageChoice, UsagePlace, UsageTotal,
     },
 };
 
@@ -120,7 +120,11 @@ pub(super) async fn loads_count_once(subject: &Subject) {
         1
     );
     assert_eq!(subject.other.loads(&one.id, "contact", 10).await.unwrap(), [third, second, first]);
-    let usage = subject.store.usage(day("2026-05-01"), day("2026-06-01")).await.unwrap();
+    let usage = subject
+        .store
+        .usage(crate::usage_of_all(day("2026-05-01"), day("2026-06-01")), None, 100_000)
+        .await
+        .unwrap();
     let shown: Vec<_> = usage
         .iter()
         .map(|usage| {
@@ -135,13 +139,42 @@ pub(super) async fn loads_count_once(subject: &Subject) {
             ("list", day("2026-05-20"), 0, 3, 0),
         ]
     );
-    assert_eq!(subject.store.usage(day("2026-05-21"), day("2026-05-22")).await.unwrap().len(), 1);
+    assert_eq!(
+        subject
+            .store
+            .usage(crate::usage_of_all(day("2026-05-21"), day("2026-05-22")), None, 100_000)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     let two = made(subject, "Two").await;
     let others = [load("b1", "contact", "2026-05-30 12:00", [40, 2, 0])];
     subject.store.record_loads(&two.id, &others).await.unwrap();
     let (from, until) = (day("2026-05-01"), day("2026-06-01"));
-    assert_eq!(subject.store.usage_of(&one.id, from, until).await.unwrap(), usage);
-    assert!(subject.store.usage_of("nothing", from, until).await.unwrap().is_empty());
+    let only = |id| UsageChoice { integration_id: Some(id), ..crate::usage_of_all(from, until) };
+    assert_eq!(subject.store.usage(only(&one.id), None, 10).await.unwrap(), usage);
+    assert!(subject.store.usage(only("nothing"), None, 10).await.unwrap().is_empty());
+    let total = UsageTotal { counted: 0, free: 22, reread: 92 };
+    assert_eq!(subject.store.usage_total(only(&one.id)).await.unwrap(), total);
+    assert_eq!(subject.store.usage_total(only("nothing")).await.unwrap(), UsageTotal::default());
+    // Page after page it is the same, of one integration and of all.
+    for choice in [only(&one.id), crate::usage_of_all(from, until)] {
+        let whole = subject.store.usage(choice, None, 10).await.unwrap();
+        let (mut paged, mut place) = (Vec::new(), None);
+        while let [found] = &subject.store.usage(choice, place.as_ref(), 1).await.unwrap()[..] {
+            paged.push(found.clone());
+            place = Some(UsagePlace {
+                integration_id: found.integration_id.clone(),
+                table_name: found.table_name.clone(),
+                day: found.day,
+            });
+        }
+        assert_eq!(paged, whole);
+        let sum: u64 = whole.iter().map(|usage| usage.counted + usage.free).sum();
+        let total = subject.store.usage_total(choice).await.unwrap();
+        assert_eq!(total.counted + total.free, sum);
+    }
     assert_eq!(subject.store.rows_counted(from, until).await.unwrap(), 0);
     let beyond = [load("b4", "contact", "2026-06-01 00:00", [500, 60, 7])];
     subject.store.record_loads(&two.id, &beyond).await.unwrap();
@@ -166,7 +199,11 @@ pub(super) async fn the_first_days_of_a_schema_are_free_once(subject: &Subject) 
     let again = subject.store.create_integration(&new, at("2026-05-12 00:00")).await.unwrap();
     let late = load("b3", "contact", "2026-05-12 01:00", [5, 0, 0]);
     subject.store.record_loads(&again.id, &[late]).await.unwrap();
-    let usage = subject.store.usage(day("2026-05-01"), day("2026-06-01")).await.unwrap();
+    let usage = subject
+        .store
+        .usage(crate::usage_of_all(day("2026-05-01"), day("2026-06-01")), None, 100_000)
+        .await
+        .unwrap();
     let shown: Vec<_> = usage.iter().map(|usage| (usage.counted, usage.free)).collect();
     assert_eq!(shown, [(0, 4), (20, 10), (5, 0)]);
 }

@@ -402,7 +402,11 @@ async fn an_interrupted_call_leaves_nothing_open(subject: &Subject) {
     assert_eq!(subject.store.record_loads(&one.id, &last).await.unwrap(), 1);
     let loads = subject.store.loads(&one.id, "contact", 100).await.unwrap().len();
     let day = |text: &str| text.parse().unwrap();
-    let usage = subject.store.usage(day("2026-05-01"), day("2026-05-02")).await.unwrap();
+    let usage = subject
+        .store
+        .usage(crate::usage_of_all(day("2026-05-01"), day("2026-05-02")), None, 100_000)
+        .await
+        .unwrap();
     // A load and its usage, or neither.
     assert_eq!(usage[0].free, loads as u64);
 }

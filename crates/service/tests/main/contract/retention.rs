@@ -41,7 +41,13 @@ pub(super) async fn what_is_old_is_deleted(subject: &Subject) {
     assert!(store.run(&runs[0]).await.is_err() && store.run(&runs[2]).await.is_ok());
     assert_eq!(store.log(&runs[2], 0, 10).await.unwrap().len(), 1);
     assert_eq!(store.loads(&one.id, "contact", 10).await.unwrap().len(), 1);
-    let usage = store.usage("2026-05-01".parse().unwrap(), "2026-06-01".parse().unwrap()).await;
+    let usage = store
+        .usage(
+            crate::usage_of_all("2026-05-01".parse().unwrap(), "2026-06-01".parse().unwrap()),
+            None,
+            100_000,
+        )
+        .await;
     assert_eq!(usage.unwrap().iter().map(|day| day.counted + day.free).sum::<u64>(), 15);
 }
 
