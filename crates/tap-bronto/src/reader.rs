@@ -76,7 +76,8 @@ impl Extraction {
         client: Client,
         scope: Scope,
     ) -> Self {
-        let turns = Turns::new(client.clone(), config.concurrency, config.selection.len());
+        let streams = config.selection.iter().map(SelectedStream::stream);
+        let turns = Turns::new(client.clone(), config.concurrency, streams);
         let give_up = CancellationToken::new();
         Self { config, context, client, scope, turns, give_up }
     }
@@ -245,8 +246,8 @@ impl StreamReader {
     ) -> Result<Self, OpenError> {
         let turn = async {
             match round {
-                Round::First => extraction.turns.first().await,
-                Round::Further => extraction.turns.further().await,
+                Round::First => extraction.turns.first(selected.stream()).await,
+                Round::Further => extraction.turns.further(u64::MAX).await,
             }
         };
         let mut turn = tokio::select! {
@@ -377,7 +378,8 @@ impl StreamReader {
         match self.idle.take() {
             Some(worker) => worker,
             None => {
-                let turn = self.stream.extraction.turns.further().await;
+                // Without it nothing of the stream goes on.
+                let turn = self.stream.extraction.turns.further(u64::MAX).await;
                 Worker::new(Arc::clone(&self.stream), turn)
             }
         }

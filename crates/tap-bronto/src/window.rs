@@ -108,6 +108,9 @@ pub(crate) struct Sizing {
     pub(crate) shortest: TimeDelta,
     /// The longest.
     pub(crate) longest: TimeDelta,
+    /// So many pages at least are in a window that is shorter because others shall have something to do too: each window
+    /// costs some requests more than it has pages.
+    pub(crate) least_pages: u64,
 }
 
 /// The most rows of a page by the documentation.
@@ -124,14 +127,10 @@ const FACTOR: i32 = 4;
 const LEAST_AIM: u64 = 200;
 /// Into how many a window is cut that returns too much.
 pub(crate) const CUT: u32 = 8;
-/// A window that returns at least one in so many of the rows of [`LEAST_SHARE`] shows that there is work for others too.
+/// A window that returns at least two in so many of the rows of a page shows that there is work for others too.
 const DENSE: u64 = 3;
 /// A window is longer if less than one part in so many of it would be left.
 const REST: i32 = 4;
-/// So many pages at least are in a window that is shorter because others shall have something to do too: each window
-/// costs a request or two more than it has pages.
-const LEAST_SHARE: u64 = 2;
-
 /// A window to read, and what is known of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Laid {
@@ -142,6 +141,8 @@ pub(crate) struct Laid {
     pub(crate) is_divisible: bool,
     /// Whether its length follows from another window.
     pub(crate) is_measured: bool,
+    /// Whether nothing is left to be laid after it, so that other workers have nothing to do.
+    pub(crate) is_last: bool,
     /// The most rows that a page holds, as far as is known.
     pub(crate) page_rows: u64,
 }
@@ -222,7 +223,7 @@ impl Planner {
     pub(crate) fn next(&mut self, workers: usize) -> Option<Laid> {
         let share = self.share(workers);
         let (from, whole) = self.unlaid.pop_first()?;
-        let span = whole.shortened(share, LEAST_SHARE * self.page_rows);
+        let span = whole.shortened(share, self.sizing.least_pages * self.page_rows);
         let wanted = from.checked_add_signed(span.length).unwrap_or(span.before);
         // A little that is left would take a window of its own.
         let left = span.before - wanted;
@@ -241,7 +242,8 @@ impl Planner {
         let expected_pages = u32::try_from(pages).unwrap_or(u32::MAX);
         let is_measured = span.measured.is_some();
         let page_rows = self.page_rows;
-        Some(Laid { window, expected_pages, is_divisible, is_measured, page_rows })
+        let is_last = self.unlaid.is_empty();
+        Some(Laid { window, expected_pages, is_divisible, is_measured, is_last, page_rows })
     }
 
     /// Each worker's part of what is left to be laid. So windows become shorter towards the end, and none is read alone
@@ -252,6 +254,18 @@ impl Planner {
         }
         let left = self.unlaid.iter().map(|(from, span)| (span.before - *from).num_seconds());
         TimeDelta::seconds(left.sum::<i64>() / i64::try_from(workers).unwrap_or(i64::MAX))
+    }
+
+    /// About how many pages are left to be laid for each worker that reads now, as far as anything is known of them.
+    pub(crate) fn left(&self) -> u64 {
+        let rows = |(from, span): (&DateTime<Utc>, &Span)| {
+            let seconds = u128::from((span.before - *from).num_seconds().unsigned_abs());
+            seconds * u128::from(span.expected)
+                / u128::from(span.length.num_seconds().max(1).unsigned_abs())
+        };
+        let rows: u128 = self.unlaid.iter().map(rows).sum();
+        let of_each = rows / u128::from(self.page_rows) / self.open.len().max(1) as u128;
+        u64::try_from(of_each).unwrap_or(u64::MAX)
     }
 
     /// Whether there is more to be laid.
@@ -313,7 +327,7 @@ impl Planner {
     /// An open window returns so many rows, or will probably do so: the next ones get a length that fits.
     pub(crate) fn measure(&mut self, window: Window, rows: u64) {
         let Some(Open { is_cut_short, .. }) = self.open.get(&window.from).copied() else { return };
-        self.is_dense |= rows.saturating_mul(DENSE) >= LEAST_SHARE * self.page_rows;
+        self.is_dense |= rows.saturating_mul(DENSE) >= 2 * self.page_rows;
         let Some((_, next)) = self.unlaid.range_mut(window.before..).next() else { return };
         // An earlier window says nothing about what comes after a later one.
         if next.measured.is_some_and(|measured| measured > window.from) {
@@ -339,15 +353,16 @@ impl Planner {
         next.expected = u64::try_from(expected).unwrap_or(u64::MAX / 2).max(u64::from(rows > 0));
     }
 
-    /// An open window is to be laid anew, in at most `parts` pieces. False if it is too short for that; then it is laid
-    /// anew as it is.
-    pub(crate) fn cut(&mut self, window: Window, parts: u32) -> bool {
+    /// An open window is to be laid anew, in at most `parts` pieces. So many rows are spread over it, if that is known.
+    /// False if it is too short for that; then it is laid anew as it is.
+    pub(crate) fn cut(&mut self, window: Window, parts: u32, rows: u64) -> bool {
         self.open.remove(&window.from);
         let seconds = window.length().num_seconds();
         let piece = seconds.unsigned_abs().div_ceil(u64::from(parts.max(1))).max(1);
         let length = TimeDelta::seconds(i64::try_from(piece).unwrap_or(i64::MAX / 1_000));
         let measured = Some(window.from);
-        let span = Span { before: window.before, length, measured, expected: 1 };
+        let expected = (rows / u64::from(parts.max(1))).max(1);
+        let span = Span { before: window.before, length, measured, expected };
         self.unlaid.insert(window.from, span);
         // What comes after it is probably no emptier.
         for (_, later) in self.unlaid.range_mut(window.before..) {
@@ -372,6 +387,7 @@ mod tests {
         first: TimeDelta::days(1),
         shortest: TimeDelta::hours(1),
         longest: TimeDelta::days(90),
+        least_pages: 2,
     };
     const AIM: u64 = 4_000;
 
@@ -448,6 +464,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_is_known_by_what_was_read_and_shared_by_those_who_read() {
+        let mut planner = year();
+        assert_eq!(planner.left(), 0);
+        let first = planner.next(1).unwrap().window;
+        assert_eq!(planner.left(), 0);
+        planner.measure(first, 10_000);
+        assert_eq!(planner.left(), 364 * 2);
+        let second = planner.next(1).unwrap();
+        assert!(!second.is_last);
+        assert_eq!(
+            planner.left(),
+            (364 * 24 - second.window.length().num_hours().unsigned_abs()) / 24
+        );
+        let (from, upper) = (at("2025-01-01T00:00:00Z"), at("2025-01-02T00:00:00Z"));
+        let mut planner = Planner::new(from, upper, SIZING, AIM);
+        let all = planner.next(4).unwrap();
+        assert!(all.is_last);
+        planner.cut(all.window, 4, 40_000);
+        let pieces: Vec<_> = std::iter::from_fn(|| planner.next(4)).collect();
+        assert!(pieces.iter().all(|laid| laid.expected_pages == 3), "{pieces:?}");
+        assert_eq!(
+            pieces.iter().map(|laid| laid.is_last).collect::<Vec<_>>(),
+            [false, false, false, true]
+        );
+    }
+
+    #[test]
     fn what_is_foreseen_of_an_open_window_is_a_measure() {
         let mut planner = year();
         let first = planner.next(4).unwrap().window;
@@ -465,13 +508,13 @@ mod tests {
         assert_eq!(laid.window.to_string(), "2025-01-01T00:00:00Z to 2025-01-01T00:01:00Z");
         let mut cuts = 0;
         while laid.is_divisible {
-            assert!(planner.cut(laid.window, CUT));
+            assert!(planner.cut(laid.window, CUT, 0));
             laid = planner.next(1).unwrap();
             cuts += 1;
         }
         assert!(cuts < 4);
         assert_eq!(laid.window.to_string(), "2025-01-01T00:00:00Z to 2025-01-01T00:00:01Z");
-        assert!(!planner.cut(laid.window, CUT));
+        assert!(!planner.cut(laid.window, CUT, 0));
     }
 
     #[test]
@@ -542,7 +585,7 @@ mod tests {
                     planner.measure(laid.window, rows / 2);
                 }
                 if kind == 1 && laid.is_divisible {
-                    planner.cut(laid.window, CUT);
+                    planner.cut(laid.window, CUT, 0);
                 } else {
                     planner.complete(laid.window, rows);
                     complete.push(laid.window);

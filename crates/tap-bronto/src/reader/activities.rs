@@ -33,7 +33,7 @@ const OVERLAP: TimeDelta = TimeDelta::hours(1);
 const FULL_LOOKBACK_EVERY: TimeDelta = TimeDelta::hours(24);
 
 const SIZING: Sizing =
-    Sizing { first: READABLE, shortest: TimeDelta::minutes(1), longest: READABLE };
+    Sizing { first: READABLE, shortest: TimeDelta::minutes(1), longest: READABLE, least_pages: 2 };
 /// How many rows a window should have.
 pub(super) const AIM: u64 = 100_000;
 
@@ -137,14 +137,14 @@ pub(super) async fn read_window(worker: &mut Worker, laid: Laid) -> Result<Windo
             Ok(Try::TooLarge) => {
                 worker.seen.abandon();
                 given_up = given_up.max(window.before());
-                planner.cut(window, CUT);
+                planner.cut(window, CUT, 0);
             }
             Err(Halt::CursorLost(error) | Halt::StartTooOld(error)) => {
                 restarts += 1;
                 worker.seen.abandon();
                 given_up = given_up.max(window.before());
                 let parts = if restarts >= PATIENCE { 2 } else { 1 };
-                if planner.cut(window, parts) {
+                if planner.cut(window, parts, 0) {
                     planner.aim_lower();
                     figures.was_broken = true;
                     restarts = 1;
@@ -168,7 +168,7 @@ fn given_back(worker: &Worker, rows: u64) -> WindowEnd {
     let most = worker.stream.extraction.config.concurrency * 16;
     let parts = usize::try_from(rows.div_ceil(AIM)).unwrap_or(most).min(most);
     let parts = u32::try_from(parts).unwrap_or(u32::MAX);
-    WindowEnd::TooLarge { parts, page_rows: None }
+    WindowEnd::TooLarge { parts, page_rows: None, rows: 0 }
 }
 
 async fn read_once(worker: &mut Worker, window: Window, is_news: bool) -> Result<Try, Halt> {

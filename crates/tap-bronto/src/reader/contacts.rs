@@ -17,6 +17,7 @@ pub(super) const SIZING: Sizing = Sizing {
     first: TimeDelta::days(1),
     shortest: TimeDelta::minutes(1),
     longest: TimeDelta::days(90),
+    least_pages: 4,
 };
 
 pub(super) async fn read_window(worker: &mut Worker, laid: Laid) -> Result<WindowEnd, Halt> {

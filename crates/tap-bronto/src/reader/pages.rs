@@ -36,6 +36,9 @@ const MOST_PAGES: u32 = 16;
 /// The same where there is nobody to share the pieces with, and for a window that is short already: reading more pages
 /// costs less than finding where the burst is.
 const MOST_PAGES_ALONE: u32 = 32;
+/// The same of a window that is the last, if it has more pages than were expected and there are workers without anything to
+/// do.
+const MOST_PAGES_OF_LAST: u32 = 4;
 /// How long a window is that counts as short.
 const SHORT: TimeDelta = TimeDelta::minutes(15);
 /// How many empty pages may be asked for on the way down.
@@ -128,6 +131,8 @@ struct Descent<'a, R> {
     /// The pages read last.
     recent: VecDeque<PageKeys>,
     figures: Figures,
+    /// How many rows it has at least.
+    foreseen: u64,
 }
 
 /// Reads a window whole, unless it has too many pages and may be given back.
@@ -139,7 +144,7 @@ pub(super) async fn read_down<R: Fn(u32) -> ReadRequest>(
 ) -> Result<WindowEnd, Halt> {
     let figures = Figures::default();
     let (looked, recent) = (BTreeMap::new(), VecDeque::new());
-    let mut descent = Descent { worker, request, motion, looked, recent, figures };
+    let mut descent = Descent { worker, request, motion, looked, recent, figures, foreseen: 0 };
     let is_alone = descent.worker.stream.extraction.config.concurrency == 1;
     let most_pages = match laid {
         Laid { is_divisible: false, .. } => u32::MAX,
@@ -147,7 +152,7 @@ pub(super) async fn read_down<R: Fn(u32) -> ReadRequest>(
         _ => MOST_PAGES,
     };
     match descent.find_last(laid, most_pages).await? {
-        None => Ok(WindowEnd::TooLarge { parts: CUT, page_rows: descent.figures.page_rows }),
+        None => Ok(descent.given_back(laid)),
         Some(last) => {
             descent.read_from(last, laid).await?;
             Ok(WindowEnd::Complete(descent.figures))
@@ -166,17 +171,19 @@ impl<R: Fn(u32) -> ReadRequest> Descent<'_, R> {
             filled = empty;
             let looked = &self.looked[&filled];
             (read, inside) = (read + looked.read, inside + looked.inside);
+            // A page that isn't full is probably the last one, but only an empty one behind it says so.
+            let looks_last =
+                looked.read < laid.page_rows && !self.looked.contains_key(&(filled - 1));
+            self.foresee(laid, filled, looked.inside);
+            let is_for_others =
+                filled >= MOST_PAGES_OF_LAST && !looks_last && self.is_for_others(laid);
             // Where whole days are returned, a shorter window would hardly be fewer pages.
-            if filled >= most && inside * 2 >= read {
+            if (filled >= most || is_for_others) && inside * 2 >= read {
                 return Ok(None);
             }
             if filled >= LAST_PAGE {
                 return Err(self.endless());
             }
-            self.foresee(laid, filled, looked.inside);
-            // A page that isn't full is probably the last one, but only an empty one behind it says so.
-            let looks_last =
-                looked.read < laid.page_rows && !self.looked.contains_key(&(filled - 1));
             let step = match (looks_last, std::mem::take(&mut is_near)) {
                 (true, _) => 1,
                 (false, true) => empty.div_ceil(2),
@@ -202,9 +209,28 @@ impl<R: Fn(u32) -> ReadRequest> Descent<'_, R> {
     }
 
     /// Tells how many rows the window has, or has at least, when so many stand on that page.
-    fn foresee(&self, laid: Laid, page: u32, rows: u64) {
+    fn foresee(&mut self, laid: Laid, page: u32, rows: u64) {
         let page_rows = self.figures.page_rows.unwrap_or(0).max(laid.page_rows);
-        self.worker.stream.foresee(laid.window, u64::from(page - 1) * page_rows + rows);
+        self.foreseen = u64::from(page - 1) * page_rows + rows;
+        self.worker.stream.foresee(laid.window, self.foreseen);
+    }
+
+    /// Whether others have nothing to do but the pieces of this window.
+    fn is_for_others(&self, laid: Laid) -> bool {
+        let is_long = laid.is_divisible && laid.window.length() > SHORT;
+        laid.is_last && is_long && self.worker.stream.extraction.turns.has_idle()
+    }
+
+    /// The window has too many pages: in how many pieces it is to be laid anew. If there are others to share them, each
+    /// gets one; else it is a burst, and nobody knows in which piece that is.
+    fn given_back(&self, laid: Laid) -> WindowEnd {
+        let page_rows = self.figures.page_rows;
+        if !self.is_for_others(laid) {
+            return WindowEnd::TooLarge { parts: CUT, page_rows, rows: 0 };
+        }
+        let workers = self.worker.stream.extraction.turns.share().max(2);
+        let parts = u32::try_from(workers).unwrap_or(CUT);
+        WindowEnd::TooLarge { parts, page_rows, rows: self.foreseen }
     }
 
     /// Whether a page has objects. They are not sent.

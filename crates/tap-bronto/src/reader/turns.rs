@@ -1,6 +1,8 @@
 //! Who may have a session: the setting `concurrency` bounds the sessions of the whole extraction.
 
 use std::{
+    cmp::Reverse,
+    collections::BTreeSet,
     mem,
     sync::{
         Arc, Mutex, PoisonError,
@@ -11,7 +13,10 @@ use std::{
 use bronto_client::{Client, Session, SessionCost};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// The sessions that may be open at once. Every stream gets its first before any gets a second.
+use crate::streams::BrontoStream;
+
+/// The sessions that may be open at once. Every stream gets its first before any gets a second, and then the stream comes
+/// first whose workers have most left to do, since the extraction ends with the last of them.
 #[derive(Debug)]
 pub(crate) struct Turns {
     sessions: usize,
@@ -19,10 +24,35 @@ pub(crate) struct Turns {
     client: Client,
     /// Sessions that were given back. They belong to no stream, and spare the next one its login.
     idle: Arc<Mutex<Vec<Session>>>,
-    /// How many streams have not had their first turn.
-    waiting: watch::Sender<usize>,
     /// How many streams are being read.
     open: AtomicUsize,
+    /// Those who wait for a turn; streams that have not had their first are among them from the beginning.
+    wishes: watch::Sender<BTreeSet<Wish>>,
+    /// How many have waited for a further one.
+    wished: AtomicUsize,
+}
+
+/// Somebody waits for a turn. The greatest wish comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Wish {
+    /// A further one.
+    Further {
+        /// What is left for each worker that there is.
+        left: u64,
+        /// Tells it from others.
+        number: usize,
+    },
+    /// A stream's first. Streams that take long come before others.
+    First(Reverse<BrontoStream>),
+}
+
+/// A wish for a further turn, for as long as it is waited for.
+struct Wishing<'turns>(&'turns Turns, Wish);
+
+impl Drop for Wishing<'_> {
+    fn drop(&mut self) {
+        self.0.fulfil(self.1);
+    }
 }
 
 /// The right to one session, for as long as it is held.
@@ -37,29 +67,61 @@ pub(crate) struct Turn {
 }
 
 impl Turns {
-    pub(crate) fn new(client: Client, sessions: usize, streams: usize) -> Self {
+    /// For these streams, each of which is to ask for its first turn.
+    pub(crate) fn new(
+        client: Client,
+        sessions: usize,
+        streams: impl Iterator<Item = BrontoStream>,
+    ) -> Self {
+        let first = streams.map(|stream| Wish::First(Reverse(stream))).collect();
         Self {
             sessions,
             free: Arc::new(Semaphore::new(sessions)),
             client,
             idle: Arc::default(),
-            waiting: watch::Sender::new(streams),
             open: AtomicUsize::new(0),
+            wishes: watch::Sender::new(first),
+            wished: AtomicUsize::new(0),
         }
     }
 
     /// A stream's first turn. To be asked for once per stream.
-    pub(crate) async fn first(&self) -> Turn {
-        let turn = self.any().await;
-        self.waiting.send_modify(|waiting| *waiting = waiting.saturating_sub(1));
+    pub(crate) async fn first(&self, stream: BrontoStream) -> Turn {
+        let wish = Wish::First(Reverse(stream));
+        let turn = self.wait(wish).await;
+        self.fulfil(wish);
         turn
     }
 
-    /// A further turn, when no stream waits for its first.
-    pub(crate) async fn further(&self) -> Turn {
-        let mut waiting = self.waiting.subscribe();
-        waiting.wait_for(|waiting| *waiting == 0).await.expect("the sender lives as long as self");
-        self.any().await
+    /// A further turn, when no stream waits for its first, and none that has more left for each of its workers waits for a
+    /// further one.
+    pub(crate) async fn further(&self, left: u64) -> Turn {
+        let wish = Wish::Further { left, number: self.wished.fetch_add(1, Ordering::Relaxed) };
+        self.wishes.send_modify(|wishes| {
+            wishes.insert(wish);
+        });
+        let _wishing = Wishing(self, wish);
+        self.wait(wish).await
+    }
+
+    /// A turn, when nobody has a greater wish.
+    async fn wait(&self, wish: Wish) -> Turn {
+        const ALIVE: &str = "the sender lives as long as self";
+        let mut wishes = self.wishes.subscribe();
+        loop {
+            wishes.wait_for(|wishes| wishes.last() == Some(&wish)).await.expect(ALIVE);
+            tokio::select! {
+                biased;
+                changed = wishes.changed() => changed.expect(ALIVE),
+                turn = self.any() => return turn,
+            }
+        }
+    }
+
+    fn fulfil(&self, wish: Wish) {
+        self.wishes.send_modify(|wishes| {
+            wishes.remove(&wish);
+        });
     }
 
     /// A stream that has a turn is being read.
@@ -75,8 +137,15 @@ impl Turns {
     /// Among how many workers a stream should share out what is left of it: half as many again as its part of all of
     /// them, since other streams will end sooner.
     pub(crate) fn share(&self) -> usize {
-        let streams = *self.waiting.borrow() + self.open.load(Ordering::Relaxed);
+        let waiting =
+            self.wishes.borrow().iter().filter(|wish| matches!(wish, Wish::First(_))).count();
+        let streams = waiting + self.open.load(Ordering::Relaxed);
         (self.sessions * 3).div_ceil(streams.max(1) * 2).clamp(1, self.sessions)
+    }
+
+    /// Whether a session is free that nobody has asked for.
+    pub(crate) fn has_idle(&self) -> bool {
+        self.free.available_permits() > 0
     }
 
     async fn any(&self) -> Turn {
@@ -133,24 +202,49 @@ mod tests {
 
     fn turns(sessions: usize, streams: usize) -> Turns {
         let config = bronto_client::ClientConfig::new("token".into());
+        let streams = BrontoStream::ALL.into_iter().take(streams);
         Turns::new(Client::new(config).unwrap(), sessions, streams)
     }
 
     #[tokio::test]
     async fn nobody_gets_a_second_turn_before_all_had_their_first() {
         let turns = turns(2, 3);
-        let first = turns.first().await;
-        assert!(now(turns.further()).await.is_none());
-        let second = turns.first().await;
-        assert!(now(turns.first()).await.is_none());
-        drop(first);
-        let third = now(turns.first()).await.unwrap();
-        assert!(now(turns.further()).await.is_none());
+        let first = |nth: usize| turns.first(BrontoStream::ALL[nth]);
+        assert!(now(first(1)).await.is_none(), "one that takes longer comes before it");
+        let contacts = first(0).await;
+        assert!(now(turns.further(1)).await.is_none());
+        let second = first(1).await;
+        assert!(now(first(2)).await.is_none());
+        drop(contacts);
+        let third = now(first(2)).await.unwrap();
+        assert!(now(turns.further(1)).await.is_none());
         drop((second, third));
-        let further = (turns.further().await, turns.further().await);
-        assert!(now(turns.further()).await.is_none());
+        let further = (turns.further(1).await, turns.further(1).await);
+        assert!(now(turns.further(1)).await.is_none());
         drop(further);
     }
+
+    #[tokio::test]
+    async fn a_further_turn_is_for_those_who_have_most_left() {
+        let turns = turns(1, 1);
+        let first = turns.first(BrontoStream::ALL[0]).await;
+        let (mut less, mut more) = (Box::pin(turns.further(1)), Box::pin(turns.further(2)));
+        assert!(now(&mut less).await.is_none());
+        assert!(now(&mut more).await.is_none());
+        drop(first);
+        assert!(now(&mut less).await.is_none(), "another has more left");
+        let turn = now(&mut more).await.unwrap();
+        assert!(now(&mut less).await.is_none());
+        drop(turn);
+        assert!(now(&mut less).await.is_some());
+        // Whoever no longer waits holds nobody up.
+        let mut more = Box::pin(turns.further(2));
+        let held = turns.any().await;
+        assert!(now(&mut more).await.is_none());
+        drop((more, held));
+        assert!(now(turns.further(1)).await.is_some());
+    }
+
     #[test]
     fn what_is_left_is_shared_out_among_the_streams_that_are_left() {
         assert_eq!([turns(1, 5), turns(1, 1)].map(|turns| turns.share()), [1, 1]);

@@ -16,6 +16,7 @@ pub(super) const SIZING: Sizing = Sizing {
     first: TimeDelta::days(30),
     shortest: TimeDelta::hours(1),
     longest: TimeDelta::days(90),
+    least_pages: 4,
 };
 
 pub(super) async fn read_window(worker: &mut Worker, laid: Laid) -> Result<WindowEnd, Halt> {

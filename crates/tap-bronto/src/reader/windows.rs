@@ -90,7 +90,7 @@ impl StreamReader {
                     }
                     continue;
                 }
-                turn = turns.further(), if wants_more => {
+                turn = turns.further(planner.left()), if wants_more => {
                     idle.push(Worker::new(Arc::clone(stream), turn));
                     continue;
                 }
@@ -126,9 +126,9 @@ async fn read_one(mut worker: Worker, laid: Laid) -> (Worker, Laid, Result<Windo
 fn take(planner: &mut Planner, laid: Laid, end: &WindowEnd) {
     let window = laid.window;
     match *end {
-        WindowEnd::TooLarge { parts, page_rows } => {
+        WindowEnd::TooLarge { parts, page_rows, rows } => {
             note_page(planner, page_rows);
-            planner.cut(window, parts);
+            planner.cut(window, parts, rows);
         }
         WindowEnd::Complete(figures) => {
             note_page(planner, figures.page_rows);

@@ -50,6 +50,8 @@ pub(super) enum WindowEnd {
         parts: u32,
         /// The most objects that one page held, if pages were seen.
         page_rows: Option<u64>,
+        /// How many rows it has, or has at least, if they are spread over it.
+        rows: u64,
     },
 }
 
