@@ -27,7 +27,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    config::{Deadlines, Host, PostgresConfig},
+    config::{Host, PostgresConfig},
     failure::{self, Doing, Trouble},
     patience::{Effort, Patience},
     sql,
@@ -254,20 +254,29 @@ pub(crate) struct Slot {
 impl Slot {
     /// Takes the connection, which is opened anew if it is missing or broken. Only one caller has it at a time.
     pub(crate) async fn take(&self, connector: &Arc<Connector>) -> Result<Taken, DestinationError> {
-        let Deadlines { connect, lock, .. } = connector.config.deadlines;
-        let mut room = timeout(lock, Arc::clone(&self.connection).lock_owned()).await.map_err(|_| {
+        let lock = connector.config.deadlines.lock;
+        let room = timeout(lock, Arc::clone(&self.connection).lock_owned()).await.map_err(|_| {
             DestinationError::new(
                 DestinationErrorKind::Busy,
                 "Another part of this program has been using the connection to PostgreSQL for too long",
                 "Try again; if it lasts, look at the statements that run on the server",
             )
         })?;
-        let kept = room.take();
-        let connection = match kept {
-            Some(connection) if connection.is_alive(connect).await => connection,
-            _ => connector.open().await?,
-        };
-        Ok(Taken { connection, room })
+        Taken::fill(room, connector).await
+    }
+
+    /// As [`Slot::take`], unless somebody has it.
+    pub(crate) async fn take_if_free(
+        &self,
+        connector: &Arc<Connector>,
+    ) -> Result<Option<Taken>, DestinationError> {
+        let Ok(room) = Arc::clone(&self.connection).try_lock_owned() else { return Ok(None) };
+        Taken::fill(room, connector).await.map(Some)
+    }
+
+    /// Whether nothing is kept here, and nobody is about to keep anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.connection.try_lock().is_ok_and(|room| room.is_none())
     }
 }
 
@@ -279,6 +288,18 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
+    async fn fill(
+        mut room: OwnedMutexGuard<Option<Connection>>,
+        connector: &Arc<Connector>,
+    ) -> Result<Self, DestinationError> {
+        let kept = room.take();
+        let connection = match kept {
+            Some(kept) if kept.is_alive(connector.config.deadlines.connect).await => kept,
+            _ => connector.open().await?,
+        };
+        Ok(Self { connection, room })
+    }
+
     /// Keeps the connection for its next user. Only for connections that are known to be between transactions.
     pub(crate) fn put_back(mut self) {
         *self.room = Some(self.connection);

@@ -41,7 +41,8 @@ const UNIT_LIMITS: UnitLimits =
 
 /// One schema of a PostgreSQL database.
 ///
-/// Keeps two connections: one for the transactions of units, one for claims and for what is read in between.
+/// Keeps a connection for the transactions of units. Claims, and what is read in between, use it too until it is needed
+/// for both at once: then they get one of their own.
 pub struct Postgres {
     connector: Arc<Connector>,
     units: Slot,
@@ -71,6 +72,11 @@ impl Postgres {
     }
 
     async fn side(&self) -> Result<Taken, DestinationError> {
+        if self.side.is_empty()
+            && let Some(taken) = self.units.take_if_free(&self.connector).await?
+        {
+            return Ok(taken);
+        }
         self.side.take(&self.connector).await
     }
 

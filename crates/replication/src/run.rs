@@ -66,7 +66,7 @@ pub struct RunOptions {
     pub reset_start_date: bool,
     /// When a unit is closed at the latest; the destination may want it sooner.
     pub limits: UnitLimits,
-    /// How many bytes of events may wait between source and loader: these, or two thirds of a unit if that is less.
+    /// How many bytes of events may wait between source and loader: these, or a third of a unit if that is less.
     pub channel_bytes: usize,
     /// Lets a full table become empty, or shrink to less than half.
     pub allow_empty: bool,
@@ -269,7 +269,7 @@ impl Run {
         let start_date = claim.start_date.as_deref();
         let start_date = start_date.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
         let unit_bytes = options.limits.at_most(self.destination.unit_limits()).bytes;
-        let (sender, receiver) = event::channel(options.channel_bytes.min(unit_bytes / 3 * 2));
+        let (sender, receiver) = event::channel(options.channel_bytes.min(unit_bytes / 3));
         let stop = self.context.stop.child_token();
         let extract = ExtractContext {
             state: claim.states.clone(),

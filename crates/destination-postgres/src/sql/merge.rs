@@ -20,16 +20,17 @@ const SPOT: &str = "_sdc_spot";
 /// The column of the stage of keys that tells which row of the load has the key.
 const PLACE: &str = "_sdc_place";
 
-/// From here on, rows are looked up by key or spot, one by one: the stages are small, the table may be huge, and its
-/// planner would rather read it whole, or make a bitmap for every row.
+/// From here on, rows are looked up by key or spot, one by one: the stages are small, the table may be huge. The planner
+/// knows nothing of the stages yet. It would rather read the table whole, compare every row of a stage with every other, or
+/// make a bitmap for each.
 const LOOK_UP: &str = "set local enable_hashjoin = off; set local enable_mergejoin = off; \
-                       set local enable_bitmapscan = off";
+                       set local enable_seqscan = off; set local enable_bitmapscan = off";
 
 /// Drops stages, so that the transaction's next load can have them, and lets the planner choose again.
 pub(crate) fn drop_stages(stages: &[&str]) -> String {
     format!(
         "drop table {}; set local enable_hashjoin to default; set local enable_mergejoin to default; \
-         set local enable_bitmapscan to default",
+         set local enable_seqscan to default; set local enable_bitmapscan to default",
         comma(stages)
     )
 }
@@ -419,11 +420,12 @@ mod tests {
         let child = &tables.children[0];
         insta::assert_snapshot!(in_lines(&merge.create_stage()), @r#"
             set local enable_hashjoin = off; set local enable_mergejoin = off; set local
-            enable_bitmapscan = off; create temporary table pg_temp._sdc_stage
-            (_sdc_spot tid, "id" text, "modified" text, "extra" json,
-            "_sdc_extracted_at" timestamp with time zone, "_sdc_received_at" timestamp
-            with time zone, "_sdc_batched_at" timestamp with time zone, "_sdc_sequence"
-            bigint, "_sdc_table_version" bigint, "listIds" text[]) on commit drop
+            enable_seqscan = off; set local enable_bitmapscan = off; create temporary
+            table pg_temp._sdc_stage (_sdc_spot tid, "id" text, "modified" text, "extra"
+            json, "_sdc_extracted_at" timestamp with time zone, "_sdc_received_at"
+            timestamp with time zone, "_sdc_batched_at" timestamp with time zone,
+            "_sdc_sequence" bigint, "_sdc_table_version" bigint, "listIds" text[]) on
+            commit drop
         "#);
         insta::assert_snapshot!(in_lines(&merge.copy_into_stage()), @r#"
             copy pg_temp._sdc_stage (_sdc_spot, "id", "modified", "extra",
@@ -432,8 +434,8 @@ mod tests {
         "#);
         insta::assert_snapshot!(in_lines(&merge.create_keys()), @r#"
             set local enable_hashjoin = off; set local enable_mergejoin = off; set local
-            enable_bitmapscan = off; create temporary table pg_temp._sdc_keys
-            (_sdc_place integer, "id" text) on commit drop
+            enable_seqscan = off; set local enable_bitmapscan = off; create temporary
+            table pg_temp._sdc_keys (_sdc_place integer, "id" text) on commit drop
         "#);
         insta::assert_snapshot!(in_lines(&merge.are_filled()), @r#"
             select exists (select from only "s"."contact"), exists (select from only
