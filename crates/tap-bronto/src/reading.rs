@@ -94,10 +94,10 @@ pub(crate) fn begins_with_json_number(bytes: &[u8], length: usize, syntax: Numbe
     let word = u128::from_le_bytes(*text);
     let inside = HIGH_BITS >> (8 * (16 - length));
     let digits = word ^ u128::from_ne_bytes([b'0'; 16]);
-    let no_digits = ((digits & LOW_BITS) + u128::from_ne_bytes([0x76; 16]) | digits) & inside;
+    let no_digits = (((digits & LOW_BITS) + u128::from_ne_bytes([0x76; 16])) | digits) & inside;
     // A byte is a point if nothing of it differs.
     let differs = word ^ u128::from_ne_bytes([b'.'; 16]);
-    let points = !((differs & LOW_BITS) + LOW_BITS | differs) & inside;
+    let points = !(((differs & LOW_BITS) + LOW_BITS) | differs) & inside;
     let is_last = points & (0x80 << (8 * (length - 1))) != 0;
     let is_number = no_digits == points
         && points & points.wrapping_sub(1) == 0
