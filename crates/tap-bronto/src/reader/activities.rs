@@ -32,8 +32,9 @@ const OVERLAP: TimeDelta = TimeDelta::hours(1);
 /// How often the whole look-back is read again.
 const FULL_LOOKBACK_EVERY: TimeDelta = TimeDelta::hours(24);
 
+/// Each window costs the request that says it has ended, a seventh more where it has six pages.
 const SIZING: Sizing =
-    Sizing { first: READABLE, shortest: TimeDelta::minutes(1), longest: READABLE, least_pages: 2 };
+    Sizing { first: READABLE, shortest: TimeDelta::minutes(1), longest: READABLE, least_pages: 6 };
 /// How many rows a window should have.
 pub(super) const AIM: u64 = 100_000;
 

@@ -165,8 +165,8 @@ impl<R: Fn(u32) -> ReadRequest> Descent<'_, R> {
     async fn find_last(&mut self, laid: Laid, most: u32) -> Result<Option<u32>, Halt> {
         let (mut filled, mut empty) = (0, laid.expected_pages.min(most) + 1);
         let (mut read, mut inside) = (0, 0);
-        // What was expected is not far off, as a rule.
-        let mut is_near = laid.expected_pages > 1;
+        // What was expected is not far off, as a rule: doubling would look far behind the end.
+        let is_near = laid.expected_pages > 1;
         while self.look(empty).await? {
             filled = empty;
             let looked = &self.looked[&filled];
@@ -184,7 +184,7 @@ impl<R: Fn(u32) -> ReadRequest> Descent<'_, R> {
             if filled >= LAST_PAGE {
                 return Err(self.endless());
             }
-            let step = match (looks_last, std::mem::take(&mut is_near)) {
+            let step = match (looks_last, is_near) {
                 (true, _) => 1,
                 (false, true) => empty.div_ceil(2),
                 (false, false) => empty,
