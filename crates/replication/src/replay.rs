@@ -123,10 +123,6 @@ pub async fn preview(
     loop {
         let page = page(destination, filter, after.as_ref()).await?;
         let Some(last) = page.last() else { return Ok(report) };
-        if stop.is_cancelled() {
-            report.interrupted = true;
-            return Ok(report);
-        }
         after = Some((last.sequence, last.id.clone()));
         for (decoded, rejects) in sort(&mut report, page, &versions, decoder.as_mut()) {
             let table = report.of(&decoded.schema.stream);
@@ -134,6 +130,11 @@ pub async fn preview(
             for (code, reason) in decoded.faults.into_values() {
                 *table.again.entry((code.to_string(), reason)).or_default() += 1;
             }
+        }
+        // What has been fetched is counted: who asks learns of some at least, however slow the destination is.
+        if stop.is_cancelled() {
+            report.interrupted = true;
+            return Ok(report);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 /// What a run is for.
@@ -39,8 +41,8 @@ pub enum Task {
     Rewind {
         /// How they move, as it was decided when it was asked for.
         moves: Vec<BookmarkMove>,
-        /// Whether the state that a Singer tap keeps is forgotten.
-        forgets_tap_state: bool,
+        /// The digest of the state that a Singer tap keeps, if that is forgotten. If it keeps another by then, nothing is.
+        tap_state: Option<String>,
     },
 }
 
@@ -53,6 +55,12 @@ pub struct BookmarkMove {
     pub from: DateTime<Utc>,
     /// Where it is to be; none if it is removed, so that the stream is read from the start date again.
     pub to: Option<DateTime<Utc>>,
+}
+
+/// Tells one state of a Singer tap from another.
+#[must_use]
+pub fn digest_of_state(state: &Value) -> String {
+    hex::encode(Sha256::digest(state.to_string().as_bytes()))
 }
 
 impl Task {

@@ -21,6 +21,7 @@ mod windows;
 mod worker;
 
 use std::{
+    pin::Pin,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -36,7 +37,13 @@ use replication::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::{report::Report, turns::Turns, whole::Versions, windows::Goal, worker::Worker};
+use self::{
+    report::Report,
+    turns::{Turn, Turns},
+    whole::Versions,
+    windows::Goal,
+    worker::Worker,
+};
 use crate::{
     bookmark::StreamState,
     config::TapConfig,
@@ -244,11 +251,10 @@ impl StreamReader {
         mut state: StreamState,
         round: Round,
     ) -> Result<Self, OpenError> {
-        let turn = async {
-            match round {
-                Round::First => extraction.turns.first(selected.stream()).await,
-                Round::Further => extraction.turns.further(u64::MAX).await,
-            }
+        // Made before it is waited for: it takes the stream's wish back where the wait is over before it begins.
+        let turn: Pin<Box<dyn Future<Output = Turn> + Send + '_>> = match round {
+            Round::First => Box::pin(extraction.turns.first(selected.stream())),
+            Round::Further => Box::pin(extraction.turns.further(u64::MAX)),
         };
         let mut turn = tokio::select! {
             biased;
@@ -340,7 +346,7 @@ impl StreamReader {
     async fn read_new(&mut self) -> Result<(), Halt> {
         match self.stream.kind() {
             BrontoStream::List => {
-                let mut worker = self.worker().await;
+                let mut worker = self.worker().await?;
                 lists::read(&mut worker, &mut self.state).await
             }
             BrontoStream::InboundActivity | BrontoStream::OutboundActivity => {
@@ -373,14 +379,18 @@ impl StreamReader {
         Planner::new(from, upper, sizing, aim)
     }
 
-    /// The worker that is free, or a further one.
-    async fn worker(&mut self) -> Worker {
-        match self.idle.take() {
-            Some(worker) => worker,
-            None => {
-                // Without it nothing of the stream goes on.
-                let turn = self.stream.extraction.turns.further(u64::MAX).await;
-                Worker::new(Arc::clone(&self.stream), turn)
+    /// The worker that is free, or a further one, unless everything is to stop.
+    async fn worker(&mut self) -> Result<Worker, Halt> {
+        if let Some(worker) = self.idle.take() {
+            return Ok(worker);
+        }
+        let extraction = &self.stream.extraction;
+        tokio::select! {
+            biased;
+            () = extraction.stopped() => Err(Halt::Interrupted),
+            // Without it nothing of the stream goes on.
+            turn = extraction.turns.further(u64::MAX) => {
+                Ok(Worker::new(Arc::clone(&self.stream), turn))
             }
         }
     }

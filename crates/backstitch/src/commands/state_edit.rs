@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Timelike, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, SubsecRound, TimeDelta, Timelike, Utc};
 use replication::{
     destination::StateRow,
     edit::{NO_BOOKMARK, StateEdit},
@@ -213,6 +213,9 @@ fn change(
     };
     // What is stored has no fraction, so what is shown and compared has none.
     let new = new.trunc_subsecs(0);
+    if !(1..=9999).contains(&new.year()) {
+        return Err(Failure::configuration(format!("`{stream}` can't be moved back by that much")));
+    }
     if new > now {
         return Err(Failure::configuration(format!(
             "The bookmark of `{stream}` would lie in the future, at {}",

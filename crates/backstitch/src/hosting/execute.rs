@@ -188,12 +188,12 @@ impl Executor {
                     "No bookmark moves: the start date was changed since, so all is read again"
                 );
             }
-            Some(Task::Rewind { moves, forgets_tap_state }) => {
+            Some(Task::Rewind { moves, tap_state }) => {
                 let request = refresh::request(&options, fingerprint);
-                rewind::note(destination.as_ref(), &request, moves, *forgets_tap_state)
+                rewind::note(destination.as_ref(), &request, moves, tap_state.as_deref())
                     .await
                     .map_err(|failure| failed(&failure))?;
-                let report = rewind::report(moves, *forgets_tap_state);
+                let report = rewind::report(moves, tap_state.is_some());
                 reports.report(&report).await.map_err(unstored)?;
             }
             Some(Task::Audit { .. } | Task::Replay { .. }) | None => {}

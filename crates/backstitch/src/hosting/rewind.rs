@@ -7,7 +7,7 @@ use replication::{
     edit::{self, StateEdit},
 };
 use serde_json::{Value, json};
-use service::task::BookmarkMove;
+use service::task::{self, BookmarkMove};
 
 use crate::{
     commands::state_edit::{self, Edits},
@@ -23,7 +23,7 @@ pub(super) async fn note(
     destination: &dyn Destination,
     request: &ClaimRequest,
     moves: &[BookmarkMove],
-    forgets_tap_state: bool,
+    tap_state: Option<&str>,
 ) -> Result<(), Failure> {
     let mut is_done_before = false;
     let decide = |claim: &Claim| {
@@ -42,10 +42,11 @@ pub(super) async fn note(
                 return Err(edit::changed_meanwhile());
             }
         }
-        if forgets_tap_state && claim.memory.singer_state.is_none() {
+        let kept = claim.memory.singer_state.as_ref().map(task::digest_of_state);
+        if tap_state.is_some_and(|shown| kept.as_deref() != Some(shown)) {
             return Err(edit::changed_meanwhile());
         }
-        Ok(state_edit::edit(changes, forgets_tap_state))
+        Ok(state_edit::edit(changes, tap_state.is_some()))
     };
     edit::edit_states(destination, request, Utc::now(), decide)
         .await
@@ -60,7 +61,7 @@ pub(super) async fn note(
             None => tracing::info!("The bookmark of {stream} is removed; it was {from}"),
         }
     }
-    if forgets_tap_state {
+    if tap_state.is_some() {
         tracing::info!("The tap's own state is removed");
     }
     Ok(())
@@ -107,17 +108,17 @@ mod tests {
             [BookmarkMove { stream: "contact".to_owned(), from, to }]
         };
         let elsewhere = moves("2026-01-07T00:00:00Z");
-        let refused = note(&destination, &request("r1"), &elsewhere, false).await.unwrap_err();
+        let refused = note(&destination, &request("r1"), &elsewhere, None).await.unwrap_err();
         assert!(refused.sentence().contains("have changed since"), "{refused:?}");
         assert_eq!(bookmark(&destination).await, "2026-01-08T00:00:00Z");
         let moves = moves("2026-01-08T00:00:00Z");
-        let refused = note(&destination, &request("r1"), &moves, true).await.unwrap_err();
+        let refused = note(&destination, &request("r1"), &moves, Some("")).await.unwrap_err();
         assert!(refused.sentence().contains("have changed since"), "there is no tap's state");
-        note(&destination, &request("r1"), &moves, false).await.unwrap();
+        note(&destination, &request("r1"), &moves, None).await.unwrap();
         assert_eq!(bookmark(&destination).await, "2026-01-01T00:00:00Z");
         // Another attempt of the run finds it done; another run finds the bookmark elsewhere.
-        note(&destination, &request("r1"), &moves, false).await.unwrap();
+        note(&destination, &request("r1"), &moves, None).await.unwrap();
         assert_eq!(bookmark(&destination).await, "2026-01-01T00:00:00Z");
-        note(&destination, &request("r2"), &moves, false).await.unwrap_err();
+        note(&destination, &request("r2"), &moves, None).await.unwrap_err();
     }
 }

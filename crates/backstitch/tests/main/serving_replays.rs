@@ -1,5 +1,7 @@
 //! Replays and rewinds over HTTP: what they would do is told first, a run does it, and its report says what came of it.
 
+use std::fs;
+
 use serde_json::{Value, json};
 use service::run::{Run, RunState};
 
@@ -142,4 +144,42 @@ fn bookmarks_move_over_http() {
     terminate(served.serving);
     truth::assert_equal(&account, &warehouse);
     control.assert_loads(&warehouse);
+}
+
+/// What a Singer tap keeps is forgotten only if it is what was shown.
+#[test]
+fn a_taps_state_goes_only_as_it_was_shown() {
+    let warehouse = Warehouse::duckdb();
+    let (destination, _) = warehouse.configuration();
+    let host = Host::new(
+        &warehouse,
+        &format!(
+            "[integration.\"Stitch Bronto\"]\ndestination = {destination}\nschedule = {{ every = \"24h\" }}\n\
+             source = {{ type = \"singer\", command = [\"sh\", \"tap.sh\"] }}"
+        ),
+    );
+    let says = |page: u8| {
+        let state = json!({ "type": "STATE", "value": { "page": page } });
+        fs::write(host.path().join("tap.sh"), format!("echo '{state}'")).unwrap();
+    };
+    says(1);
+    let control = host.control();
+    let served = host.serve();
+    control.succeeded();
+    let wish = json!({ "remove_tap_state": true });
+    let shown = told(&served, &control, "rewind", &wish);
+    assert_eq!(shown["removed_tap_state"], json!({ "page": 1 }));
+    says(2);
+    control.start();
+    control.succeeded();
+    let path = format!("/api/v1/integrations/{}/rewind", control.integration().unwrap().id);
+    let mut late = wish.clone();
+    late["confirm"] = shown["confirm"].clone();
+    let (status, answer) = served.call("POST", &path, Some(&late));
+    assert_eq!(status, 409, "{answer}");
+    let (before, run, report) = done(&served, &control, "rewind", &wish);
+    assert_eq!(before["removed_tap_state"], json!({ "page": 2 }));
+    assert_eq!(report["removed_tap_state"], true);
+    assert!(control.log(&run.id).contains("The tap's own state is removed"));
+    terminate(served.serving);
 }

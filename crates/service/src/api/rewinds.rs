@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     kept::{PreviewedMove, Refused, RewindPreview, RewindWish},
-    task::Task,
+    task::{self, Task},
 };
 
 /// Where bookmarks are to be; one wish for each stream.
@@ -90,14 +90,16 @@ pub(super) async fn rewind(
     // Again when it is confirmed: where a bookmark is, only the destination knows.
     let RewindPreview { moves, tap_state, consequences } =
         api.host.preview_rewind(&look.draft(), &wish).await?;
-    let task = Task::Rewind {
+    let rewind = Task::Rewind {
         moves: moves.iter().map(|previewed| previewed.change.clone()).collect(),
-        forgets_tap_state: remove_tap_state,
+        tap_state: tap_state.as_ref().filter(|_| remove_tap_state).map(task::digest_of_state),
     };
-    let token = lifecycle::confirmation(&look.integration, json!(task));
+    let token = lifecycle::confirmation(&look.integration, json!(rewind));
     let run = match confirm {
         None => None,
-        Some(confirm) if confirm == token => Some(lifecycle::begun(&api, &id, Some(&task)).await?),
+        Some(confirm) if confirm == token => {
+            Some(lifecycle::begun(&api, &id, Some(&rewind)).await?)
+        }
         Some(_) => {
             let detail = "A bookmark has moved since, the integration was changed, or other moves were confirmed";
             return Err(Problem::new(Kind::NotConfirmed, detail));

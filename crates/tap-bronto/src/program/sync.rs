@@ -12,7 +12,7 @@ use replication::{
 };
 use serde_json::Value;
 use singer::State;
-use tap_bronto::{BrontoSource, TapConfig};
+use tap_bronto::{BrontoSource, BrontoStream, SelectedStream, TapConfig};
 use tokio::task::JoinHandle;
 
 use super::{
@@ -27,6 +27,7 @@ const CHANNEL_BYTES: usize = 8 << 20;
 
 /// Reads everything that is new since `state`, up to a signal.
 pub(crate) async fn run(config: TapConfig, state: State) -> Result<Exit, Failure> {
+    refuse_sliding_start(&config)?;
     let signals = Signals::listen()?;
     let source = BrontoSource::new(config)?;
     let (events, mut receiver) = event::channel(CHANNEL_BYTES);
@@ -53,6 +54,25 @@ pub(crate) async fn run(config: TapConfig, state: State) -> Result<Exit, Failure
     let ended = conclude(outcome, &signals);
     output.finish(matches!(ended, Ok(Exit::Done)))?;
     ended
+}
+
+/// A target takes the rows of a full table for all that there is. By the default start date they would be a year's, and
+/// rows would go from the target as they become older.
+fn refuse_sliding_start(config: &TapConfig) -> Result<(), Failure> {
+    let is_full = |selected: &&SelectedStream| {
+        selected.is_read_whole() && selected.stream() != BrontoStream::List
+    };
+    match config.selection.iter().find(is_full) {
+        Some(selected) if config.start_date.is_none() => Err(Failure::new(
+            Exit::Usage,
+            format!(
+                "`{}` as a full table needs `start_date`: a target removes the rows from before it",
+                selected.stream().name()
+            ),
+            "Set `start_date` to where the table is to begin, or replicate incrementally",
+        )),
+        _ => Ok(()),
+    }
 }
 
 type Extraction = JoinHandle<Result<ExtractOutcome, SourceError>>;

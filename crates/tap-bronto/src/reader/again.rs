@@ -26,7 +26,7 @@ impl StreamReader {
     /// Reads spans again; of lists everything, since the API can select none of them by time.
     pub(super) async fn read_spans(&mut self, spans: Option<&Vec<Span>>) -> Result<(), Halt> {
         if self.stream.kind() == BrontoStream::List {
-            let mut worker = self.worker().await;
+            let mut worker = self.worker().await?;
             return lists::read_again(&mut worker).await;
         }
         for span in spans.into_iter().flatten() {

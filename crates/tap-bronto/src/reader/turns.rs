@@ -39,8 +39,8 @@ enum Wish {
     Further {
         /// What is left for each worker that there is.
         left: u64,
-        /// Tells it from others.
-        number: usize,
+        /// Of equal wishes the older one comes first.
+        number: Reverse<usize>,
     },
     /// A stream's first. Streams that take long come before others.
     First(Reverse<BrontoStream>),
@@ -85,23 +85,31 @@ impl Turns {
         }
     }
 
-    /// A stream's first turn. To be asked for once per stream.
-    pub(crate) async fn first(&self, stream: BrontoStream) -> Turn {
-        let wish = Wish::First(Reverse(stream));
-        let turn = self.wait(wish).await;
-        self.fulfil(wish);
-        turn
+    /// A stream's first turn; whoever stops waiting for it holds nobody up.
+    pub(crate) fn first(&self, stream: BrontoStream) -> impl Future<Output = Turn> {
+        let wishing = self.wish(Wish::First(Reverse(stream)));
+        async move {
+            // All of it, so that it stands until the wait is over.
+            let wishing = wishing;
+            wishing.0.wait(wishing.1).await
+        }
     }
 
     /// A further turn, when no stream waits for its first, and none that has more left for each of its workers waits for a
     /// further one.
     pub(crate) async fn further(&self, left: u64) -> Turn {
-        let wish = Wish::Further { left, number: self.wished.fetch_add(1, Ordering::Relaxed) };
+        let wish =
+            Wish::Further { left, number: Reverse(self.wished.fetch_add(1, Ordering::Relaxed)) };
+        let _wishing = self.wish(wish);
+        self.wait(wish).await
+    }
+
+    /// Lets a wish stand for as long as what is returned.
+    fn wish(&self, wish: Wish) -> Wishing<'_> {
         self.wishes.send_modify(|wishes| {
             wishes.insert(wish);
         });
-        let _wishing = Wishing(self, wish);
-        self.wait(wish).await
+        Wishing(self, wish)
     }
 
     /// A turn, when nobody has a greater wish.
@@ -242,6 +250,24 @@ mod tests {
         let held = turns.any().await;
         assert!(now(&mut more).await.is_none());
         drop((more, held));
+        assert!(now(turns.further(1)).await.is_some());
+        // Of equal ones the older comes first.
+        let held = turns.any().await;
+        let (mut older, mut newer) = (Box::pin(turns.further(1)), Box::pin(turns.further(1)));
+        assert!(now(&mut older).await.is_none());
+        assert!(now(&mut newer).await.is_none());
+        drop(held);
+        assert!(now(&mut newer).await.is_none());
+        assert!(now(&mut older).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_first_turn_that_is_no_longer_waited_for_holds_nobody_up() {
+        let turns = turns(1, 2);
+        let first = turns.first(BrontoStream::ALL[0]).await;
+        // Not even if nobody ever asked.
+        drop(turns.first(BrontoStream::ALL[1]));
+        drop(first);
         assert!(now(turns.further(1)).await.is_some());
     }
 

@@ -84,7 +84,7 @@ impl StreamReader {
         events.send(Event::BeginVersion { stream: name.clone(), version }).await?;
         stream.versions.begin(version);
         let left = self.read_rounds(start).await?;
-        let mut worker = self.worker().await;
+        let mut worker = self.worker().await?;
         let read = read_rest(&mut worker, left).await;
         worker.conclude(read).await?;
         stream.versions.complete();
@@ -126,7 +126,7 @@ async fn read_rest(worker: &mut Worker, from: DateTime<Utc>) -> Result<(), Halt>
     let mut before: Option<HashSet<Digest16>> = None;
     for _ in 0..MOST_PASSES {
         let (pages, now) = read_pass(worker, window).await?;
-        if pages <= 1 || before.is_some_and(|before| before.is_subset(&now)) {
+        if pages == 0 || before.is_some_and(|before| before.is_subset(&now)) {
             return Ok(());
         }
         before = Some(now);

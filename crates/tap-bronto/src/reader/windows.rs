@@ -44,7 +44,7 @@ impl StreamReader {
         goal: Goal,
         mut windows: u32,
     ) -> Result<(), Halt> {
-        let mut first = self.worker().await;
+        let mut first = self.worker().await?;
         if !planner.has_next() {
             let sent = first.send_pending().await;
             self.idle = Some(first);

@@ -181,7 +181,8 @@ impl SelectedStream {
     }
 
     /// Whether every run reads all of it.
-    pub(crate) fn is_read_whole(&self) -> bool {
+    #[must_use]
+    pub fn is_read_whole(&self) -> bool {
         self.method == Method::FullTable
     }
 

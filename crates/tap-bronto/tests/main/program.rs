@@ -178,8 +178,8 @@ fn a_sync_speaks_singer() {
 
 #[test]
 fn a_catalog_chooses_full_tables() {
-    let tap = Tap::start(&[]);
-    let asking = |stream: &str, method: &str| {
+    let mut tap = Tap::start(&[]);
+    let asking = |tap: &Tap, stream: &str, method: &str| {
         let mut catalog: Value = serde_json::from_str(&tap.run(&["--discover"]).stdout).unwrap();
         for entry in catalog["streams"].as_array_mut().unwrap() {
             let name = entry["stream"].as_str().unwrap().to_owned();
@@ -191,7 +191,7 @@ fn a_catalog_chooses_full_tables() {
         }
         tap.run_with_file("--catalog", &catalog.to_string())
     };
-    let ran = asking("contact", "FULL_TABLE");
+    let ran = asking(&tap, "contact", "FULL_TABLE");
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     let mut records = Vec::new();
     let mut activated = None;
@@ -204,9 +204,13 @@ fn a_catalog_chooses_full_tables() {
     }
     assert_eq!(records.len(), tap.server.truth(bronto_sim::Table::Contact).len());
     assert!(activated.is_some() && records.iter().all(|version| *version == activated));
-    asking("list", "INCREMENTAL")
+    asking(&tap, "list", "INCREMENTAL")
         .assert_refused(2, "as replication method of `list`: Bronto has no date");
-    asking("inbound_activity", "FULL_TABLE").assert_refused(2, "the last 30 days only");
+    asking(&tap, "inbound_activity", "FULL_TABLE").assert_refused(2, "the last 30 days only");
+    // By default it begins a year ago, and in a target rows would go as time passes.
+    tap.config.as_object_mut().unwrap().remove("start_date");
+    asking(&tap, "contact", "FULL_TABLE").assert_refused(2, "needs `start_date`");
+    assert_eq!(asking(&tap, "contact", "INCREMENTAL").code, 0);
 }
 
 #[test]

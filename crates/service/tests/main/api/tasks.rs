@@ -135,6 +135,7 @@ async fn bookmarks_move_as_it_was_told() {
         from: instant("2026-01-09T00:00:00Z"),
         to: Some(instant("2026-01-02T00:00:00Z")),
     };
-    assert_eq!(run.task, Some(Task::Rewind { moves: vec![moved], forgets_tap_state: true }));
+    let tap_state = Some(service::task::digest_of_state(&json!({ "page": 3 })));
+    assert_eq!(run.task, Some(Task::Rewind { moves: vec![moved], tap_state }));
     ask(confirmed(&told)).await.problem(409, "already-running");
 }
