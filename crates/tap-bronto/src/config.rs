@@ -156,11 +156,9 @@ impl TapConfig {
                 "Set it to some minutes, such as 180",
             ));
         }
-        let is_cut = |selected: &&SelectedStream| {
-            selected.is_read_whole() && selected.stream() != BrontoStream::List
-        };
         if self.end_date.is_some()
-            && let Some(selected) = self.selection.iter().find(is_cut)
+            && let Some(selected) =
+                self.selection.iter().find(|selected| selected.is_chosen_whole())
         {
             let name = selected.stream().name();
             return Err(Problem::new(

@@ -12,7 +12,7 @@ use replication::{
 };
 use serde_json::Value;
 use singer::State;
-use tap_bronto::{BrontoSource, BrontoStream, SelectedStream, TapConfig};
+use tap_bronto::{BrontoSource, TapConfig};
 use tokio::task::JoinHandle;
 
 use super::{
@@ -59,10 +59,7 @@ pub(crate) async fn run(config: TapConfig, state: State) -> Result<Exit, Failure
 /// A target takes the rows of a full table for all that there is. By the default start date they would be a year's, and
 /// rows would go from the target as they become older.
 fn refuse_sliding_start(config: &TapConfig) -> Result<(), Failure> {
-    let is_full = |selected: &&SelectedStream| {
-        selected.is_read_whole() && selected.stream() != BrontoStream::List
-    };
-    match config.selection.iter().find(is_full) {
+    match config.selection.iter().find(|selected| selected.is_chosen_whole()) {
         Some(selected) if config.start_date.is_none() => Err(Failure::new(
             Exit::Usage,
             format!(

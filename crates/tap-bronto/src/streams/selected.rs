@@ -181,9 +181,14 @@ impl SelectedStream {
     }
 
     /// Whether every run reads all of it.
-    #[must_use]
-    pub fn is_read_whole(&self) -> bool {
+    pub(crate) fn is_read_whole(&self) -> bool {
         self.method == Method::FullTable
+    }
+
+    /// Whether it is so by choice, and not because what is new can't be selected.
+    #[must_use]
+    pub fn is_chosen_whole(&self) -> bool {
+        self.is_read_whole() && self.stream.method() == Method::Incremental
     }
 
     /// The stream.
